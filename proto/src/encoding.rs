@@ -4,8 +4,8 @@
 
 use base64::Engine as _;
 use base64::alphabet;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 
 /// RFC 4648 section 4, padded.
 pub fn to_base64(bytes: &[u8]) -> String {
@@ -19,7 +19,14 @@ pub fn from_base64(text: &str) -> Option<Vec<u8>> {
 
 /// The bytes of standard or URL-safe base64, padded or not, as protojson readers accept it.
 pub fn from_base64_lenient(text: &str) -> Option<Vec<u8>> {
-    let standard: String = text.chars().map(|c| match c { '-' => '+', '_' => '/', other => other }).collect();
+    let standard: String = text
+        .chars()
+        .map(|c| match c {
+            '-' => '+',
+            '_' => '/',
+            other => other,
+        })
+        .collect();
     LENIENT.decode(standard).ok()
 }
 

@@ -4,6 +4,10 @@
 //! `hash` (RFC 6962 hashing), `tree` (index, size, head), ...
 #![forbid(unsafe_code)]
 
+pub mod canonical;
+pub mod certificate;
 pub mod encoding;
 pub mod hash;
+pub mod key;
 pub mod tree;
+pub mod verifier;

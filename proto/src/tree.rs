@@ -106,7 +106,10 @@ impl TreeHead {
 ///
 /// For `start == 0` these are the set bits of `end`, largest first. An empty range has none.
 pub fn perfect_subtrees(start: u64, end: u64) -> Vec<Node> {
-    assert!(start <= end && end <= TREE_SIZE_MAX, "a range of leaves runs forward and inside the largest tree");
+    assert!(
+        start <= end && end <= TREE_SIZE_MAX,
+        "a range of leaves runs forward and inside the largest tree"
+    );
     let mut nodes = Vec::new();
     let mut at = start;
     while at < end {
