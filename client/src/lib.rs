@@ -1,1 +1,11 @@
+//! The Treering client: signs and logs models, verifies them, and remembers what logs have said.
+//!
+//! Arrows run one way: `cli` calls the verbs (`sign`, `submit`, `verify`), these use `log`, `state` and the trust file,
+//! and only `log` and `submit` touch `transport`. `verify` sees bytes and trust, never the network or a clock.
+#![forbid(unsafe_code)]
 
+pub mod hash_model;
+pub mod private_key;
+pub mod report;
+pub mod state;
+pub mod transport;
