@@ -4,10 +4,13 @@
 //! `hash` (RFC 6962 hashing), `tree` (index, size, head), ...
 #![forbid(unsafe_code)]
 
+pub mod append;
 pub mod canonical;
 pub mod certificate;
 pub mod encoding;
 pub mod hash;
 pub mod key;
+pub mod proof;
+pub mod tile;
 pub mod tree;
 pub mod verifier;
