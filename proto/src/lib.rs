@@ -4,6 +4,9 @@
 //! `hash` (RFC 6962 hashing), `tree` (index, size, head), ...
 #![forbid(unsafe_code)]
 
+pub mod checkpoint;
+pub mod cosignature;
 pub mod encoding;
 pub mod hash;
+pub mod note;
 pub mod tree;
