@@ -31,7 +31,8 @@ use thiserror::Error;
 use crate::cosignature;
 use crate::encoding::{from_base64, to_base64};
 
-pub use key::{InvalidSignature, NoteKey, NoteKeyError, NoteKeyKind};
+pub(crate) use key::Vkey;
+pub use key::{InvalidSignature, NoteKey, NoteKeyError, NoteKeyKind, VKEY_LEN_MAX};
 
 /// The longest note in bytes: what the Go implementation accepts, and far above 16 signatures of
 /// any known type.

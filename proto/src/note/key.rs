@@ -29,6 +29,9 @@ use crate::encoding::{from_base64, from_hex_lower, to_base64};
 use crate::hash::{Hash, sha256};
 use crate::note::is_key_name;
 
+/// The longest vkey in bytes: twice what an ML-DSA-44 key with the longest name takes.
+pub const VKEY_LEN_MAX: usize = 4096;
+
 /// The kinds of key that sign notes here; the discriminant is the type byte of the vkey.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum NoteKeyKind {
@@ -51,7 +54,8 @@ pub struct NoteKey {
 /// Why bytes or a text are not a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum NoteKeyError {
-    /// Not name, `+`, eight lower-case hexadecimal digits, `+`, canonical base64.
+    /// Not name, `+`, eight lower-case hexadecimal digits, `+`, canonical base64; or longer than
+    /// [`VKEY_LEN_MAX`].
     #[error("the verifier key is malformed")]
     Malformed,
     /// See [`is_key_name`].
@@ -84,9 +88,6 @@ pub(crate) struct Vkey {
     pub(crate) public_key: Vec<u8>,
 }
 
-/// The type byte of ML-DSA-44 cosignatures, which we recognise and cannot verify.
-const ML_DSA_44: u8 = 0x06;
-
 const ML_DSA_44_PUBLIC_KEY_LEN: usize = 1312;
 
 /// What comes before the uncompressed point in every DER SubjectPublicKeyInfo of a P-256 key (RFC
@@ -99,11 +100,12 @@ const P256_SPKI_PREFIX: [u8; 26] = [
 
 const P256_POINT_LEN: usize = 65;
 
+/// Ed25519 keys are boxed: they hold their decompressed point, which is 200 bytes.
 #[derive(Clone)]
 enum Material {
-    Ed25519(VerifyingKey),
+    Ed25519(Box<VerifyingKey>),
     EcdsaP256Sha256 { spki: Vec<u8>, key: ParsedPublicKey },
-    Cosignature(VerifyingKey),
+    Cosignature(Box<VerifyingKey>),
 }
 
 impl NoteKey {
@@ -155,7 +157,7 @@ impl NoteKey {
             0x01 => Self::ed25519(&vkey.name, fixed()?)?,
             0x02 => Self::ecdsa_p256(&vkey.name, &vkey.public_key)?,
             0x04 => Self::cosignature(&vkey.name, fixed()?)?,
-            ML_DSA_44 => return Err(vkey.check_ml_dsa_44()),
+            Vkey::ML_DSA_44 => return Err(vkey.check_ml_dsa_44()),
             other => return Err(NoteKeyError::UnsupportedKeyType(other)),
         };
         if key.key_id() == vkey.key_id { Ok(key) } else { Err(NoteKeyError::KeyId) }
@@ -257,8 +259,14 @@ impl fmt::Debug for NoteKey {
 }
 
 impl Vkey {
+    /// The type byte of ML-DSA-44 cosignatures, which we recognise and cannot verify.
+    pub(crate) const ML_DSA_44: u8 = 0x06;
+
     /// Splits at the first two `+`: base64 may hold more of them.
     pub(crate) fn parse(text: &str) -> Result<Self, NoteKeyError> {
+        if text.len() > VKEY_LEN_MAX {
+            return Err(NoteKeyError::Malformed);
+        }
         let mut parts = text.splitn(3, '+');
         let (Some(name), Some(key_id), Some(encoded)) = (parts.next(), parts.next(), parts.next())
         else {
@@ -286,15 +294,15 @@ impl Vkey {
         if self.public_key.len() != ML_DSA_44_PUBLIC_KEY_LEN {
             return NoteKeyError::PublicKey;
         }
-        let key_id_full = named_key_id(&self.name, ML_DSA_44, &self.public_key);
+        let key_id_full = named_key_id(&self.name, Self::ML_DSA_44, &self.public_key);
         if !key_id_full.0.starts_with(&self.key_id) {
             return NoteKeyError::KeyId;
         }
-        NoteKeyError::UnsupportedKeyType(ML_DSA_44)
+        NoteKeyError::UnsupportedKeyType(Self::ML_DSA_44)
     }
 }
 
-fn strong_key(bytes: &[u8; 32]) -> Result<VerifyingKey, NoteKeyError> {
+fn strong_key(bytes: &[u8; 32]) -> Result<Box<VerifyingKey>, NoteKeyError> {
     let key = VerifyingKey::from_bytes(bytes).map_err(|_| NoteKeyError::PublicKey)?;
     if key.is_weak() {
         return Err(NoteKeyError::WeakPublicKey);
@@ -304,7 +312,7 @@ fn strong_key(bytes: &[u8; 32]) -> Result<VerifyingKey, NoteKeyError> {
     if key.to_edwards().compress().as_bytes() != bytes {
         return Err(NoteKeyError::PublicKey);
     }
-    Ok(key)
+    Ok(Box::new(key))
 }
 
 fn named_key_id(name: &str, key_type: u8, public_key: &[u8]) -> Hash {

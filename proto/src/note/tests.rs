@@ -339,6 +339,7 @@ fn rejects_malformed_vkeys() {
         (format!("{name_and_id}+"), NoteKeyError::Malformed),
         (name_and_id.to_owned(), NoteKeyError::Malformed),
         (String::new(), NoteKeyError::Malformed),
+        (vkey("log.example", 0xff, &[0; VKEY_LEN_MAX]), NoteKeyError::Malformed),
         (format!("+{id}+{encoded}"), NoteKeyError::KeyName),
         (format!("log example+{id}+{encoded}"), NoteKeyError::KeyName),
         (format!("log.example+00000000+{encoded}"), NoteKeyError::KeyId),
