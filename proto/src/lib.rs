@@ -1,13 +1,25 @@
-//! Bytes and types of the Treering log: hashes, proofs, signatures, wire formats. Pure: no IO, no clock, no async.
+//! Bytes and types of the Treering log: hashes, proofs, signatures, wire formats. Pure: no IO, no
+//! clock, no async.
 //!
 //! Read in this order:
-//! `hash` (RFC 6962 hashing), `tree` (index, size, head), ...
+//! `hash` and `tree` (RFC 6962 words), `proof`, `tile` and `append` (the tree), `note`,
+//! `checkpoint`, `cosignature`, `policy`, `witness` and `proof_file` (C2SP texts), `key`,
+//! `certificate` and `verifier` (who signed), `entry` (what may be logged).
 #![forbid(unsafe_code)]
 
+pub mod append;
 pub mod canonical;
 pub mod certificate;
+pub mod checkpoint;
+pub mod cosignature;
 pub mod encoding;
 pub mod hash;
 pub mod key;
+pub mod note;
+pub mod policy;
+pub mod proof;
+pub mod proof_file;
+pub mod tile;
 pub mod tree;
 pub mod verifier;
+pub mod witness;

@@ -1,0 +1,347 @@
+//! `dsse`: a signed DSSE envelope, of which the log keeps the digests, the signatures and who made them.
+//!
+//! Canonical bytes of 0.0.1 (Rekor v1) and 0.0.2 (Rekor v2):
+//!
+//! ```text
+//! {"apiVersion":"0.0.1","kind":"dsse","spec":{"envelopeHash":{"algorithm":"sha256","value":"<hex>"},
+//!  "payloadHash":{"algorithm":"sha256","value":"<hex>"},
+//!  "signatures":[{"signature":"<as in the envelope>","verifier":"<base64 of PEM>"}]}}
+//! {"apiVersion":"0.0.2","kind":"dsse","spec":{"dsseV002":{"payloadHash":{"algorithm":"SHA2_256","digest":"<base64>"},
+//!  "signatures":[{"content":"<base64>","verifier":{...}}]}}}
+//! ```
+//!
+//! (on one line). `envelopeHash` is over the envelope text exactly as submitted: writing it again would change it.
+//!
+//! Invariants: every signature in the envelope verified under a verifier that is named beside it. If the payload is an
+//! OpenSSF Model Signing statement, strict admission passed.
+
+use serde::Deserialize;
+
+use super::hashedrekord::{
+    HashV001, KeyDetails, SignatureV002, VerifierV002, bytes_v002, missing, verifier_from_base64_pem,
+    verifier_v002,
+};
+use super::{EntryError, EntryKind, Statement, VerifiedEntry, malformed};
+use crate::dsse_envelope::{Envelope, IN_TOTO_PAYLOAD_TYPE, pae};
+use crate::encoding::{from_base64, from_base64_lenient, from_hex_lower, to_base64};
+use crate::facts::{self, FactSources};
+use crate::hash::{Hash, sha256};
+use crate::key::{HashAlgorithm, KeyKind, PublicKey};
+use crate::model_statement::{ModelStatement, is_model_statement};
+use crate::verifier::Verifier;
+
+/// How many signatures and verifiers one envelope may have, as in Rekor v2.
+pub const SIGNATURES_MAX: usize = 10;
+
+/// A signed envelope, as logged.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Dsse {
+    kind: EntryKind,
+    /// SHA-256 of the envelope text; 0.0.1 only.
+    envelope_hash: Option<Hash>,
+    payload_hash: Hash,
+    signatures: Vec<DsseSignature>,
+}
+
+/// One signature of an envelope, and what it verifies under.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DsseSignature {
+    /// The base64 text, as in the envelope.
+    pub text: String,
+    /// The signature.
+    pub signature: Vec<u8>,
+    /// The key or certificate that it verifies under.
+    pub verifier: Verifier,
+    details: Option<KeyDetails>,
+}
+
+impl Dsse {
+    /// SHA-256 of the envelope text, in 0.0.1.
+    pub fn envelope_hash(&self) -> Option<Hash> {
+        self.envelope_hash
+    }
+
+    /// SHA-256 of the payload.
+    pub fn payload_hash(&self) -> Hash {
+        self.payload_hash
+    }
+
+    /// The signatures, sorted as the kind demands.
+    pub fn signatures(&self) -> &[DsseSignature] {
+        &self.signatures
+    }
+
+    /// Kind and version.
+    pub fn kind(&self) -> EntryKind {
+        self.kind
+    }
+
+    /// The canonical bytes.
+    pub fn to_body(&self) -> Vec<u8> {
+        let signatures: Vec<String> = self.signatures.iter().map(DsseSignature::to_json).collect();
+        let signatures = signatures.join(",");
+        let payload = self.payload_hash;
+        match self.envelope_hash {
+            Some(envelope) => format!(
+                r#"{{"apiVersion":"0.0.1","kind":"dsse","spec":{{"envelopeHash":{{"algorithm":"sha256","value":"{envelope}"}},"payloadHash":{{"algorithm":"sha256","value":"{payload}"}},"signatures":[{signatures}]}}}}"#
+            ),
+            None => {
+                let payload = to_base64(payload.as_bytes());
+                format!(
+                    r#"{{"apiVersion":"0.0.2","kind":"dsse","spec":{{"dsseV002":{{"payloadHash":{{"algorithm":"SHA2_256","digest":"{payload}"}},"signatures":[{signatures}]}}}}}}"#
+                )
+            }
+        }
+        .into_bytes()
+    }
+
+    /// Reads the `spec` of 0.0.1 as it is logged.
+    pub(super) fn parse_v001(spec: &str) -> Result<Self, EntryError> {
+        let spec: LoggedV001 = serde_json::from_str(spec).map_err(malformed)?;
+        let signatures = spec.signatures.into_iter().map(|logged| {
+            let signature = from_base64_lenient(&logged.signature)
+                .ok_or(EntryError::BadBase64("signatures.signature"))?;
+            let verifier = verifier_from_base64_pem(&logged.verifier)?;
+            Ok(DsseSignature { text: logged.signature, signature, verifier, details: None })
+        });
+        Ok(Self {
+            kind: EntryKind::DsseV001,
+            envelope_hash: Some(sha256_value(&spec.envelope_hash)?),
+            payload_hash: sha256_value(&spec.payload_hash)?,
+            signatures: signatures.collect::<Result<_, EntryError>>()?,
+        })
+    }
+
+    /// Reads the `spec` of 0.0.2 as it is logged.
+    pub(super) fn parse_v002(spec: &str) -> Result<Self, EntryError> {
+        let spec: SpecV002 = serde_json::from_str(spec).map_err(malformed)?;
+        let payload_hash = from_base64(&spec.dsse.payload_hash.digest)
+            .and_then(|bytes| Hash::from_slice(&bytes))
+            .filter(|_| spec.dsse.payload_hash.algorithm == "SHA2_256")
+            .ok_or(EntryError::BadDigest)?;
+        let signatures = spec.dsse.signatures.into_iter().map(|logged| {
+            let signature = bytes_v002(logged.content, "signatures.content")?;
+            let (verifier, details) = logged.verifier.ok_or_else(|| missing("verifier"))?.read()?;
+            let text = to_base64(&signature);
+            Ok(DsseSignature { text, signature, verifier, details: Some(details) })
+        });
+        Ok(Self {
+            kind: EntryKind::DsseV002,
+            envelope_hash: None,
+            payload_hash,
+            signatures: signatures.collect::<Result<_, EntryError>>()?,
+        })
+    }
+
+    fn into_verified(self, envelope: Envelope) -> Result<VerifiedEntry, EntryError> {
+        let statement = (envelope.payload_type == IN_TOTO_PAYLOAD_TYPE)
+            .then_some(Statement { payload_hash: self.payload_hash, payload: envelope.payload });
+        if let Some(statement) = &statement {
+            admit(&statement.payload)?;
+        }
+        let verifiers: Vec<Verifier> =
+            self.signatures.iter().map(|signature| signature.verifier.clone()).collect();
+        let facts = facts::extract(&FactSources {
+            verifiers: &verifiers,
+            artifact: None,
+            payload: statement.as_ref().map(|s| (IN_TOTO_PAYLOAD_TYPE, s.payload.as_slice())),
+            envelope_sha256: self.envelope_hash,
+        });
+        VerifiedEntry::new(self.kind, self.to_body(), facts, statement)
+    }
+}
+
+impl DsseSignature {
+    fn to_json(&self) -> String {
+        match self.details {
+            None => {
+                let verifier = to_base64(self.verifier.to_pem().as_bytes());
+                format!(r#"{{"signature":"{}","verifier":"{verifier}"}}"#, self.text)
+            }
+            Some(details) => {
+                let content = to_base64(&self.signature);
+                let verifier = verifier_v002(&self.verifier, details);
+                format!(r#"{{"content":"{content}","verifier":{verifier}}}"#)
+            }
+        }
+    }
+}
+
+/// Reads and verifies the `spec` of a Rekor v1 submission.
+pub(super) fn verify_v001(spec: &str) -> Result<VerifiedEntry, EntryError> {
+    let spec: ProposalV001 = serde_json::from_str(spec).map_err(malformed)?;
+    let proposed = spec.proposed_content.ok_or_else(|| missing("proposedContent"))?;
+    if proposed.verifiers.is_empty() || proposed.verifiers.len() > SIGNATURES_MAX {
+        return Err(EntryError::Count { what: "verifiers", max: SIGNATURES_MAX });
+    }
+    let envelope = Envelope::parse(proposed.envelope.as_bytes())?;
+    let verifiers = proposed
+        .verifiers
+        .iter()
+        .map(|content| Ok((verifier_from_base64_pem(content)?, None)))
+        .collect::<Result<Vec<_>, EntryError>>()?;
+    let mut signatures = match_signatures(&envelope, verifiers)?;
+    signatures.sort_by(|a, b| a.text.cmp(&b.text));
+    let dsse = Dsse {
+        kind: EntryKind::DsseV001,
+        envelope_hash: Some(sha256(proposed.envelope.as_bytes())),
+        payload_hash: sha256(&envelope.payload),
+        signatures,
+    };
+    dsse.into_verified(envelope)
+}
+
+/// Verifies a Rekor v2 submission.
+pub(super) fn verify_v002(request: RequestV002) -> Result<VerifiedEntry, EntryError> {
+    let envelope = request.envelope.ok_or_else(|| missing("envelope"))?;
+    let verifiers = request.verifiers.unwrap_or_default();
+    if verifiers.is_empty() || verifiers.len() > SIGNATURES_MAX {
+        return Err(EntryError::Count { what: "verifiers", max: SIGNATURES_MAX });
+    }
+    // The one reader of envelopes takes their JSON text, and this request carries the envelope as JSON.
+    let envelope = Envelope::parse(envelope.get().as_bytes())?;
+    let mut read: Vec<(Verifier, Option<KeyDetails>)> = Vec::new();
+    for verifier in verifiers {
+        let (verifier, details) = verifier.read()?;
+        if !fits(details, verifier.key().kind()) {
+            return Err(EntryError::AlgorithmNotAllowed);
+        }
+        if read.iter().any(|(earlier, _)| *earlier == verifier) {
+            return Err(EntryError::VerifierUnused);
+        }
+        read.push((verifier, Some(details)));
+    }
+    let mut signatures = match_signatures(&envelope, read)?;
+    signatures.sort_by(|a, b| a.signature.cmp(&b.signature));
+    let payload_hash = sha256(&envelope.payload);
+    let dsse = Dsse { kind: EntryKind::DsseV002, envelope_hash: None, payload_hash, signatures };
+    dsse.into_verified(envelope)
+}
+
+/// Gives every signature of the envelope the verifier that it verifies under.
+///
+/// As in Rekor, verifiers are tried in order until no signature is left, and each one tried must verify something.
+fn match_signatures(
+    envelope: &Envelope,
+    verifiers: Vec<(Verifier, Option<KeyDetails>)>,
+) -> Result<Vec<DsseSignature>, EntryError> {
+    let message = pae(&envelope.payload_type, &envelope.payload);
+    let mut waiting: Vec<_> = envelope.signatures.iter().collect();
+    let mut matched = Vec::new();
+    for (verifier, details) in verifiers {
+        if waiting.is_empty() {
+            break;
+        }
+        let before = matched.len();
+        waiting.retain(|signature| {
+            let verified = verifies(verifier.key(), details, &message, &signature.signature);
+            if verified {
+                matched.push(DsseSignature {
+                    text: signature.signature_text.clone(),
+                    signature: signature.signature.clone(),
+                    verifier: verifier.clone(),
+                    details,
+                });
+            }
+            !verified
+        });
+        if matched.len() == before {
+            return Err(EntryError::SignatureInvalid);
+        }
+    }
+    if waiting.is_empty() { Ok(matched) } else { Err(EntryError::VerifierUnused) }
+}
+
+fn verifies(key: &PublicKey, details: Option<KeyDetails>, message: &[u8], signature: &[u8]) -> bool {
+    match details {
+        None => key.verify_dsse(message, signature).is_ok(),
+        Some(KeyDetails::Ed25519ph) => {
+            let digest = HashAlgorithm::Sha512.digest(message);
+            key.verify_digest(HashAlgorithm::Sha512, &digest, signature).is_ok()
+        }
+        Some(_) => key.verify(message, signature).is_ok(),
+    }
+}
+
+fn fits(details: KeyDetails, kind: KeyKind) -> bool {
+    details == KeyDetails::prehashed(kind)
+        || (details == KeyDetails::Ed25519 && kind == KeyKind::Ed25519)
+}
+
+/// Strict admission: a payload that calls itself a statement must be one, and a model statement must mean one thing.
+fn admit(payload: &[u8]) -> Result<(), EntryError> {
+    let statement = crate::statement::Statement::parse(payload)?;
+    if is_model_statement(&statement.predicate_type) {
+        ModelStatement::parse(&statement)?;
+    }
+    Ok(())
+}
+
+fn sha256_value(hash: &HashV001) -> Result<Hash, EntryError> {
+    from_hex_lower(&hash.value)
+        .and_then(|bytes| Hash::from_slice(&bytes))
+        .filter(|_| hash.algorithm == "sha256")
+        .ok_or(EntryError::BadDigest)
+}
+
+// Rekor v1 ignores fields that it does not know, and its Go clients send nulls and extra hashes; so unknown fields pass.
+#[derive(Deserialize)]
+struct ProposalV001 {
+    #[serde(rename = "proposedContent", default)]
+    proposed_content: Option<ProposedContent>,
+}
+
+#[derive(Deserialize)]
+struct ProposedContent {
+    envelope: String,
+    verifiers: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LoggedV001 {
+    #[serde(rename = "envelopeHash")]
+    envelope_hash: HashV001,
+    #[serde(rename = "payloadHash")]
+    payload_hash: HashV001,
+    signatures: Vec<LoggedSignatureV001>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LoggedSignatureV001 {
+    signature: String,
+    verifier: String,
+}
+
+/// `DSSERequestV002` in protojson.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RequestV002 {
+    #[serde(default)]
+    envelope: Option<Box<serde_json::value::RawValue>>,
+    #[serde(default)]
+    verifiers: Option<Vec<VerifierV002>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SpecV002 {
+    #[serde(rename = "dsseV002")]
+    dsse: LoggedV002,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LoggedV002 {
+    #[serde(rename = "payloadHash")]
+    payload_hash: PayloadHashV002,
+    signatures: Vec<SignatureV002>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PayloadHashV002 {
+    algorithm: String,
+    digest: String,
+}

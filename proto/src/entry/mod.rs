@@ -1,0 +1,312 @@
+//! Entries: what may be logged, in a closed set of kinds, and how a submission becomes one.
+//!
+//! ```text
+//! request bytes -> parse -> verify signatures -> canonical bytes (RFC 8785) -> leaf, facts      = VerifiedEntry
+//! canonical bytes -> Entry::parse -> the same fields again                                      = Entry
+//! ```
+//!
+//! Kinds: `hashedrekord` and `dsse`, each as Rekor v1 (0.0.1) and Rekor v2 (0.0.2) write them. Kinds that would need an
+//! archive to be parsed (jar, rpm, alpine, helm) are refused by name.
+//!
+//! Invariants: a `VerifiedEntry` cannot be made without its signatures verifying; its canonical bytes are a function of
+//! what was verified, so the same submission has the same leaf for ever; facts are fixed here, from the entry and the
+//! statement that came with it.
+
+pub mod dsse;
+pub mod hashedrekord;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::facts::Fact;
+use crate::hash::{Hash, hash_leaf};
+use crate::tile::ENTRY_LEN_MAX;
+use crate::verifier::VerifierError;
+use dsse::Dsse;
+use hashedrekord::Hashedrekord;
+
+/// Kind and version, as they stand in the canonical bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum EntryKind {
+    /// `hashedrekord` 0.0.1: Rekor v1, a signature over a digest.
+    HashedrekordV001,
+    /// `hashedrekord` 0.0.2: the same in Rekor v2.
+    HashedrekordV002,
+    /// `dsse` 0.0.1: Rekor v1, a signed envelope of which the log keeps digests.
+    DsseV001,
+    /// `dsse` 0.0.2: the same in Rekor v2.
+    DsseV002,
+}
+
+/// An entry as it stands in the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Entry {
+    /// A signature over a digest.
+    Hashedrekord(Hashedrekord),
+    /// A signed envelope.
+    Dsse(Dsse),
+}
+
+/// An entry whose signatures verified: the only thing that can be logged.
+#[derive(Clone, Debug)]
+pub struct VerifiedEntry {
+    kind: EntryKind,
+    body: Vec<u8>,
+    leaf: Hash,
+    facts: Vec<Fact>,
+    statement: Option<Statement>,
+}
+
+/// The payload of an envelope, kept beside the log under its hash.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Statement {
+    /// SHA-256 of the payload.
+    pub payload_hash: Hash,
+    /// The payload, byte for byte as it was signed.
+    pub payload: Vec<u8>,
+}
+
+/// Why a submission is not an entry. Each says what the submitter must change.
+#[derive(Debug, thiserror::Error)]
+pub enum EntryError {
+    /// The JSON does not have the shape of the kind.
+    #[error("malformed entry: {0}")]
+    Malformed(String),
+    /// Not a kind that this log takes.
+    #[error("invalid kind value: {0:?}")]
+    UnknownKind(String),
+    /// A kind that exists in Rekor and is refused here, with the reason.
+    #[error("entry kind '{kind}' is not enabled for submission on this server: {reason}")]
+    RefusedKind {
+        /// The kind.
+        kind: &'static str,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Not a version of that kind.
+    #[error("{kind} implementation for version '{version}' not found")]
+    UnknownVersion {
+        /// The kind.
+        kind: &'static str,
+        /// The version asked for.
+        version: String,
+    },
+    /// A field is not base64.
+    #[error("{0} is not base64")]
+    BadBase64(&'static str),
+    /// The public key or certificate cannot be used.
+    #[error("public key: {0}")]
+    Verifier(#[from] VerifierError),
+    /// The digest is not as long as its algorithm makes it, or not hexadecimal.
+    #[error("the digest does not fit its hash algorithm")]
+    BadDigest,
+    /// The key and the hash do not go together.
+    #[error("entry algorithms are not allowed")]
+    AlgorithmNotAllowed,
+    /// A signature does not verify.
+    #[error("verifying signature: the signature does not verify under the given public key")]
+    SignatureInvalid,
+    /// A verifier that verified nothing, or a signature that nothing verified.
+    #[error("every signature needs a verifier, and every verifier a signature")]
+    VerifierUnused,
+    /// Too many signatures or verifiers, or none.
+    #[error("between 1 and {max} {what} are needed")]
+    Count {
+        /// What there are too many of.
+        what: &'static str,
+        /// The bound.
+        max: usize,
+    },
+    /// The DSSE envelope cannot be read.
+    #[error("could not parse envelope: {0}")]
+    Envelope(#[from] crate::dsse_envelope::EnvelopeError),
+    /// The envelope holds a model signature that strict admission refuses.
+    #[error("model statement refused: {0}")]
+    ModelStatement(#[from] crate::model_statement::AdmissionError),
+    /// The envelope says it holds an in-toto statement, and does not.
+    #[error("in-toto statement refused: {0}")]
+    Statement(#[from] crate::statement::StatementError),
+    /// The canonical bytes do not fit an entry tile.
+    #[error("the entry has {len} bytes; at most {ENTRY_LEN_MAX} can be logged")]
+    TooLong {
+        /// Length of the canonical bytes.
+        len: usize,
+    },
+    /// The bytes are not what this kind looks like in a log.
+    #[error("not the canonical bytes of an entry")]
+    NotCanonical,
+}
+
+impl EntryKind {
+    /// The kind's name.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::HashedrekordV001 | Self::HashedrekordV002 => "hashedrekord",
+            Self::DsseV001 | Self::DsseV002 => "dsse",
+        }
+    }
+
+    /// The kind's version.
+    pub fn version(self) -> &'static str {
+        match self {
+            Self::HashedrekordV001 | Self::DsseV001 => "0.0.1",
+            Self::HashedrekordV002 | Self::DsseV002 => "0.0.2",
+        }
+    }
+
+    /// The kind of that name and version.
+    pub fn from_name(kind: &str, version: &str) -> Result<Self, EntryError> {
+        match (kind, version) {
+            ("hashedrekord", "0.0.1") => Ok(Self::HashedrekordV001),
+            ("hashedrekord", "0.0.2") => Ok(Self::HashedrekordV002),
+            ("dsse", "0.0.1") => Ok(Self::DsseV001),
+            ("dsse", "0.0.2") => Ok(Self::DsseV002),
+            ("hashedrekord", _) => Err(unknown_version("hashedrekord", version)),
+            ("dsse", _) => Err(unknown_version("dsse", version)),
+            _ => Err(match REFUSED_KINDS.iter().find(|(name, _)| *name == kind) {
+                Some((kind, reason)) => EntryError::RefusedKind { kind, reason },
+                None => EntryError::UnknownKind(kind.chars().take(64).collect()),
+            }),
+        }
+    }
+}
+
+impl VerifiedEntry {
+    /// Reads and verifies the body of a Rekor v1 submission: `{"kind", "apiVersion", "spec"}`.
+    pub fn from_v1_request(request: &[u8]) -> Result<Self, EntryError> {
+        let proposal: Proposal<'_> = serde_json::from_slice(request).map_err(malformed)?;
+        match EntryKind::from_name(&proposal.kind, &proposal.api_version)? {
+            EntryKind::HashedrekordV001 => hashedrekord::verify_v001(proposal.spec.get()),
+            EntryKind::DsseV001 => dsse::verify_v001(proposal.spec.get()),
+            EntryKind::HashedrekordV002 => Err(unknown_version("hashedrekord", "0.0.2")),
+            EntryKind::DsseV002 => Err(unknown_version("dsse", "0.0.2")),
+        }
+    }
+
+    /// Reads and verifies the body of a Rekor v2 submission, a `CreateEntryRequest` in protojson. An empty body is the
+    /// empty message, as protojson has it.
+    pub fn from_v2_request(request: &[u8]) -> Result<Self, EntryError> {
+        let request = if request.is_empty() { b"{}" } else { request };
+        let request: CreateEntryRequest = serde_json::from_slice(request).map_err(malformed)?;
+        match (request.hashedrekord, request.dsse) {
+            (Some(hashedrekord), None) => hashedrekord::verify_v002(hashedrekord),
+            (None, Some(dsse)) => dsse::verify_v002(dsse),
+            (None, None) => Err(EntryError::UnknownKind(String::new())),
+            (Some(_), Some(_)) => {
+                Err(EntryError::Malformed("two members of the oneof spec are set".to_owned()))
+            }
+        }
+    }
+
+    /// The entry with its canonical bytes, or [`EntryError::TooLong`].
+    fn new(
+        kind: EntryKind,
+        body: Vec<u8>,
+        facts: Vec<Fact>,
+        statement: Option<Statement>,
+    ) -> Result<Self, EntryError> {
+        if body.len() > ENTRY_LEN_MAX {
+            return Err(EntryError::TooLong { len: body.len() });
+        }
+        Ok(Self { kind, leaf: hash_leaf(&body), body, facts, statement })
+    }
+
+    /// Kind and version.
+    pub fn kind(&self) -> EntryKind {
+        self.kind
+    }
+
+    /// The canonical bytes.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// RFC 6962 leaf hash of the canonical bytes.
+    pub fn leaf(&self) -> Hash {
+        self.leaf
+    }
+
+    /// What the entry can be found by.
+    pub fn facts(&self) -> &[Fact] {
+        &self.facts
+    }
+
+    /// The in-toto statement that came with the entry.
+    pub fn statement(&self) -> Option<&Statement> {
+        self.statement.as_ref()
+    }
+}
+
+impl Entry {
+    /// Reads the canonical bytes of an entry. Signatures over digests are not verified again here.
+    pub fn parse(body: &[u8]) -> Result<Self, EntryError> {
+        let head: Proposal<'_> = serde_json::from_slice(body).map_err(malformed)?;
+        let spec = head.spec.get();
+        let entry = match EntryKind::from_name(&head.kind, &head.api_version)? {
+            EntryKind::HashedrekordV001 => Self::Hashedrekord(Hashedrekord::parse_v001(spec)?),
+            EntryKind::HashedrekordV002 => Self::Hashedrekord(Hashedrekord::parse_v002(spec)?),
+            EntryKind::DsseV001 => Self::Dsse(Dsse::parse_v001(spec)?),
+            EntryKind::DsseV002 => Self::Dsse(Dsse::parse_v002(spec)?),
+        };
+        if entry.to_body() == body { Ok(entry) } else { Err(EntryError::NotCanonical) }
+    }
+
+    /// The canonical bytes.
+    pub fn to_body(&self) -> Vec<u8> {
+        match self {
+            Self::Hashedrekord(entry) => entry.to_body(),
+            Self::Dsse(entry) => entry.to_body(),
+        }
+    }
+
+    /// Kind and version.
+    pub fn kind(&self) -> EntryKind {
+        match self {
+            Self::Hashedrekord(entry) => entry.kind(),
+            Self::Dsse(entry) => entry.kind(),
+        }
+    }
+}
+
+/// The outer shape of a Rekor v1 submission, and of every entry's canonical bytes.
+#[derive(Deserialize)]
+struct Proposal<'a> {
+    kind: String,
+    #[serde(rename = "apiVersion")]
+    api_version: String,
+    #[serde(borrow)]
+    spec: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CreateEntryRequest {
+    #[serde(rename = "hashedRekordRequestV002", alias = "hashed_rekord_request_v002", default)]
+    hashedrekord: Option<hashedrekord::RequestV002>,
+    #[serde(rename = "dsseRequestV002", alias = "dsse_request_v002", default)]
+    dsse: Option<dsse::RequestV002>,
+}
+
+fn malformed(error: serde_json::Error) -> EntryError {
+    EntryError::Malformed(error.to_string())
+}
+
+fn unknown_version(kind: &'static str, version: &str) -> EntryError {
+    EntryError::UnknownVersion { kind, version: version.chars().take(64).collect() }
+}
+
+/// Rekor kinds that are known and not taken.
+const REFUSED_KINDS: [(&str, &str); 9] = [
+    ("alpine", "archives are not parsed"),
+    ("cose", "not supported"),
+    ("helm", "archives are not parsed"),
+    ("intoto", "not supported; submit the envelope as dsse"),
+    ("jar", "archives are not parsed"),
+    ("rekord", "not supported; submit a hashedrekord"),
+    ("rfc3161", "not supported"),
+    ("rpm", "archives are not parsed"),
+    ("tuf", "not supported"),
+];
+
+#[cfg(test)]
+mod tests;
