@@ -21,5 +21,6 @@ pub mod proof;
 pub mod proof_file;
 pub mod tile;
 pub mod tree;
+pub mod trust;
 pub mod verifier;
 pub mod witness;
