@@ -6,7 +6,7 @@
 //!   "log": {
 //!     "url": "https://log.example",
 //!     "origin": "log.example",
-//!     "keys": ["log.example+3d2ac1a3+AYqI4911cXrDTWeAgKpwvY/aRS3yjWL5wbeojDXPdmNp"],
+//!     "keys": ["log.example+721c73f4+AYqI4911cXrDTWeAgKpwvY/aRS3yjWL5wbeojDXPdmNp"],
 //!     "identity": "<the identity document, text>"
 //!   },
 //!   "floor": "<a checkpoint note of the log, text>",
