@@ -7,18 +7,25 @@
 //! `certificate` and `verifier` (who signed), `entry` (what may be logged).
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod append;
+pub mod bundle;
 pub mod canonical;
 pub mod certificate;
 pub mod checkpoint;
 pub mod cosignature;
+pub mod dsse_envelope;
 pub mod encoding;
 pub mod hash;
 pub mod key;
+pub mod model_id;
+pub mod model_statement;
 pub mod note;
 pub mod policy;
 pub mod proof;
 pub mod proof_file;
+pub mod protojson;
+pub mod statement;
 pub mod tile;
 pub mod tree;
 pub mod trust;
