@@ -94,6 +94,14 @@ impl Report {
         }
     }
 
+    /// Adds the checks of `other` after these.
+    pub fn append(&mut self, other: Self) {
+        for check in other.checks {
+            assert!(self.outcome(check.check).is_none(), "each check is reported once");
+            self.checks.push(check);
+        }
+    }
+
     /// The checks so far.
     pub fn checks(&self) -> &[Check] {
         &self.checks

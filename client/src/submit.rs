@@ -11,7 +11,7 @@
 //! sending again cannot make a second entry, because the same envelope has the same leaf.
 //! Out of scope: believing the answer; callers verify it like any bundle.
 
-use treering_proto::api::v1::{EntryId, LogEntries};
+use treering_proto::api::v1::LogEntries;
 use treering_proto::api::v2::TransparencyLogEntry;
 use treering_proto::dsse_envelope::Envelope;
 use treering_proto::encoding::to_base64;
@@ -137,7 +137,7 @@ async fn read_answer(
             let location = answer.location.as_deref().unwrap_or_default();
             let id = location.rsplit('/').next().unwrap_or_default();
             // The leaf in the answer must be ours; the entry behind it is compared again.
-            if !id.ends_with(&leaf.to_hex()) || id.parse::<EntryId>().is_err() {
+            if !is_entry_id(id, leaf) {
                 return Err(SubmitError::OtherEntry);
             }
             let found = log.rekor_v1_entry(id).await?.ok_or(SubmitError::OtherEntry)?;
@@ -156,8 +156,14 @@ fn read_entry(json: &[u8], leaf: Hash) -> Result<LeafIndex, SubmitError> {
     let (Some((id, entry)), None) = (entries.next(), entries.next()) else {
         return Err(malformed().into());
     };
-    if !id.ends_with(&leaf.to_hex()) {
+    if !is_entry_id(&id, leaf) {
         return Err(SubmitError::OtherEntry);
     }
     LeafIndex::new(entry.log_index).ok_or_else(|| malformed().into())
+}
+
+/// Whether `id` names `leaf` in some tree: 16 hexadecimal digits of the tree, 64 of the leaf.
+fn is_entry_id(id: &str, leaf: Hash) -> bool {
+    id.strip_suffix(&leaf.to_hex())
+        .is_some_and(|tree| tree.len() == 16 && tree.bytes().all(|b| b.is_ascii_hexdigit()))
 }
