@@ -84,12 +84,15 @@ pub enum HashModelError {
         /// What the system said.
         source: io::Error,
     },
-    /// A link, and links are not allowed.
-    #[error("{} is a symbolic link", .0.display())]
-    Link(PathBuf),
-    /// A link to a directory, whose content no manifest would name.
-    #[error("{} is a symbolic link to a directory", .0.display())]
-    LinkedDirectory(PathBuf),
+    /// Links to files where links are not allowed, and links to directories, whose content no
+    /// manifest would name: all of them, in order.
+    #[error("{}", links_text(files, directories))]
+    Links {
+        /// Links to files; empty when these are allowed.
+        files: Vec<PathBuf>,
+        /// Links to directories.
+        directories: Vec<PathBuf>,
+    },
     /// A socket, pipe or device.
     #[error("{} is neither a file nor a directory", .0.display())]
     Special(PathBuf),
@@ -121,7 +124,14 @@ pub enum HashModelError {
 /// Every [`HashModelError`] but `Changed`.
 pub fn list(root: &Path, options: &HashOptions) -> Result<Listing, HashModelError> {
     let ignore = options.ignore.iter().map(|path| normalize(root, path)).collect::<Result<_, _>>();
-    let mut walk = Walk { options, ignore: ignore?, files: BTreeMap::new(), ignored: Vec::new() };
+    let mut walk = Walk {
+        options,
+        ignore: ignore?,
+        files: BTreeMap::new(),
+        ignored: Vec::new(),
+        linked_files: Vec::new(),
+        linked_directories: Vec::new(),
+    };
     let metadata = match std::fs::metadata(root) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -131,11 +141,11 @@ pub fn list(root: &Path, options: &HashOptions) -> Result<Listing, HashModelErro
     };
     let single_file = !metadata.is_dir();
     if single_file {
-        let stamp = walk.stamp(root)?;
-        walk.files.insert(SINGLE_FILE_NAME.to_owned(), stamp);
+        walk.file(root, SINGLE_FILE_NAME.to_owned())?;
     } else {
         walk.directory(root, "", 0)?;
     }
+    walk.check_links()?;
     if walk.files.is_empty() {
         return Err(HashModelError::Empty(root.to_owned()));
     }
@@ -285,6 +295,8 @@ struct Walk<'a> {
     ignore: Vec<String>,
     files: BTreeMap<String, Stamp>,
     ignored: Vec<String>,
+    linked_files: Vec<PathBuf>,
+    linked_directories: Vec<PathBuf>,
 }
 
 impl Walk<'_> {
@@ -309,31 +321,59 @@ impl Walk<'_> {
                 self.directory(&path, &name, depth + 1)?;
                 continue;
             }
-            let stamp = self.stamp(&path)?;
-            if self.files.len() == FILES_MAX {
-                return Err(HashModelError::TooManyFiles);
-            }
-            self.files.insert(name, stamp);
+            self.file(&path, name)?;
         }
         Ok(())
     }
 
-    fn stamp(&self, path: &Path) -> Result<Stamp, HashModelError> {
+    /// Takes what is not a directory: a file, or a link. Links that are refused are collected, so
+    /// that all can be named.
+    fn file(&mut self, path: &Path, name: String) -> Result<(), HashModelError> {
         let failed = |source| HashModelError::Read { path: path.to_owned(), source };
         let mut metadata = std::fs::symlink_metadata(path).map_err(failed)?;
         if metadata.is_symlink() {
             metadata = std::fs::metadata(path).map_err(failed)?;
             if metadata.is_dir() {
-                return Err(HashModelError::LinkedDirectory(path.to_owned()));
+                self.linked_directories.push(path.to_owned());
+                return Ok(());
             }
             if !self.options.allow_symlinks {
-                return Err(HashModelError::Link(path.to_owned()));
+                self.linked_files.push(path.to_owned());
+                return Ok(());
             }
         }
         if !metadata.is_file() {
             return Err(HashModelError::Special(path.to_owned()));
         }
-        Ok(Stamp::of(&metadata))
+        if self.files.len() == FILES_MAX {
+            return Err(HashModelError::TooManyFiles);
+        }
+        self.files.insert(name, Stamp::of(&metadata));
+        Ok(())
+    }
+
+    fn check_links(&mut self) -> Result<(), HashModelError> {
+        if self.linked_files.is_empty() && self.linked_directories.is_empty() {
+            return Ok(());
+        }
+        let mut files = std::mem::take(&mut self.linked_files);
+        let mut directories = std::mem::take(&mut self.linked_directories);
+        files.sort();
+        directories.sort();
+        Err(HashModelError::Links { files, directories })
+    }
+}
+
+fn links_text(files: &[PathBuf], directories: &[PathBuf]) -> String {
+    match (files, directories) {
+        ([], [one]) => format!("{} is a symbolic link to a directory", one.display()),
+        ([one], []) => format!("{} is a symbolic link", one.display()),
+        _ => format!(
+            "{} symbolic links to files and {} to directories, the first is {}",
+            files.len(),
+            directories.len(),
+            files.first().or(directories.first()).map(|p| p.display().to_string()).unwrap_or_default()
+        ),
     }
 }
 

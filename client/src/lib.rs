@@ -10,6 +10,7 @@ pub mod consistency;
 pub mod evidence;
 pub mod hash_model;
 pub mod log;
+pub mod online;
 pub mod private_key;
 pub mod report;
 pub mod sign;

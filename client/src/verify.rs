@@ -67,6 +67,19 @@ pub struct Policy<'a> {
     pub now: u64,
 }
 
+/// What is known about the model's files.
+#[derive(Clone, Copy, Debug)]
+pub enum Model<'a> {
+    /// It was not read, and nobody asked for that.
+    NotRead,
+    /// It holds what no signed model holds: why, and each such thing.
+    Unacceptable(&'a str, &'a [String]),
+    /// It could not be read.
+    Unreadable(&'a str),
+    /// It was read.
+    Read(&'a Found),
+}
+
 /// The files that were found.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Found {
@@ -193,8 +206,8 @@ pub fn not_opened(error: &OpenError) -> Verification {
     Verification { report, signer: None, verifier: None, entry: None, evidence: None }
 }
 
-/// Runs every check. `found` is `None` where the model is not at hand.
-pub fn verify(opened: &Opened, policy: &Policy<'_>, found: Option<&Found>) -> Verification {
+/// Runs every check.
+pub fn verify(opened: &Opened, policy: &Policy<'_>, model: Model<'_>) -> Verification {
     let mut report = Report::default();
     let statement = &opened.statement;
     report.passed(
@@ -208,7 +221,7 @@ pub fn verify(opened: &Opened, policy: &Policy<'_>, found: Option<&Found>) -> Ve
     let logged = checks::logged(opened, policy.trust, verifier.as_ref(), &mut log_report);
     let proven = checks::proof(opened, policy.trust, logged, &mut log_report);
     let signer = checks::signer(opened, policy, verifier.as_ref(), proven.entry(), &mut report);
-    checks::bytes(statement, found, &mut report);
+    checks::bytes(statement, model, &mut report);
     report.append(log_report);
     report.not_checked(
         "timestamp",

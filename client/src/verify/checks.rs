@@ -12,7 +12,7 @@ use treering_proto::proof::check_inclusion;
 use treering_proto::trust::{Signer, SignerRule, TrustFile};
 use treering_proto::verifier::Verifier;
 
-use super::{Found, Opened, Policy, ProvenEntry};
+use super::{Found, Model, Opened, Policy, ProvenEntry};
 use crate::certificate_chain::check_chain;
 use crate::evidence::Evidence;
 use crate::hash_model::is_covered;
@@ -192,10 +192,17 @@ fn who(verifier: &Verifier) -> String {
 }
 
 /// Compares the files by name.
-pub(super) fn bytes(statement: &ModelStatement, found: Option<&Found>, report: &mut Report) {
-    let Some(found) = found else {
-        report.not_checked("bytes", "the model was not read");
-        return;
+pub(super) fn bytes(statement: &ModelStatement, model: Model<'_>, report: &mut Report) {
+    let found = match model {
+        Model::Read(found) => found,
+        Model::NotRead => return report.not_checked("bytes", "the model was not read"),
+        Model::Unreadable(why) => {
+            return report.could_not_check("bytes", why, Exit::Unavailable);
+        }
+        Model::Unacceptable(why, details) => {
+            report.failed("bytes", why, Exit::NotVerified);
+            return report.details(details.to_vec());
+        }
     };
     if statement.method() != Method::Files || statement.hash() != ModelHash::Sha256 {
         let why = format!(
@@ -206,6 +213,10 @@ pub(super) fn bytes(statement: &ModelStatement, found: Option<&Found>, report: &
         report.could_not_check("bytes", why, Exit::Unavailable);
         return;
     }
+    compare(statement, found, report);
+}
+
+fn compare(statement: &ModelStatement, found: &Found, report: &mut Report) {
     let single = statement.is_single_file() && found.files.len() == 1;
     let mut signed: BTreeMap<&str, &[u8]> = BTreeMap::new();
     let mut skipped = 0;
