@@ -10,6 +10,7 @@ pub mod canonical;
 pub mod certificate;
 pub mod dsse_envelope;
 pub mod encoding;
+pub mod facts;
 pub mod hash;
 pub mod key;
 pub mod model_id;
