@@ -110,7 +110,8 @@ impl<'a> Audit<'a> {
         match Entry::parse(bytes) {
             Ok(entry) => *self.report.kinds.entry(kind_key(entry.kind())).or_default() += 1,
             Err(_) => {
-                let index = LeafIndex::new(index).expect("the tree is still smaller than the largest");
+                let index =
+                    LeafIndex::new(index).expect("the tree is still smaller than the largest");
                 self.find(Finding::EntryUnreadable { index });
             }
         }
@@ -136,7 +137,8 @@ impl<'a> Audit<'a> {
         if batch.is_empty() {
             return;
         }
-        let grown = self.edge.extend(&batch).expect("an audited log is smaller than the largest tree");
+        let grown =
+            self.edge.extend(&batch).expect("an audited log is smaller than the largest tree");
         for (tile, rebuilt) in &grown.full_tiles {
             match (self.tiles)(*tile) {
                 None => self.find(Finding::TileMissing { tile: *tile }),
@@ -168,3 +170,6 @@ impl<'a> Audit<'a> {
 fn kind_key(kind: EntryKind) -> (&'static str, &'static str) {
     (kind.kind(), kind.version())
 }
+
+#[cfg(test)]
+mod tests;

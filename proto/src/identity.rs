@@ -149,3 +149,6 @@ impl LogIdentity {
 }
 
 const TITLE: &str = "treering identity v1";
+
+#[cfg(test)]
+mod tests;

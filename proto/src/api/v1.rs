@@ -182,7 +182,8 @@ pub fn set_payload(body_base64: &str, time: u64, log_id: &str, log_index: u64) -
 
 /// Compact JSON and one LF, as every v1 answer is written.
 pub fn to_json(answer: &impl Serialize) -> Vec<u8> {
-    let mut bytes = serde_json::to_vec(answer).expect("wire shapes have text keys and finite numbers");
+    let mut bytes =
+        serde_json::to_vec(answer).expect("wire shapes have text keys and finite numbers");
     bytes.push(b'\n');
     bytes
 }
@@ -228,7 +229,13 @@ mod tests {
         let id = EntryId { tree_id: active, leaf };
         assert_eq!(EntryId::parse(&id.to_string(), TreeId::new(9).unwrap()), Ok(id));
         assert_eq!(EntryId::parse(&leaf.to_hex().to_uppercase(), active), Ok(id));
-        for bad in ["", "retrieve", &leaf.to_hex()[1..], &format!("{:016x}{leaf}", 0), &format!("ffffffffffffffff{leaf}")] {
+        for bad in [
+            "",
+            "retrieve",
+            &leaf.to_hex()[1..],
+            &format!("{:016x}{leaf}", 0),
+            &format!("ffffffffffffffff{leaf}"),
+        ] {
             assert_eq!(EntryId::parse(bad, active), Err(EntryIdError), "{bad}");
         }
     }
