@@ -1,9 +1,9 @@
 //! Sigstore bundles, version 0.3 (`dev.sigstore.bundle.v1.Bundle`): a signature, what to verify it
 //! with, and proofs that logs have it, in one JSON document.
 //!
-//! Read strictly: the one media type of version 0.3, no unknown fields, no duplicate keys, canonical
-//! base64, one signature per envelope (the bundle specification demands that). Written as Sigstore's
-//! Python tools write it: same order of fields, `tlogEntries` always present, nothing null.
+//! Read strictly: the one media type of version 0.3, no unknown fields, no duplicate keys,
+//! canonical base64, one signature per envelope (the bundle specification demands that). Written as
+//! Sigstore's Python tools do: same order of fields, `tlogEntries` always present, nothing null.
 //!
 //! Invariant: [`Bundle::parse`] of [`Bundle::to_json`] gives the same bundle. Out of scope: earlier
 //! versions, and verifying anything.
@@ -16,8 +16,8 @@ use crate::encoding::to_base64;
 use crate::key::HashAlgorithm;
 use crate::protojson::{Base64, FieldError, Object};
 
-/// The longest bundle read: an envelope of the greatest length (6 MiB), and log entries, which repeat
-/// the envelope where their kind keeps it.
+/// The longest bundle read: an envelope of the greatest length (6 MiB), and log entries, which
+/// repeat the envelope where their kind keeps it.
 pub const BUNDLE_LEN_MAX: usize = 16 * 1024 * 1024;
 
 /// The media type of version 0.3.

@@ -43,6 +43,7 @@ pub struct Certificate {
     key: PublicKey,
     identities: Vec<String>,
     issuer: Option<String>,
+    workflow: Option<String>,
     not_before: u64,
     not_after: u64,
 }
@@ -63,6 +64,7 @@ impl Certificate {
             key: PublicKey::from_spki_der(&spki)?,
             identities,
             issuer: oidc_issuer(&x509),
+            workflow: extension(&x509, OID_FULCIO_BUILD_CONFIG).and_then(utf8_string),
             not_before: tbs.validity().not_before.to_unix_duration().as_secs(),
             not_after: tbs.validity().not_after.to_unix_duration().as_secs(),
         })
@@ -96,6 +98,12 @@ impl Certificate {
     /// The OIDC issuer that Fulcio wrote into the certificate, if it did.
     pub fn issuer(&self) -> Option<&str> {
         self.issuer.as_deref()
+    }
+
+    /// The URI of the build configuration (for GitHub: the workflow file at a revision) that Fulcio
+    /// wrote into the certificate, if it did.
+    pub fn workflow(&self) -> Option<&str> {
+        self.workflow.as_deref()
     }
 
     /// First second of validity, Unix time.
@@ -143,12 +151,19 @@ fn ip_text(octets: &[u8]) -> Option<String> {
 
 /// Fulcio's issuer extension: version 2 is a DER UTF8String, version 1 the raw bytes.
 fn oidc_issuer(x509: &X509) -> Option<String> {
-    let extensions = x509.tbs_certificate().extensions()?;
-    let value = |oid| extensions.iter().find(|e| e.extn_id == oid).map(|e| e.extn_value.as_bytes());
-    if let Some(der) = value(OID_FULCIO_ISSUER_V2) {
-        return Utf8StringRef::from_der(der).ok().map(|text| text.as_str().to_owned());
+    if let Some(der) = extension(x509, OID_FULCIO_ISSUER_V2) {
+        return utf8_string(der);
     }
-    value(OID_FULCIO_ISSUER_V1).and_then(|raw| String::from_utf8(raw.to_vec()).ok())
+    extension(x509, OID_FULCIO_ISSUER_V1).and_then(|raw| String::from_utf8(raw.to_vec()).ok())
+}
+
+fn extension(x509: &X509, oid: ObjectIdentifier) -> Option<&[u8]> {
+    let extensions = x509.tbs_certificate().extensions()?;
+    extensions.iter().find(|e| e.extn_id == oid).map(|e| e.extn_value.as_bytes())
+}
+
+fn utf8_string(der: &[u8]) -> Option<String> {
+    Utf8StringRef::from_der(der).ok().map(|text| text.as_str().to_owned())
 }
 
 const PEM_LABEL: &str = "CERTIFICATE";
@@ -158,3 +173,5 @@ const OID_FULCIO_OTHER_NAME: ObjectIdentifier =
     ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.7");
 const OID_FULCIO_ISSUER_V2: ObjectIdentifier =
     ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.8");
+const OID_FULCIO_BUILD_CONFIG: ObjectIdentifier =
+    ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.18");

@@ -12,7 +12,8 @@ use serde_json::Value;
 use crate::canonical::{self, JsonError};
 use crate::encoding::{from_base64_lines, to_base64};
 
-/// The longest envelope text: a statement of the greatest length in base64, and room for signatures.
+/// The longest envelope text: a statement of the greatest length in base64, and room for
+/// signatures.
 pub const ENVELOPE_LEN_MAX: usize = 6 * 1024 * 1024;
 
 /// Signatures of one envelope. Each costs a verification per verifier; no known signer makes more
@@ -84,8 +85,8 @@ impl Envelope {
         }
     }
 
-    /// Reads the JSON form. Bytes may be in standard or URL-safe base64, as DSSE allows; fields that
-    /// DSSE does not know are ignored, as Rekor ignores them.
+    /// Reads the JSON form. Bytes may be in standard or URL-safe base64, as DSSE allows; fields
+    /// that DSSE does not know are ignored, as Rekor ignores them.
     pub fn parse(text: &[u8]) -> Result<Self, EnvelopeError> {
         if text.len() > ENVELOPE_LEN_MAX {
             return Err(EnvelopeError::TooLong);
@@ -221,8 +222,9 @@ mod tests {
 
     #[test]
     fn json_survives_reading_and_writing() {
-        let text = r#"{"payload":"aGk=","payloadType":"t","signatures":[{"sig":"AA==","keyid":""},{"sig":"-_8="}]}"#;
-        assert_eq!(parse(text).unwrap().to_json(), text.as_bytes());
+        let signatures = r#"[{"sig":"AA==","keyid":""},{"sig":"-_8="}]"#;
+        let text = format!(r#"{{"payload":"aGk=","payloadType":"t","signatures":{signatures}}}"#);
+        assert_eq!(parse(&text).unwrap().to_json(), text.as_bytes());
         let made = Envelope::new("t", b"hi".to_vec(), vec![0]);
         assert_eq!(Envelope::parse(&made.to_json()).unwrap(), made);
     }

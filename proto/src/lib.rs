@@ -4,11 +4,15 @@
 //! Read in this order:
 //! `hash` and `tree` (RFC 6962 words), `proof`, `tile` and `append` (the tree), `note`,
 //! `checkpoint`, `cosignature`, `policy`, `witness` and `proof_file` (C2SP texts), `key`,
-//! `certificate` and `verifier` (who signed), `entry` (what may be logged).
+//! `certificate` and `verifier` (who signed), `dsse_envelope`, `statement` and `model_statement`
+//! (what was signed), `entry` (what may be logged), `facts` (what it is found by), `bundle` and
+//! `api` (Sigstore's shapes), `identity` (who a log is), `trust` (what a verifier believes), `audit`
+//! (rebuilding a log).
 #![forbid(unsafe_code)]
 
 pub mod api;
 pub mod append;
+pub mod audit;
 pub mod bundle;
 pub mod canonical;
 pub mod certificate;
@@ -17,6 +21,10 @@ pub mod cosignature;
 pub mod dsse_envelope;
 pub mod encoding;
 pub mod hash;
+pub mod entry;
+pub mod facts;
+pub mod hash;
+pub mod identity;
 pub mod key;
 pub mod model_id;
 pub mod model_statement;

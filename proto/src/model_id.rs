@@ -12,8 +12,8 @@
 //! name, digest      of each resource, sorted by the bytes of the name; the digest is raw
 //! ```
 //!
-//! A model of one file has the path `.` whatever the statement calls it: signers disagree (`.` or its
-//! own name) about the same file. For shards this leaves `.:start:end`.
+//! A model of one file has the path `.` whatever the statement calls it: signers disagree (`.` or
+//! its own name) about the same file. For shards this leaves `.:start:end`.
 //!
 //! Not bound: the name and version of the model, ignored paths, symbolic links. They are reported
 //! beside the id.

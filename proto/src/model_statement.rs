@@ -1,9 +1,10 @@
-//! Statements about models (OpenSSF Model Signing, OMS v1.0): the files of a model and their digests.
+//! Statements about models (OpenSSF Model Signing, OMS v1.0): the files of a model and their
+//! digests.
 //!
-//! Stock tools verify manifests that say nothing or two things at once: empty ones, ones that ignore
-//! everything, duplicate and climbing names, gaps between shards, digests in two spellings. Here a
-//! statement is admitted only if it says one thing about one set of files. The log admits and the
-//! verifier verifies with this same function.
+//! Stock tools verify manifests that say nothing or two things at once: empty ones, ones that
+//! ignore everything, duplicate and climbing names, gaps between shards, digests in two spellings.
+//! Here a statement is admitted only if it says one thing about one set of files. The log admits
+//! and the verifier verifies with this same function.
 //!
 //! Invariants of a [`ModelStatement`]: one name never occurs twice; every name stays inside the
 //! model; shards of a file are contiguous from 0; digests have the length of the hash; the root is
@@ -13,17 +14,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::encoding::from_hex_lower;
 use crate::hash::Hash;
-use crate::statement::{
-    STATEMENT_LEN_MAX, STATEMENT_TYPE_V1, Statement, StatementVersion, Subject,
-};
+use crate::statement::{STATEMENT_LEN_MAX, Statement, StatementVersion};
 
 mod paths;
 mod payload;
+mod read;
+
+pub use paths::Shard;
 
 /// Resources of one model: the largest public models have a few thousand files. A statement of this
 /// many takes about 3.3 MB.
@@ -151,7 +152,8 @@ pub enum ModelStatementError {
     /// Not `path:start:end` with canonical decimal numbers.
     #[error("shard name {0:?} is not path:start:end")]
     BadShardName(String),
-    /// The shards of this file do not follow each other from 0: bytes of it are unsigned or ambiguous.
+    /// The shards of this file do not follow each other from 0: bytes of it are unsigned or
+    /// ambiguous.
     #[error("the shards of {0:?} are not contiguous")]
     ShardGap(String),
     /// The subject's digest is not that of the resources.
@@ -177,8 +179,8 @@ pub enum ModelStatementError {
 use ModelStatementError as Error;
 
 impl ModelStatement {
-    /// Admits `statement`, or says what is wrong with it. Members of the predicate that OMS v1.0 does
-    /// not have are ignored, as its verifiers ignore them.
+    /// Admits `statement`, or says what is wrong with it. Members of the predicate that OMS v1.0
+    /// does not have are ignored, as its verifiers ignore them.
     pub fn parse(statement: &Statement) -> Result<Self, Error> {
         if statement.version != StatementVersion::V1
             || !is_model_statement(&statement.predicate_type)
@@ -189,16 +191,16 @@ impl ModelStatement {
         let root = subject.digest("sha256").and_then(from_hex_lower);
         let serialization =
             statement.predicate.get("serialization").ok_or(Error::BadField("serialization"))?;
-        let hash = ModelHash::from_name(text(serialization, "hash_type")?)?;
-        let method = method(serialization)?;
+        let hash = ModelHash::from_name(read::text(serialization, "hash_type")?)?;
+        let method = read::method(serialization)?;
         let admitted = Self {
             name: subject.name.clone().filter(|name| !name.is_empty()),
-            model_version: model_version(subject)?,
+            model_version: read::model_version(subject)?,
             root: root.and_then(|bytes| Hash::from_slice(&bytes)).ok_or(Error::NoRoot)?,
             method,
             hash,
-            resources: resources(&statement.predicate, method, hash)?,
-            ignore_paths: ignore_paths(serialization)?,
+            resources: read::resources(&statement.predicate, method, hash)?,
+            ignore_paths: read::ignore_paths(serialization)?,
             allow_symlinks: match serialization.get("allow_symlinks") {
                 None => false,
                 Some(value) => value.as_bool().ok_or(Error::BadField("allow_symlinks"))?,
@@ -234,8 +236,8 @@ impl ModelStatement {
         Ok(statement)
     }
 
-    /// The in-toto statement as Treering writes it: a DSSE payload that stock verifiers accept. For a
-    /// statement that was read these are not the bytes it was read from.
+    /// The in-toto statement as Treering writes it: a DSSE payload that stock verifiers accept. For
+    /// a statement that was read these are not the bytes it was read from.
     pub fn to_payload(&self) -> Vec<u8> {
         payload::write(self)
     }
@@ -281,8 +283,8 @@ impl ModelStatement {
     }
 
     /// Whether the resources are in order of their names. OMS v1.0 demands it and Go's verifier
-    /// insists; Python's signer orders by path components, which differs where a directory and a file
-    /// share a beginning.
+    /// insists; Python's signer orders by path components, which differs where a directory and a
+    /// file share a beginning.
     pub fn is_sorted_by_name(&self) -> bool {
         self.resources.is_sorted_by(|a, b| a.name <= b.name)
     }
@@ -292,15 +294,13 @@ impl ModelStatement {
         match self.method {
             Method::Files => &resource.name,
             Method::Shards { .. } => {
-                paths::Shard::parse(&resource.name)
-                    .expect("shard names were checked on admission")
-                    .path
+                Shard::parse(&resource.name).map_or(&resource.name, |shard| shard.path)
             }
         }
     }
 
-    /// Whether all resources belong to one file at the top: OMS writes a model that is a single file
-    /// so, and cannot tell it from a directory with that file.
+    /// Whether all resources belong to one file at the top: OMS writes a model that is a single
+    /// file so, and cannot tell it from a directory with that file.
     pub fn is_single_file(&self) -> bool {
         let first = self.path(&self.resources[0]);
         !first.contains('/') && self.resources.iter().all(|r| self.path(r) == first)
@@ -346,8 +346,8 @@ impl ModelStatement {
                     shards.insert(name, Vec::new());
                 }
                 Method::Shards { .. } => {
-                    let shard = paths::Shard::parse(name)
-                        .ok_or_else(|| Error::BadShardName(name.to_owned()))?;
+                    let shard =
+                        Shard::parse(name).ok_or_else(|| Error::BadShardName(name.to_owned()))?;
                     shards.entry(shard.path).or_default().push((shard.start, shard.end));
                 }
             }
@@ -429,76 +429,6 @@ fn root_of(resources: &[Resource]) -> Hash {
         hasher.update(&resource.digest);
     }
     Hash(hasher.finalize().into())
-}
-
-fn text<'a>(object: &'a Value, field: &'static str) -> Result<&'a str, Error> {
-    object.get(field).and_then(Value::as_str).ok_or(Error::BadField(field))
-}
-
-fn method(serialization: &Value) -> Result<Method, Error> {
-    match text(serialization, "method")? {
-        "files" => Ok(Method::Files),
-        "shards" => {
-            let size = serialization.get("shard_size").and_then(whole_number);
-            match size {
-                Some(size) if size > 0 => Ok(Method::Shards { size }),
-                _ => Err(Error::BadField("shard_size")),
-            }
-        }
-        other => Err(Error::UnknownMethod(other.to_owned())),
-    }
-}
-
-/// Python writes the predicate through a protobuf Struct, whose only number is a double: `4` or `4.0`.
-fn whole_number(value: &Value) -> Option<u64> {
-    const EXACT_MAX: f64 = (1u64 << 53) as f64;
-    let double = || value.as_f64().filter(|x| x.fract() == 0.0 && (0.0..=EXACT_MAX).contains(x));
-    value.as_u64().or_else(|| double().map(|x| x as u64))
-}
-
-fn model_version(subject: &Subject) -> Result<Option<String>, Error> {
-    match subject.annotations.get(MODEL_VERSION_ANNOTATION) {
-        None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(Error::BadModelVersion),
-    }
-}
-
-fn ignore_paths(serialization: &Value) -> Result<Vec<String>, Error> {
-    const FIELD: Error = Error::BadField("ignore_paths");
-    match serialization.get("ignore_paths") {
-        None => Ok(Vec::new()),
-        Some(Value::Array(list)) => list
-            .iter()
-            .map(|path| path.as_str().map(str::to_owned).ok_or(FIELD))
-            .collect::<Result<_, _>>(),
-        Some(_) => Err(FIELD),
-    }
-}
-
-fn resources(predicate: &Value, method: Method, hash: ModelHash) -> Result<Vec<Resource>, Error> {
-    let list =
-        predicate.get("resources").and_then(Value::as_array).ok_or(Error::BadField("resources"))?;
-    if list.len() > RESOURCES_MAX {
-        return Err(Error::TooManyResources);
-    }
-    // Python labels shards with their size; OMS v1.0 section 6.3.2 wants the bare hash.
-    let sharded = match method {
-        Method::Files => None,
-        Method::Shards { size } => Some(format!("{}-sharded-{size}", hash.name())),
-    };
-    let read = |value: &Value| {
-        let name = text(value, "name")?.to_owned();
-        let algorithm = text(value, "algorithm")?;
-        if algorithm != hash.name() && Some(algorithm) != sharded.as_deref() {
-            return Err(Error::BadAlgorithm(name));
-        }
-        match from_hex_lower(text(value, "digest")?) {
-            Some(digest) => Ok(Resource { name, digest }),
-            None => Err(Error::BadDigest(name)),
-        }
-    };
-    list.iter().map(read).collect()
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Strict reading of the JSON mapping of protocol buffers (protojson), as Sigstore's messages use it.
+//! Strict reading of the JSON mapping of protocol buffers (protojson), which Sigstore's messages
+//! use.
 //!
 //! An object is taken apart field by field; whatever nobody asked for is an error when it is
 //! finished. So a reader cannot forget the unknown fields, and no two readers of one text disagree.

@@ -7,7 +7,7 @@ use crate::key::{KeyError, PublicKey};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Verifier {
     /// A bare key.
-    PublicKey(PublicKey),
+    PublicKey(Box<PublicKey>),
     /// A leaf certificate. Only its key verifies; its names become facts.
     Certificate(Box<Certificate>),
 }
@@ -33,7 +33,7 @@ impl Verifier {
             return Ok(Self::Certificate(Box::new(Certificate::from_pem(text)?)));
         }
         match PublicKey::from_pem(text) {
-            Ok(key) => Ok(Self::PublicKey(key)),
+            Ok(key) => Ok(Self::PublicKey(Box::new(key))),
             Err(KeyError::NotPem) => Err(VerifierError::NotPem),
             Err(error) => Err(error.into()),
         }

@@ -1,1 +1,26 @@
+//! The Treering server: one process, one directory, one log.
+//!
+//! Read in this order: `sequencer` (the one loop), `pool` (what comes in), `store` (what is kept),
+//! `selfcheck`, `anchor` and `publisher` (what happens before a head is signed and shown),
+//! `startup` (what happens after a crash), `http` (the three faces), `ops` (the commands).
+//!
+//! Invariant: `http -> pool -> sequencer -> publisher` is the only way into the log; `http` reads
+//! `store` and never writes it.
+#![forbid(unsafe_code)]
 
+pub mod anchor;
+pub mod clock;
+pub mod crash_point;
+pub mod data_directory;
+pub mod health;
+pub mod http;
+pub mod limits;
+pub mod metrics;
+pub mod ops;
+pub mod pool;
+pub mod publisher;
+pub mod selfcheck;
+pub mod sequencer;
+pub mod signer;
+pub mod startup;
+pub mod store;

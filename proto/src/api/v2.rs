@@ -57,7 +57,8 @@ impl TransparencyLogEntry {
         Self::from_object(Object::parse(bytes)?)
     }
 
-    /// The JSON form that the v2 API answers with: every field is present, an absent promise is null.
+    /// The JSON form that the v2 API answers with: every field is present, an absent promise is
+    /// null.
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(&EntryJson::new(self, Unset::Null))
             .expect("strings and lists always serialize")

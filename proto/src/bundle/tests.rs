@@ -120,7 +120,7 @@ fn refuses_unknown_fields_at_every_level() {
         changed.pointer_mut(pointer).unwrap()["extra"] = json!(1);
         let refused = parse(&changed);
         assert!(
-            matches!(&refused, Err(BundleError::Field(FieldError::Unknown(name))) if name == "extra"),
+            matches!(&refused, Err(BundleError::Field(FieldError::Unknown(f))) if f == "extra"),
             "{pointer}: {refused:?}"
         );
     }

@@ -18,8 +18,8 @@
 use serde::Deserialize;
 
 use super::hashedrekord::{
-    HashV001, KeyDetails, SignatureV002, VerifierV002, bytes_v002, missing, verifier_from_base64_pem,
-    verifier_v002,
+    HashV001, KeyDetails, SignatureV002, VerifierV002, bytes_v002, missing,
+    verifier_from_base64_pem, verifier_v002,
 };
 use super::{EntryError, EntryKind, Statement, VerifiedEntry, malformed};
 use crate::dsse_envelope::{Envelope, IN_TOTO_PAYLOAD_TYPE, pae};
@@ -252,7 +252,12 @@ fn match_signatures(
     if waiting.is_empty() { Ok(matched) } else { Err(EntryError::VerifierUnused) }
 }
 
-fn verifies(key: &PublicKey, details: Option<KeyDetails>, message: &[u8], signature: &[u8]) -> bool {
+fn verifies(
+    key: &PublicKey,
+    details: Option<KeyDetails>,
+    message: &[u8],
+    signature: &[u8],
+) -> bool {
     match details {
         None => key.verify_dsse(message, signature).is_ok(),
         Some(KeyDetails::Ed25519ph) => {

@@ -75,7 +75,8 @@ impl Hashedrekord {
         }
         let algorithm = name_v002(self.hash);
         let digest = to_base64(&self.digest);
-        let verifier = verifier_v002(&self.verifier, KeyDetails::prehashed(self.verifier.key().kind()));
+        let verifier =
+            verifier_v002(&self.verifier, KeyDetails::prehashed(self.verifier.key().kind()));
         format!(
             r#"{{"apiVersion":"0.0.2","kind":"hashedrekord","spec":{{"hashedRekordV002":{{"data":{{"algorithm":"{algorithm}","digest":"{digest}"}},"signature":{{"content":"{signature}","verifier":{verifier}}}}}}}}}"#
         )
@@ -110,7 +111,8 @@ impl Hashedrekord {
     pub(super) fn parse_v002(spec: &str) -> Result<Self, EntryError> {
         let spec: SpecV002 = serde_json::from_str(spec).map_err(malformed)?;
         let logged = spec.hashedrekord;
-        let request = RequestV002 { digest: Some(logged.data.digest), signature: Some(logged.signature) };
+        let request =
+            RequestV002 { digest: Some(logged.data.digest), signature: Some(logged.signature) };
         let entry = Self::from_request(request)?;
         if name_v002(entry.hash) == logged.data.algorithm {
             Ok(entry)
@@ -267,11 +269,13 @@ impl VerifierV002 {
         let verifier = match (self.public_key, self.certificate) {
             (Some(key), None) => {
                 let spki = bytes_v002(key.raw_bytes, "publicKey.rawBytes")?;
-                Verifier::PublicKey(PublicKey::from_spki_der(&spki).map_err(VerifierError::Key)?)
+                let key = PublicKey::from_spki_der(&spki).map_err(VerifierError::Key)?;
+                Verifier::PublicKey(Box::new(key))
             }
             (None, Some(certificate)) => {
                 let der = bytes_v002(certificate.raw_bytes, "x509Certificate.rawBytes")?;
-                let certificate = Certificate::from_der(&der).map_err(VerifierError::Certificate)?;
+                let certificate =
+                    Certificate::from_der(&der).map_err(VerifierError::Certificate)?;
                 Verifier::Certificate(Box::new(certificate))
             }
             (None, None) => return Err(missing("publicKey or x509Certificate")),

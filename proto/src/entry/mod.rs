@@ -122,7 +122,7 @@ pub enum EntryError {
     Envelope(#[from] crate::dsse_envelope::EnvelopeError),
     /// The envelope holds a model signature that strict admission refuses.
     #[error("model statement refused: {0}")]
-    ModelStatement(#[from] crate::model_statement::AdmissionError),
+    ModelStatement(#[from] crate::model_statement::ModelStatementError),
     /// The envelope says it holds an in-toto statement, and does not.
     #[error("in-toto statement refused: {0}")]
     Statement(#[from] crate::statement::StatementError),

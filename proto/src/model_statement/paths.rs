@@ -2,8 +2,10 @@
 
 use super::{ModelStatementError as Error, PATH_LEN_MAX, SINGLE_FILE_NAME};
 
-/// A shard name taken apart.
-pub(super) struct Shard<'a> {
+/// The name of a shard taken apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shard<'a> {
+    /// Path of the file.
     pub path: &'a str,
     /// Offset of the first byte.
     pub start: u64,
@@ -12,7 +14,7 @@ pub(super) struct Shard<'a> {
 }
 
 impl<'a> Shard<'a> {
-    /// Reads `path:start:end`; the path may have colons of its own.
+    /// Reads `path:start:end`, numbers in canonical decimal; the path may have colons of its own.
     pub fn parse(name: &'a str) -> Option<Self> {
         let (rest, end) = name.rsplit_once(':')?;
         let (path, start) = rest.rsplit_once(':')?;
@@ -39,8 +41,8 @@ pub(super) fn check(path: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses an ignored path that is a pattern, leaves the model or covers all of it. Returns the path
-/// without the slash that may mark a directory.
+/// Refuses an ignored path that is a pattern, leaves the model or covers all of it. Returns the
+/// path without the slash that may mark a directory.
 pub(super) fn check_ignored(path: &str) -> Result<&str, Error> {
     let bare = path.strip_suffix('/').unwrap_or(path);
     if path.is_empty() || bare == SINGLE_FILE_NAME {

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{MODEL_PREDICATE_TYPE, Method, ModelStatement, STATEMENT_TYPE_V1};
+use super::{MODEL_PREDICATE_TYPE, Method, ModelStatement};
+use crate::statement::STATEMENT_TYPE_V1;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,6 +1,7 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
+use crate::statement::STATEMENT_TYPE_V1;
 
 /// A statement over files of which each digest repeats one byte.
 pub(crate) fn files(list: &[(&str, u8)]) -> ModelStatement {

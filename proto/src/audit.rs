@@ -1,0 +1,175 @@
+//! Audit: rebuilding a log from its bytes. The one algorithm behind `fsck`, remote audits and the test checker.
+//!
+//! Entries go in, in order; each is hashed again and the tree is grown again from nothing. Along the way every tile is
+//! compared with the one that stands in the log, and every tree head that the log ever signed with the head that the
+//! rebuilt tree has at that size. What does not agree comes out as findings.
+//!
+//! Invariants: no input is believed; a log without findings holds every entry that its signed heads commit to. The number
+//! of findings kept is bounded; their count is not.
+//! Out of scope: who signed the heads (the caller opens notes), where bytes come from, and derived rows.
+
+use std::collections::BTreeMap;
+
+use crate::append::RightEdge;
+use crate::entry::{Entry, EntryKind};
+use crate::hash::{Hash, hash_leaf};
+use crate::tile::Tile;
+use crate::tree::{LeafIndex, TreeHead};
+
+/// How many findings are kept. More say nothing new, and a hostile log could fill memory with them.
+pub const FINDINGS_MAX: usize = 1000;
+
+/// Entries taken before the tree is grown by them: bounds memory, and makes hashing the only real cost.
+const BATCH: usize = 4096;
+
+/// Something in a log that does not agree with the rest of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Finding {
+    /// The bytes at this index are not the canonical bytes of a known kind.
+    EntryUnreadable {
+        /// Where.
+        index: LeafIndex,
+    },
+    /// A tile is missing or shorter than the tree demands.
+    TileMissing {
+        /// Which.
+        tile: Tile,
+    },
+    /// A tile does not hold the hashes that the entries lead to.
+    TileWrong {
+        /// Which.
+        tile: Tile,
+    },
+    /// A signed head has another root than the entries lead to: the log forked, or its entries changed.
+    HeadWrong {
+        /// What was signed.
+        signed: TreeHead,
+        /// The root of the entries at that size.
+        rebuilt: Hash,
+    },
+    /// A signed head covers entries that are not there.
+    HeadBeyondEntries {
+        /// What was signed.
+        signed: TreeHead,
+    },
+}
+
+/// What an audit found.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The head of the rebuilt tree.
+    pub head: TreeHead,
+    /// Entries by kind.
+    pub kinds: BTreeMap<(&'static str, &'static str), u64>,
+    /// How many signed heads were compared.
+    pub heads_checked: usize,
+    /// The first [`FINDINGS_MAX`] findings.
+    pub findings: Vec<Finding>,
+    /// All findings, counted.
+    pub findings_count: u64,
+}
+
+/// An audit under way.
+pub struct Audit<'a> {
+    edge: RightEdge,
+    batch: Vec<Hash>,
+    heads: BTreeMap<u64, Vec<TreeHead>>,
+    tiles: Box<TileSource<'a>>,
+    report: Report,
+}
+
+/// Gives the hashes of a full tile as the log has them; `None` if it has no such tile.
+pub type TileSource<'a> = dyn FnMut(Tile) -> Option<Vec<Hash>> + 'a;
+
+impl<'a> Audit<'a> {
+    /// Starts at the empty log. `heads` are all those that the log is known to have signed, in any order.
+    pub fn new(heads: impl IntoIterator<Item = TreeHead>, tiles: Box<TileSource<'a>>) -> Self {
+        let mut by_size: BTreeMap<u64, Vec<TreeHead>> = BTreeMap::new();
+        for head in heads {
+            let same_size = by_size.entry(head.size.get()).or_default();
+            if !same_size.contains(&head) {
+                same_size.push(head);
+            }
+        }
+        let report = Report {
+            head: TreeHead::EMPTY,
+            kinds: BTreeMap::new(),
+            heads_checked: 0,
+            findings: Vec::new(),
+            findings_count: 0,
+        };
+        let mut audit =
+            Self { edge: RightEdge::EMPTY, batch: Vec::new(), heads: by_size, tiles, report };
+        audit.compare_heads(TreeHead::EMPTY);
+        audit
+    }
+
+    /// Takes the next entry.
+    pub fn entry(&mut self, bytes: &[u8]) {
+        let index = self.edge.size().get() + self.batch.len() as u64;
+        match Entry::parse(bytes) {
+            Ok(entry) => *self.report.kinds.entry(kind_key(entry.kind())).or_default() += 1,
+            Err(_) => {
+                let index =
+                    LeafIndex::new(index).expect("the tree is still smaller than the largest");
+                self.find(Finding::EntryUnreadable { index });
+            }
+        }
+        self.batch.push(hash_leaf(bytes));
+        if self.batch.len() == BATCH || self.heads.contains_key(&(index + 1)) {
+            self.grow();
+        }
+    }
+
+    /// Ends the audit: what is still unmatched becomes a finding.
+    pub fn finish(mut self) -> Report {
+        self.grow();
+        for signed in std::mem::take(&mut self.heads).into_values().flatten() {
+            self.find(Finding::HeadBeyondEntries { signed });
+        }
+        self.report.head = self.edge.head();
+        self.report
+    }
+
+    /// Grows the tree by the batch, and compares what became complete.
+    fn grow(&mut self) {
+        let batch = std::mem::take(&mut self.batch);
+        if batch.is_empty() {
+            return;
+        }
+        let grown =
+            self.edge.extend(&batch).expect("an audited log is smaller than the largest tree");
+        for (tile, rebuilt) in &grown.full_tiles {
+            match (self.tiles)(*tile) {
+                None => self.find(Finding::TileMissing { tile: *tile }),
+                Some(hashes) if hashes != *rebuilt => self.find(Finding::TileWrong { tile: *tile }),
+                Some(_) => {}
+            }
+        }
+        self.edge = grown.edge;
+        self.compare_heads(grown.head);
+    }
+
+    fn compare_heads(&mut self, rebuilt: TreeHead) {
+        for signed in self.heads.remove(&rebuilt.size.get()).unwrap_or_default() {
+            self.report.heads_checked += 1;
+            if signed.root != rebuilt.root {
+                self.find(Finding::HeadWrong { signed, rebuilt: rebuilt.root });
+            }
+        }
+    }
+
+    fn find(&mut self, finding: Finding) {
+        self.report.findings_count += 1;
+        if self.report.findings.len() < FINDINGS_MAX {
+            self.report.findings.push(finding);
+        }
+    }
+}
+
+fn kind_key(kind: EntryKind) -> (&'static str, &'static str) {
+    (kind.kind(), kind.version())
+}
+
+#[cfg(test)]
+mod tests;

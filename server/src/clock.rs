@@ -1,0 +1,118 @@
+//! Time: the one place that reads a clock, and the rule that decides whether a reading may stamp entries.
+//!
+//! Invariants: entry times never go back; a clock that jumped is noticed before any entry takes its time.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How far behind the last batch the clock may be and still stamp entries (with the last time): NTP steps this much.
+pub const BEHIND_MS_MAX: u64 = 2_000;
+
+/// How far behind, or away from the boot-time clock, means that the clock cannot be trusted at all.
+pub const JUMP_MS_MAX: u64 = 60_000;
+
+/// A reading of both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// Wall clock, Unix milliseconds.
+    pub wall_ms: u64,
+    /// Time since boot, suspended time included, in milliseconds.
+    pub boot_ms: u64,
+}
+
+/// Why a reading cannot stamp a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ClockError {
+    /// A little behind: wait.
+    #[error("the clock is {behind_ms} ms behind the last entry; writes wait until it has caught up")]
+    Behind {
+        /// By how much.
+        behind_ms: u64,
+    },
+    /// Far behind, or away from the boot-time clock: a person must look.
+    #[error(
+        "the clock jumped by {jump_ms} ms; set it right (for example with chrony) and restart the log"
+    )]
+    Jumped {
+        /// By how much.
+        jump_ms: u64,
+    },
+}
+
+/// The rule, and what it remembers. Owned by the sequencer.
+#[derive(Debug)]
+pub struct BatchClock {
+    last_ms: u64,
+    first: Reading,
+}
+
+/// Reads both clocks.
+#[allow(clippy::disallowed_methods)]
+pub fn read() -> Reading {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Reading {
+        wall_ms: wall.as_millis() as u64,
+        boot_ms: boot.tv_sec as u64 * 1000 + boot.tv_nsec as u64 / 1_000_000,
+    }
+}
+
+impl BatchClock {
+    /// Starts from the time of the last committed batch and the first reading of this process.
+    pub fn new(last_ms: u64, first: Reading) -> Self {
+        Self { last_ms, first }
+    }
+
+    /// The time for a batch sequenced at `now`: `max(now, last)`.
+    pub fn stamp(&mut self, now: Reading) -> Result<u64, ClockError> {
+        let wall = now.wall_ms.abs_diff(self.first.wall_ms);
+        let moved_back = now.wall_ms < self.first.wall_ms;
+        let boot = now.boot_ms.saturating_sub(self.first.boot_ms);
+        let drift = if moved_back { wall + boot } else { wall.abs_diff(boot) };
+        let behind_ms = self.last_ms.saturating_sub(now.wall_ms);
+        if drift > JUMP_MS_MAX || behind_ms > JUMP_MS_MAX {
+            return Err(ClockError::Jumped { jump_ms: drift.max(behind_ms) });
+        }
+        if behind_ms > BEHIND_MS_MAX {
+            return Err(ClockError::Behind { behind_ms });
+        }
+        self.last_ms = self.last_ms.max(now.wall_ms);
+        Ok(self.last_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Reading = Reading { wall_ms: 1_700_000_000_000, boot_ms: 5_000 };
+
+    fn after(wall: i64, boot: u64) -> Reading {
+        let wall_ms = START.wall_ms.checked_add_signed(wall).unwrap();
+        Reading { wall_ms, boot_ms: START.boot_ms + boot }
+    }
+
+    #[test]
+    fn time_never_goes_back_and_small_steps_back_keep_the_last() {
+        let mut clock = BatchClock::new(0, START);
+        assert_eq!(clock.stamp(after(1_000, 1_000)), Ok(START.wall_ms + 1_000));
+        assert_eq!(clock.stamp(after(-500, 1_500)), Ok(START.wall_ms + 1_000));
+        assert_eq!(clock.stamp(after(1_500, 1_500)), Ok(START.wall_ms + 1_500));
+    }
+
+    #[test]
+    fn a_clock_behind_the_last_entry_waits_and_then_goes_on() {
+        let mut clock = BatchClock::new(START.wall_ms + 10_000, START);
+        assert_eq!(clock.stamp(after(0, 0)), Err(ClockError::Behind { behind_ms: 10_000 }));
+        assert_eq!(clock.stamp(after(9_000, 9_000)), Ok(START.wall_ms + 10_000));
+    }
+
+    #[test]
+    fn a_jump_in_either_direction_is_noticed_before_it_stamps() {
+        for wall in [-3_600_000, 3_600_000] {
+            let mut clock = BatchClock::new(0, START);
+            assert!(matches!(clock.stamp(after(wall, 10)), Err(ClockError::Jumped { .. })), "{wall}");
+        }
+        let mut restored = BatchClock::new(START.wall_ms + 61_000, START);
+        assert!(matches!(restored.stamp(after(0, 0)), Err(ClockError::Jumped { .. })));
+    }
+}

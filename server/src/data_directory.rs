@@ -1,0 +1,285 @@
+//! The data directory: what lies where, and whose it is.
+//!
+//! ```text
+//! DIR/FORMAT       written last by init; without it the directory is not a log
+//! DIR/LOCK         held while a process uses the directory
+//! DIR/owner        which directory and which anchor belong together
+//! DIR/url          where clients reach the log
+//! DIR/identity     the identity document, public
+//! DIR/keys/        note.pem (Ed25519), v1.pem (ECDSA P-256), mode 0600
+//! DIR/ballast      bytes to delete when the disk is full and the database needs room to open
+//! DIR/shards/ID/   one database for each tree; one for now
+//! DIR.anchor       beside the directory, better on another volume
+//! ```
+//!
+//! Invariant: a directory that was copied is not used until `claim`, because its original may still sign.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use treering_proto::api::v1::TreeId;
+
+use crate::anchor::{AnchorId, sync_directory_of};
+
+/// The version of the directory layout.
+const LAYOUT: &str = "treering data 1\n";
+
+/// Room that deleting the ballast gives, in bytes: enough for RocksDB to replay and flush its write-ahead log.
+const BALLAST_BYTES: u64 = 64 << 20;
+
+/// Why a directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// There is no log here.
+    #[error("{path} holds no log. To make one: treering-server init --data {path} --url https://HOST")]
+    Missing {
+        /// Which directory.
+        path: PathBuf,
+    },
+    /// Init must not touch what is there.
+    #[error("{path} exists already and is not empty; init makes a new log in a new directory")]
+    Exists {
+        /// Which directory.
+        path: PathBuf,
+    },
+    /// Another version of the program made it.
+    #[error("{path} was written by another version of treering-server ({found}); use that version")]
+    OtherVersion {
+        /// Which file.
+        path: PathBuf,
+        /// What it says.
+        found: String,
+    },
+    /// Another process uses it.
+    #[error("{path} is in use by another process")]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// It was copied, or restored.
+    #[error(
+        "{path} is not the directory that this log was made in: it was copied or restored, and its original may still \
+         sign. If it is the only one left, say so: treering-server claim --data {path}"
+    )]
+    NotOwner {
+        /// Which directory.
+        path: PathBuf,
+    },
+    /// The anchor belongs to another log.
+    #[error("the anchor {anchor} belongs to another log than {path}")]
+    OtherAnchor {
+        /// Which directory.
+        path: PathBuf,
+        /// Which anchor.
+        anchor: PathBuf,
+    },
+    /// A file inside is not as it was written.
+    #[error("{path} is damaged; restore it from a backup")]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// Reading or writing failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// A data directory, locked.
+#[derive(Debug)]
+pub struct DataDirectory {
+    path: PathBuf,
+    owner: Owner,
+    _lock: File,
+}
+
+/// Which directory and which anchor belong together.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Owner {
+    inode: u64,
+    anchor_id: AnchorId,
+    anchor_path: PathBuf,
+}
+
+/// Where the anchor of `data` is unless somebody says otherwise.
+pub fn default_anchor(data: &Path) -> PathBuf {
+    let mut name = data.file_name().unwrap_or_default().to_os_string();
+    name.push(".anchor");
+    data.with_file_name(name)
+}
+
+impl DataDirectory {
+    /// Makes the directory of a new log and locks it. [`DataDirectory::finish`] makes it usable.
+    pub fn create(path: &Path, anchor: &Path, id: AnchorId) -> Result<Self, DirectoryError> {
+        let taken = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+        if taken || path.is_file() {
+            return Err(DirectoryError::Exists { path: path.to_owned() });
+        }
+        let make = |path: &Path| {
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+            made.map_err(failed(path))
+        };
+        make(path)?;
+        let path = path.canonicalize().map_err(failed(path))?;
+        make(&path.join("keys"))?;
+        make(&path.join("shards"))?;
+        let lock = lock(&path)?;
+        let anchor_path = std::path::absolute(anchor).map_err(failed(anchor))?;
+        let owner = Owner { inode: inode(&path)?, anchor_id: id, anchor_path };
+        write(&path.join("owner"), owner.to_text().as_bytes())?;
+        Ok(Self { path, owner, _lock: lock })
+    }
+
+    /// Writes what init has left to write; from then on the directory is a log.
+    pub fn finish(&self, url: &str, identity: &str) -> Result<(), DirectoryError> {
+        write(&self.path.join("url"), format!("{url}\n").as_bytes())?;
+        write(&self.path.join("identity"), identity.as_bytes())?;
+        let ballast = self.path.join("ballast");
+        let file = File::create(&ballast).map_err(failed(&ballast))?;
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, BALLAST_BYTES)
+            .map_err(|error| failed(&ballast)(error.into()))?;
+        write(&self.path.join("FORMAT"), LAYOUT.as_bytes())
+    }
+
+    /// Opens and locks the directory of an existing log, whoever it belongs to.
+    pub fn open_unowned(path: &Path) -> Result<Self, DirectoryError> {
+        let format = path.join("FORMAT");
+        match fs::read_to_string(&format) {
+            Ok(found) if found == LAYOUT => {}
+            Ok(found) => {
+                let found = found.trim().chars().take(80).collect();
+                return Err(DirectoryError::OtherVersion { path: format, found });
+            }
+            Err(_) => return Err(DirectoryError::Missing { path: path.to_owned() }),
+        }
+        let path = path.canonicalize().map_err(failed(path))?;
+        let lock = lock(&path)?;
+        let file = path.join("owner");
+        let text = fs::read_to_string(&file).map_err(failed(&file))?;
+        let owner = Owner::parse(&text).ok_or(DirectoryError::Damaged { path: file })?;
+        Ok(Self { path, owner, _lock: lock })
+    }
+
+    /// Opens and locks the directory of an existing log, if it is the one that the log was made in.
+    pub fn open(path: &Path) -> Result<Self, DirectoryError> {
+        let directory = Self::open_unowned(path)?;
+        if directory.owner.inode == inode(&directory.path)? {
+            Ok(directory)
+        } else {
+            Err(DirectoryError::NotOwner { path: directory.path })
+        }
+    }
+
+    /// Makes this directory and the anchor the ones that belong together.
+    pub fn claim(&mut self, anchor: &Path, id: AnchorId) -> Result<(), DirectoryError> {
+        let anchor_path = std::path::absolute(anchor).map_err(failed(anchor))?;
+        self.owner = Owner { inode: inode(&self.path)?, anchor_id: id, anchor_path };
+        write(&self.path.join("owner"), self.owner.to_text().as_bytes())
+    }
+
+    /// Checks that `anchor` is the one of this directory.
+    pub fn check_anchor(&self, anchor: &Path, id: AnchorId) -> Result<(), DirectoryError> {
+        if id == self.owner.anchor_id {
+            return Ok(());
+        }
+        Err(DirectoryError::OtherAnchor { path: self.path.clone(), anchor: anchor.to_owned() })
+    }
+
+    /// Where the directory is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the anchor was last seen.
+    pub fn anchor_path(&self) -> &Path {
+        &self.owner.anchor_path
+    }
+
+    /// The Ed25519 key of C2SP notes.
+    pub fn note_key(&self) -> PathBuf {
+        self.path.join("keys/note.pem")
+    }
+
+    /// The ECDSA P-256 key of Rekor v1.
+    pub fn v1_key(&self) -> PathBuf {
+        self.path.join("keys/v1.pem")
+    }
+
+    /// The database of one tree.
+    pub fn shard(&self, tree_id: TreeId) -> PathBuf {
+        self.path.join("shards").join(tree_id.to_hex())
+    }
+
+    /// Where clients reach the log.
+    pub fn url(&self) -> Result<String, DirectoryError> {
+        self.read("url").map(|text| text.trim().to_owned())
+    }
+
+    /// The identity document.
+    pub fn identity(&self) -> Result<String, DirectoryError> {
+        self.read("identity")
+    }
+
+    fn read(&self, name: &str) -> Result<String, DirectoryError> {
+        let path = self.path.join(name);
+        fs::read_to_string(&path).map_err(failed(&path))
+    }
+}
+
+impl Owner {
+    fn to_text(&self) -> String {
+        format!(
+            "{OWNER_TITLE}\ninode {}\nanchor-id {}\nanchor {}\n",
+            self.inode,
+            hex::encode(self.anchor_id),
+            self.anchor_path.display()
+        )
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        if lines.next()? != OWNER_TITLE {
+            return None;
+        }
+        let inode = lines.next()?.strip_prefix("inode ")?.parse().ok()?;
+        let id = hex::decode(lines.next()?.strip_prefix("anchor-id ")?).ok()?;
+        let anchor_path = lines.next()?.strip_prefix("anchor ")?.into();
+        Some(Self { inode, anchor_id: id.try_into().ok()?, anchor_path })
+    }
+}
+
+/// Writes a whole file durably: readers see the old one or the new one.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), DirectoryError> {
+    let temporary = path.with_extension("new");
+    let mut file = File::create(&temporary).map_err(failed(&temporary))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed(&temporary))?;
+    fs::rename(&temporary, path).map_err(failed(path))?;
+    sync_directory_of(path).map_err(failed(path))
+}
+
+fn lock(path: &Path) -> Result<File, DirectoryError> {
+    let path = path.join("LOCK");
+    let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file = opened.map_err(failed(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(DirectoryError::Locked { path }),
+        Err(fs::TryLockError::Error(source)) => Err(DirectoryError::Io { path, source }),
+    }
+}
+
+fn inode(path: &Path) -> Result<u64, DirectoryError> {
+    Ok(fs::metadata(path).map_err(failed(path))?.ino())
+}
+
+fn failed(path: &Path) -> impl Fn(io::Error) -> DirectoryError + '_ {
+    move |source| DirectoryError::Io { path: path.to_owned(), source }
+}
+
+const OWNER_TITLE: &str = "treering owner 1";

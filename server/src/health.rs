@@ -1,0 +1,123 @@
+//! Health: why the log does not take entries, if it does not. Read by `/readyz`, metrics and every write.
+//!
+//! Invariant: a latch is never released. What caused it needs a restart, which verifies the tail again.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Why the log has stopped for good, in a word that alarms can match.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LatchReason {
+    /// A storage error whose outcome is unknown.
+    Storage,
+    /// The appended range read back differently.
+    SelfCheck,
+    /// The anchor holds another head than this process last wrote.
+    Anchor,
+    /// The clock jumped.
+    Clock,
+}
+
+impl LatchReason {
+    /// The stable label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Storage => "storage",
+            Self::SelfCheck => "self-check",
+            Self::Anchor => "anchor",
+            Self::Clock => "clock",
+        }
+    }
+}
+
+/// Why writes are refused right now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// For good: see the sentence.
+    Latched(LatchReason, String),
+    /// Until the clock catches up.
+    ClockBehind(String),
+    /// Until there is room on the disk.
+    DiskFull(String),
+    /// The server is stopping.
+    Stopping,
+}
+
+impl Refusal {
+    /// The stable label, in answers and metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Latched(..) => "latched",
+            Self::ClockBehind(_) => "clock-behind",
+            Self::DiskFull(_) => "disk-full",
+            Self::Stopping => "stopping",
+        }
+    }
+
+    /// The sentence for people.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Latched(reason, why) => {
+                format!("the log is read-only until it is restarted ({}): {why}", reason.label())
+            }
+            Self::ClockBehind(why) | Self::DiskFull(why) => why.clone(),
+            Self::Stopping => "the server is stopping; retry".to_owned(),
+        }
+    }
+}
+
+/// Shared by the sequencer, which writes it, and everybody who asks.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    refusal: Arc<Mutex<Option<Refusal>>>,
+}
+
+impl Health {
+    /// Why writes are refused, if they are.
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.lock().clone()
+    }
+
+    /// Stops the log for good. The first reason stays.
+    pub fn latch(&self, reason: LatchReason, why: String) {
+        let mut refusal = self.lock();
+        if !matches!(*refusal, Some(Refusal::Latched(..))) {
+            tracing::error!(reason = reason.label(), why, "the log latched read-only");
+            *refusal = Some(Refusal::Latched(reason, why));
+        }
+    }
+
+    /// Refuses writes for a while, or takes them again; a latch stays.
+    pub fn set_passing(&self, passing: Option<Refusal>) {
+        let mut refusal = self.lock();
+        if matches!(*refusal, Some(Refusal::Latched(..))) || *refusal == passing {
+            return;
+        }
+        match &passing {
+            Some(why) => tracing::warn!(label = why.label(), why = why.message(), "writes refused"),
+            None => tracing::info!("writes accepted again"),
+        }
+        *refusal = passing;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Refusal>> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_latch_keeps_its_first_reason_and_is_never_released() {
+        let health = Health::default();
+        health.set_passing(Some(Refusal::Stopping));
+        assert_eq!(health.refusal(), Some(Refusal::Stopping));
+        health.set_passing(None);
+        assert_eq!(health.refusal(), None);
+        health.latch(LatchReason::Storage, "first".into());
+        health.latch(LatchReason::Clock, "second".into());
+        health.set_passing(None);
+        assert_eq!(health.refusal(), Some(Refusal::Latched(LatchReason::Storage, "first".into())));
+    }
+}

@@ -1,0 +1,197 @@
+//! Replies: one table of headers, one way to write an error.
+//!
+//! | reply | Content-Type | Cache-Control |
+//! |---|---|---|
+//! | checkpoint | text/plain | no-store |
+//! | tile | application/octet-stream | immutable, a week |
+//! | Rekor v1 read | application/json | none of any kind |
+//! | other | as stated | no-store |
+//! | error | as the face demands | no-store |
+//!
+//! Nothing is compressed here, and `ETag` is bare: Rekor v1 clients use its value as a key.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, EXPIRES, HeaderMap, HeaderName,
+    HeaderValue, PRAGMA, RETRY_AFTER,
+};
+use hyper::{Response, StatusCode};
+use treering_proto::api::v1::ApiError;
+
+use super::route::Face;
+use crate::limits::RETRY_AFTER_SECONDS;
+
+/// What the server sends.
+pub type Reply = Response<Full<Bytes>>;
+
+/// The header that carries an error's stable label, whatever the face's body looks like.
+pub const ERROR_LABEL: HeaderName = HeaderName::from_static("treering-error");
+
+/// A request that was not served.
+#[derive(Debug)]
+pub struct Fault {
+    /// The status.
+    pub status: StatusCode,
+    /// The stable label.
+    pub label: &'static str,
+    /// For people.
+    pub message: String,
+    /// Rekor v1's code, where it is not the status.
+    pub v1_code: Option<u32>,
+    /// Further headers.
+    pub headers: HeaderMap,
+}
+
+impl Fault {
+    /// A fault with no further headers.
+    pub fn new(status: StatusCode, label: &'static str, message: impl Into<String>) -> Self {
+        let headers = HeaderMap::new();
+        Self { status, label, message: message.into(), v1_code: None, headers }
+    }
+
+    /// 400.
+    pub fn bad_request(label: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, label, message)
+    }
+
+    /// Rekor v1's 422 with a code of its own.
+    pub fn v1_invalid(code: u32, message: impl Into<String>) -> Self {
+        let fault = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-parameter", message);
+        Self { v1_code: Some(code), ..fault }
+    }
+
+    /// 404.
+    pub fn not_found(label: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, label, message)
+    }
+
+    /// 503 with a time to come back.
+    pub fn unavailable(label: &'static str, message: impl Into<String>) -> Self {
+        let mut fault = Self::new(StatusCode::SERVICE_UNAVAILABLE, label, message);
+        fault.headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        fault
+    }
+
+    /// 500 that says nothing of the inside; the cause is in the server's log.
+    pub fn internal(cause: impl std::fmt::Display) -> Self {
+        tracing::error!(%cause, "request failed");
+        let message = "internal error; the server's log has the cause";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
+    }
+
+    /// Adds a header.
+    pub fn with(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.insert(name, value);
+        }
+        self
+    }
+
+    /// The reply in the shape that `face` has errors in.
+    pub fn into_reply(self, face: Face) -> Reply {
+        let body = match face {
+            // An absent entry has no body in Rekor v1: a strict client would read JSON as an entry.
+            Face::V1 if self.label == NO_ENTRY => None,
+            Face::V1 => {
+                let code = self.v1_code.unwrap_or_else(|| u32::from(self.status.as_u16()));
+                Some(serde_json::to_value(ApiError { code, message: self.message }))
+            }
+            Face::V2 => Some(Ok(serde_json::json!({
+                "code": grpc_code(self.status),
+                "message": self.message,
+                "details": [],
+            }))),
+            Face::Native => Some(Ok(serde_json::json!({
+                "code": self.status.as_u16(),
+                "label": self.label,
+                "message": self.message,
+            }))),
+        };
+        let mut reply = Response::new(Full::new(match body {
+            None => Bytes::new(),
+            Some(json) => {
+                let json = json.expect("a code and a text are JSON");
+                Bytes::from(format!("{json}\n"))
+            }
+        }));
+        *reply.status_mut() = self.status;
+        let headers = reply.headers_mut();
+        headers.extend(self.headers);
+        if self.label != NO_ENTRY || face != Face::V1 {
+            headers.insert(CONTENT_TYPE, JSON);
+        }
+        headers.insert(ERROR_LABEL, HeaderValue::from_static(self.label));
+        headers.insert(CACHE_CONTROL, NO_STORE);
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANYONE);
+        reply
+    }
+}
+
+/// 200 with `no-store`.
+pub fn plain(content_type: HeaderValue, body: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(Full::new(body.into()));
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANYONE);
+    reply
+}
+
+/// 200 JSON with `no-store`.
+pub fn json(body: impl Into<Bytes>) -> Reply {
+    plain(JSON, body)
+}
+
+/// 200 for bytes that never change.
+pub fn immutable(content_type: HeaderValue, body: impl Into<Bytes>) -> Reply {
+    let mut reply = plain(content_type, body);
+    reply.headers_mut().insert(CACHE_CONTROL, IMMUTABLE);
+    reply
+}
+
+/// 200 in Rekor v1, with its cache headers.
+pub fn v1_read(content_type: HeaderValue, body: impl Into<Bytes>) -> Reply {
+    let mut reply = plain(content_type, body);
+    let headers = reply.headers_mut();
+    headers.insert(EXPIRES, HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"));
+    headers.insert(CACHE_CONTROL, V1_NO_CACHE);
+    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    headers.insert(HeaderName::from_static("x-accel-expires"), HeaderValue::from_static("0"));
+    reply
+}
+
+/// gRPC's number for a status, as grpc-gateway maps them.
+fn grpc_code(status: StatusCode) -> u8 {
+    match status.as_u16() {
+        400 | 413 | 415 => 3,
+        403 => 7,
+        404 => 5,
+        405 | 501 => 12,
+        409 => 6,
+        429 | 503 => 14,
+        504 => 4,
+        _ => 2,
+    }
+}
+
+/// The label of an entry that is not there.
+pub const NO_ENTRY: &str = "no-entry";
+
+/// `application/json`.
+pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// `text/plain`, UTF-8.
+pub const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// `application/octet-stream`.
+pub const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// Everybody's browser may read.
+pub const ANYONE: HeaderValue = HeaderValue::from_static("*");
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=604800, immutable");
+const V1_NO_CACHE: HeaderValue = HeaderValue::from_static(
+    "no-cache, no-store, no-transform, must-revalidate, private, max-age=0",
+);

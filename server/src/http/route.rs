@@ -1,0 +1,192 @@
+//! Which request means what. Paths are cleaned first, as Rekor does: doubled slashes collapse, a trailing slash is dropped.
+//!
+//! Invariant: a resource has one route; what is not named here is 404, a known path with another method 405.
+
+use hyper::Method;
+
+/// What is asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Route {
+    /// `GET /checkpoint`, `/api/v2/checkpoint`: the C2SP checkpoint.
+    Checkpoint,
+    /// `GET /tile/...`, `/api/v2/tile/...`: the path from `tile/` on.
+    Tile(String),
+    /// `POST /api/v2/log/entries`.
+    V2Submit,
+    /// `POST /api/v1/log/entries`.
+    V1Submit,
+    /// `GET /api/v1/log/entries?logIndex=`.
+    V1EntryByIndex,
+    /// `GET /api/v1/log/entries/{id}`.
+    V1EntryById(String),
+    /// `GET /api/v1/log`.
+    V1LogInfo,
+    /// `GET /api/v1/log/publicKey`.
+    V1PublicKey,
+    /// `GET /api/v1/log/proof`.
+    V1Proof,
+    /// `GET /api/treering/v1/entries/{index}`.
+    Entry(String),
+    /// `GET /api/treering/v1/search`.
+    Search,
+    /// `GET /api/treering/v1/statements/{payload hash}`.
+    Statement(String),
+    /// `POST /api/treering/v1/statements`.
+    Statements,
+    /// `GET /api/treering/v1/identity`.
+    Identity,
+    /// `GET /livez`: the process answers.
+    Live,
+    /// `GET /readyz`: the log takes entries; with the reason if not.
+    Ready,
+    /// `GET /healthz`, as rekor-tiles answers it.
+    Healthz,
+    /// `GET /ping`, as Rekor v1 answers it.
+    Ping,
+    /// `GET /metrics`.
+    Metrics,
+}
+
+/// Why there is no route.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NoRoute {
+    /// No such path.
+    NotFound,
+    /// The path exists, for these methods.
+    MethodNotAllowed {
+        /// For the `Allow` header.
+        allow: &'static str,
+    },
+    /// A browser asks what it may do.
+    Preflight,
+}
+
+/// The face that a path belongs to, which decides how errors look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Face {
+    /// Rekor v1.
+    V1,
+    /// Rekor v2.
+    V2,
+    /// Everything else.
+    Native,
+}
+
+impl Face {
+    /// The face of a path.
+    pub fn of(path: &str) -> Self {
+        let path = clean(path);
+        if path.starts_with("/api/v1/") {
+            Self::V1
+        } else if path.starts_with("/api/v2/") {
+            Self::V2
+        } else {
+            Self::Native
+        }
+    }
+}
+
+impl Route {
+    /// The route of a request line.
+    pub fn parse(method: &Method, path: &str) -> Result<Self, NoRoute> {
+        let path = clean(path);
+        if *method == Method::OPTIONS {
+            return Err(NoRoute::Preflight);
+        }
+        let reads = [(&Method::GET, Self::read(&path))];
+        let writes = [(&Method::POST, Self::write(&path))];
+        let wanted = if *method == Method::HEAD { &Method::GET } else { method };
+        let mut other = None;
+        for (allowed, route) in reads.into_iter().chain(writes) {
+            match route {
+                Some(route) if wanted == allowed => return Ok(route),
+                Some(_) => other = Some(if allowed == Method::GET { "GET, HEAD" } else { "POST" }),
+                None => {}
+            }
+        }
+        Err(other.map_or(NoRoute::NotFound, |allow| NoRoute::MethodNotAllowed { allow }))
+    }
+
+    fn read(path: &str) -> Option<Self> {
+        match path {
+            "/checkpoint" | "/api/v2/checkpoint" => return Some(Self::Checkpoint),
+            "/api/v1/log" => return Some(Self::V1LogInfo),
+            "/api/v1/log/publicKey" => return Some(Self::V1PublicKey),
+            "/api/v1/log/proof" => return Some(Self::V1Proof),
+            "/api/v1/log/entries" => return Some(Self::V1EntryByIndex),
+            "/api/treering/v1/search" => return Some(Self::Search),
+            "/api/treering/v1/identity" => return Some(Self::Identity),
+            "/livez" => return Some(Self::Live),
+            "/readyz" => return Some(Self::Ready),
+            "/healthz" => return Some(Self::Healthz),
+            "/metrics" => return Some(Self::Metrics),
+            _ if path.eq_ignore_ascii_case("/ping") => return Some(Self::Ping),
+            _ => {}
+        }
+        let tile = path.strip_prefix("/api/v2/").or_else(|| path.strip_prefix('/'));
+        if let Some(tile) = tile.filter(|tile| tile.starts_with("tile/")) {
+            return Some(Self::Tile(tile.to_owned()));
+        }
+        let last = |prefix: &str| {
+            let rest = path.strip_prefix(prefix)?;
+            (!rest.contains('/')).then(|| rest.to_owned())
+        };
+        last("/api/v1/log/entries/")
+            .map(Self::V1EntryById)
+            .or_else(|| last("/api/treering/v1/entries/").map(Self::Entry))
+            .or_else(|| last("/api/treering/v1/statements/").map(Self::Statement))
+    }
+
+    fn write(path: &str) -> Option<Self> {
+        match path {
+            "/api/v2/log/entries" => Some(Self::V2Submit),
+            "/api/v1/log/entries" => Some(Self::V1Submit),
+            "/api/treering/v1/statements" => Some(Self::Statements),
+            _ => None,
+        }
+    }
+}
+
+/// Collapses doubled slashes and drops a trailing one.
+fn clean(path: &str) -> String {
+    let mut cleaned = String::with_capacity(path.len());
+    for segment in path.split('/').filter(|segment| !segment.is_empty()) {
+        cleaned.push('/');
+        cleaned.push_str(segment);
+    }
+    cleaned
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned_as_rekor_cleans_them() {
+        for path in ["/api/v1/log/entries", "/api/v1/log/entries/", "//api/v1//log/entries//"] {
+            assert_eq!(Route::parse(&Method::POST, path), Ok(Route::V1Submit), "{path}");
+        }
+        assert_eq!(Route::parse(&Method::GET, "/PING"), Ok(Route::Ping));
+        let id = Route::V1EntryById("ab".into());
+        assert_eq!(Route::parse(&Method::GET, "/api/v1/log/entries/ab/"), Ok(id));
+    }
+
+    #[test]
+    fn tiles_are_under_both_prefixes() {
+        let tile = Route::Tile("tile/0/x001/067.p/5".into());
+        for path in ["/tile/0/x001/067.p/5", "/api/v2/tile/0/x001/067.p/5"] {
+            assert_eq!(Route::parse(&Method::HEAD, path), Ok(tile.clone()), "{path}");
+        }
+    }
+
+    #[test]
+    fn other_methods_and_paths_are_told_apart() {
+        let not_allowed = Err(NoRoute::MethodNotAllowed { allow: "POST" });
+        assert_eq!(Route::parse(&Method::GET, "/api/v2/log/entries"), not_allowed);
+        let not_allowed = Err(NoRoute::MethodNotAllowed { allow: "GET, HEAD" });
+        assert_eq!(Route::parse(&Method::DELETE, "/checkpoint"), not_allowed);
+        assert_eq!(Route::parse(&Method::GET, "/api/v1"), Err(NoRoute::NotFound));
+        assert_eq!(Route::parse(&Method::GET, "/api/v1/log/entries/a/b"), Err(NoRoute::NotFound));
+        assert_eq!(Route::parse(&Method::OPTIONS, "/anything"), Err(NoRoute::Preflight));
+    }
+}

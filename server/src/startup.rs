@@ -1,0 +1,197 @@
+//! Start-up: finds the first step that the last process did not finish, and resumes there with the same code.
+//!
+//! | found on disk | means | action | what clients may have seen |
+//! |---|---|---|---|
+//! | storage behind the anchor | files were deleted, or a backup was restored | refuse | signed heads that are gone |
+//! | same size, other root | storage or anchor belongs elsewhere, or rotted | refuse | a head that we cannot repeat |
+//! | storage = anchor, no notes | died between fence and publish | sign the same head | nothing; same bytes |
+//! | storage = anchor, notes | stopped or died after publish | serve | all of it |
+//! | storage above the anchor | died between commit and fence | self-check, fence, sign | nothing of the surplus |
+//!
+//! Invariant: nothing is signed or served before the root at the anchor's size was computed from stored bytes, and equals
+//! the anchor's.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use treering_proto::append::RightEdge;
+use treering_proto::hash::Hash;
+use treering_proto::identity::{IdentityError, LogIdentity};
+use treering_proto::tree::TreeHead;
+
+use crate::anchor::{Anchor, AnchorError};
+use crate::data_directory::{DataDirectory, DirectoryError};
+use crate::publisher::Publisher;
+use crate::selfcheck::{SelfCheck, SelfCheckError};
+use crate::signer::{KeyFileError, Signer};
+use crate::store::{Store, StoreError};
+
+/// Why the log does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The anchor cannot vouch.
+    #[error(transparent)]
+    Anchor(#[from] AnchorError),
+    /// The keys cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The identity document is not ours.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The database does not open.
+    #[error("{source}\n  {remedy}")]
+    Database {
+        /// What the store says.
+        source: StoreError,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// Rows do not read back.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The entries above the anchor fail the self-check.
+    #[error(
+        "{0}\n  The entries above the anchor were never signed. To take them out of the log: treering-server fsck --drop-unsigned"
+    )]
+    SelfCheck(#[from] SelfCheckError),
+    /// Storage has fewer entries than were signed.
+    #[error(
+        "{path} holds {stored} entries, but its anchor {anchor} says that {signed} were signed: files are missing, or an \
+         older copy was put back. Serving it would fork the log. Put the newest copy of the directory back"
+    )]
+    Behind {
+        /// The database directory.
+        path: PathBuf,
+        /// The anchor file.
+        anchor: PathBuf,
+        /// Entries in storage.
+        stored: u64,
+        /// Entries signed.
+        signed: u64,
+    },
+    /// Storage has another tree than was signed.
+    #[error(
+        "{path} has root {stored} at size {size}, but its anchor {anchor} says {signed}: the entries changed, or the \
+         directory belongs to another log. Put the right directory back, and see treering-server fsck"
+    )]
+    Forked {
+        /// The database directory.
+        path: PathBuf,
+        /// The anchor file.
+        anchor: PathBuf,
+        /// The size that was signed.
+        size: u64,
+        /// Root of the stored entries.
+        stored: Hash,
+        /// Root in the anchor.
+        signed: Hash,
+    },
+}
+
+/// A log that is ready to be served: everything but its loop and its listener.
+pub struct OpenLog {
+    /// The directory, locked.
+    pub directory: DataDirectory,
+    /// Its rows.
+    pub store: Store,
+    /// Its anchor, locked.
+    pub anchor: Anchor,
+    /// Its keys.
+    pub signer: Arc<Signer>,
+    /// Its newest head, published.
+    pub publisher: Publisher,
+    /// Its right edge.
+    pub edge: RightEdge,
+    /// The second path, up to the same size.
+    pub selfcheck: SelfCheck,
+    /// When its last batch was sequenced, Unix milliseconds.
+    pub time_ms: u64,
+}
+
+/// The rows and the anchor of a log, before they were compared.
+pub struct Parts {
+    /// The directory, locked.
+    pub directory: DataDirectory,
+    /// Who the log is.
+    pub identity: LogIdentity,
+    /// Its rows.
+    pub store: Store,
+    /// Its anchor, locked.
+    pub anchor: Anchor,
+}
+
+/// Opens the log in `data` and brings it to where it can be served.
+pub fn open(data: &Path, anchor: Option<&Path>) -> Result<OpenLog, StartError> {
+    let Parts { directory, identity, store, mut anchor } = parts(data, anchor)?;
+    let (origin, tree_id) = (identity.origin(), identity.tree_id());
+    let signer = Signer::load(&directory.note_key(), &directory.v1_key(), origin, tree_id)?;
+    if *signer.identity() != identity {
+        return Err(KeyFileError::OtherLog { path: directory.path().join("keys") }.into());
+    }
+    compare(&store, &directory.shard(tree_id), &anchor)?;
+
+    let recovered = store.recover()?;
+    let above = recovered.edge.size().get() - anchor.head().size.get();
+    if above > 0 {
+        tracing::info!(above, "entries above the anchor: checking and signing what was cut off");
+    }
+    let mut selfcheck = SelfCheck::new(&store.edge_at(anchor.head().size)?);
+    let durable = store.found_durable(anchor.head(), &recovered);
+    let checked = selfcheck.check(&store, durable)?;
+    let fenced = anchor.fence(checked)?;
+    let signer = Arc::new(signer);
+    let publisher = Publisher::start(signer.clone(), store.clone(), fenced)?;
+    let (edge, time_ms) = (recovered.edge, recovered.time_ms);
+    Ok(OpenLog { directory, store, anchor, signer, publisher, edge, selfcheck, time_ms })
+}
+
+/// Opens directory, anchor and rows of the log in `data`.
+pub fn parts(data: &Path, anchor: Option<&Path>) -> Result<Parts, StartError> {
+    let directory = DataDirectory::open(data)?;
+    let identity = LogIdentity::open(directory.identity()?.as_bytes())?;
+    let anchor = Anchor::open(anchor.unwrap_or(directory.anchor_path()))?;
+    directory.check_anchor(anchor.path(), anchor.id())?;
+    let store = open_store(&directory, &identity)?;
+    Ok(Parts { directory, identity, store, anchor })
+}
+
+/// Opens the rows of the log.
+pub fn open_store(directory: &DataDirectory, identity: &LogIdentity) -> Result<Store, StartError> {
+    let path = directory.shard(identity.tree_id());
+    Store::open(&path).map_err(|source| match source {
+        StoreError::Storage { .. } => StartError::Database { source, remedy: OPEN_REMEDY },
+        other => other.into(),
+    })
+}
+
+/// Compares what is stored with what was signed. Storage may be ahead, never behind and never different.
+pub fn compare(store: &Store, path: &Path, anchor: &Anchor) -> Result<TreeHead, StartError> {
+    let signed = anchor.head();
+    let stored = store.committed()?.head;
+    if stored.size < signed.size {
+        return Err(StartError::Behind {
+            path: path.to_owned(),
+            anchor: anchor.path().to_owned(),
+            stored: stored.size.get(),
+            signed: signed.size.get(),
+        });
+    }
+    let root = store.head_at(signed.size)?.root;
+    if root != signed.root {
+        return Err(StartError::Forked {
+            path: path.to_owned(),
+            anchor: anchor.path().to_owned(),
+            size: signed.size.get(),
+            stored: root,
+            signed: signed.root,
+        });
+    }
+    Ok(stored)
+}
+
+const OPEN_REMEDY: &str = "The database files are damaged or incomplete. Nothing was changed. If the disk is full, delete \
+     the ballast file and try again. Otherwise put back the file named above, or the newest copy of the whole directory; \
+     the anchor tells whether it is new enough.";

@@ -1,0 +1,95 @@
+//! The table of what is stored. Each column family is named `value_by_key`.
+//!
+//! | column | key | value | written | class |
+//! |---|---|---|---|---|
+//! | `entry_by_index` | index, u64 | canonical bytes | once | primary |
+//! | `time_by_index` | index, u64 | Unix seconds, u64 | once | primary |
+//! | `set_by_index` | index, u64 | SignedEntryTimestamp, DER | once | primary |
+//! | `statement_by_payload_hash` | SHA-256 of the payload | payload | once | primary |
+//! | `note_by_size` | size, u64 | published notes, see `format` | once, thinned after a day | primary |
+//! | `meta` | name | see `format` | each commit | primary |
+//! | `tile_by_coordinate` | level u8, index u64 | 256 hashes | once, when full | derived |
+//! | `index_by_leaf` | leaf hash | index, u64 | once | derived |
+//! | `posting_by_search_key` | search key, index u64 | nothing | once | derived |
+//!
+//! All integers are big-endian, so that keys sort as numbers. Primary rows cannot be rebuilt; derived rows follow from
+//! entries and statements. Growing tiles are not stored: start-up rebuilds them from entries and full tiles.
+//!
+//! The format version must rise with every change to this table or to `format`; golden bytes there say when.
+
+use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, Options};
+
+/// The version of this table and of `store::format`.
+///
+/// History: 1, the first.
+pub const FORMAT_VERSION: u32 = 1;
+
+pub(super) const ENTRY_BY_INDEX: &str = "entry_by_index";
+pub(super) const TIME_BY_INDEX: &str = "time_by_index";
+pub(super) const SET_BY_INDEX: &str = "set_by_index";
+pub(super) const STATEMENT_BY_PAYLOAD_HASH: &str = "statement_by_payload_hash";
+pub(super) const NOTE_BY_SIZE: &str = "note_by_size";
+pub(super) const META: &str = "meta";
+pub(super) const TILE_BY_COORDINATE: &str = "tile_by_coordinate";
+pub(super) const INDEX_BY_LEAF: &str = "index_by_leaf";
+pub(super) const POSTING_BY_SEARCH_KEY: &str = "posting_by_search_key";
+
+/// Every column, with how its values are shaped.
+const COLUMNS: [(&str, Shape); 9] = [
+    (ENTRY_BY_INDEX, Shape::Text),
+    (TIME_BY_INDEX, Shape::Small),
+    (SET_BY_INDEX, Shape::Small),
+    (STATEMENT_BY_PAYLOAD_HASH, Shape::Blob),
+    (NOTE_BY_SIZE, Shape::Text),
+    (META, Shape::Small),
+    (TILE_BY_COORDINATE, Shape::Hashes),
+    (INDEX_BY_LEAF, Shape::Lookup),
+    (POSTING_BY_SEARCH_KEY, Shape::Small),
+];
+
+/// How the values of a column are shaped, which decides how they are packed.
+#[derive(Clone, Copy)]
+enum Shape {
+    /// JSON and base64: compresses.
+    Text,
+    /// Kilobytes to megabytes: kept out of compaction.
+    Blob,
+    /// Random bytes in big rows: do not compress.
+    Hashes,
+    /// Random keys, mostly asked for when absent: a filter answers.
+    Lookup,
+    /// A few bytes.
+    Small,
+}
+
+/// Options for each column. `cache` is shared by all of them, so that one number bounds memory.
+pub(super) fn descriptors(cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
+    COLUMNS
+        .iter()
+        .map(|(name, shape)| ColumnFamilyDescriptor::new(*name, options(*shape, cache)))
+        .collect()
+}
+
+fn options(shape: Shape, cache: &Cache) -> Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    blocks.set_cache_index_and_filter_blocks(true);
+    let mut options = Options::default();
+    match shape {
+        Shape::Text => options.set_compression_type(DBCompressionType::Lz4),
+        Shape::Small => options.set_compression_type(DBCompressionType::Lz4),
+        Shape::Hashes => options.set_compression_type(DBCompressionType::None),
+        Shape::Lookup => {
+            blocks.set_bloom_filter(10.0, false);
+            options.set_compression_type(DBCompressionType::None);
+        }
+        Shape::Blob => {
+            options.set_enable_blob_files(true);
+            options.set_min_blob_size(1024);
+            options.set_blob_compression_type(DBCompressionType::Zstd);
+        }
+    }
+    options.set_write_buffer_size(32 << 20);
+    options.set_block_based_table_factory(&blocks);
+    options
+}

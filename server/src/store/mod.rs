@@ -1,0 +1,207 @@
+//! The store: typed rows over RocksDB, one writer, any number of readers.
+//!
+//! Invariants:
+//! - one commit writes all rows of a batch, or none, and is on disk when it returns;
+//! - a [`Durable`] head exists only for what a commit wrote or what start-up read back;
+//! - rows that are written once are never written again with other bytes;
+//! - RocksDB is named in this folder and nowhere else.
+//!
+//! What no storage engine can notice, a deleted file, a restored backup, a copied directory, the anchor does.
+
+mod columns;
+pub mod format;
+mod open;
+mod read;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rocksdb::{ColumnFamily, DB, WriteBatch, WriteOptions};
+use treering_proto::append::{Extension, RightEdge};
+use treering_proto::entry::VerifiedEntry;
+use treering_proto::facts;
+use treering_proto::hash::Hash;
+use treering_proto::tile::{TileKind, encode_hashes};
+use treering_proto::tree::{LeafIndex, TreeHead};
+
+use self::columns::{
+    ENTRY_BY_INDEX, INDEX_BY_LEAF, META, NOTE_BY_SIZE, POSTING_BY_SEARCH_KEY, SET_BY_INDEX,
+    STATEMENT_BY_PAYLOAD_HASH, TILE_BY_COORDINATE, TIME_BY_INDEX,
+};
+use self::format::{CommittedHead, HEAD_KEY, NotePair, number_key, posting_key, tile_key};
+
+pub use self::columns::FORMAT_VERSION;
+pub use self::read::{Order, Recovered};
+
+/// Why the store did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// RocksDB failed. Whether a write happened is then unknown.
+    #[error("{action} in {path}: {source}")]
+    Storage {
+        /// What was being done.
+        action: &'static str,
+        /// The database directory.
+        path: PathBuf,
+        /// What RocksDB says.
+        source: rocksdb::Error,
+    },
+    /// A row does not read back, or is not there and must be.
+    #[error("{path}: row {key} of {column} is missing or damaged; restore the directory from a good copy, or run treering-server fsck")]
+    Damaged {
+        /// The database directory.
+        path: PathBuf,
+        /// Which column.
+        column: &'static str,
+        /// Which row.
+        key: String,
+    },
+    /// The directory was written by another version of the program.
+    #[error("{path} has format {found}; this program reads format {FORMAT_VERSION}: use the version that wrote it")]
+    Format {
+        /// The database directory.
+        path: PathBuf,
+        /// What was found.
+        found: u32,
+    },
+}
+
+/// The rows of one shard.
+#[derive(Clone)]
+pub struct Store {
+    db: Arc<DB>,
+}
+
+/// Entries that become rows together.
+pub struct Batch<'a> {
+    /// Where the first one goes.
+    pub first: LeafIndex,
+    /// When the batch was sequenced, Unix milliseconds.
+    pub time_ms: u64,
+    /// The entries, in order.
+    pub entries: &'a [&'a VerifiedEntry],
+    /// The tree grown by their leaves.
+    pub extension: Extension,
+}
+
+/// A head whose entries are on disk, not yet checked or signed. Only a commit or start-up makes one.
+#[derive(Debug)]
+pub struct Durable {
+    before: TreeHead,
+    edge: RightEdge,
+    head: TreeHead,
+    time_ms: u64,
+}
+
+impl Durable {
+    /// The head before the batch.
+    pub fn before(&self) -> TreeHead {
+        self.before
+    }
+
+    /// The head with the batch.
+    pub fn head(&self) -> TreeHead {
+        self.head
+    }
+
+    /// The right edge with the batch.
+    pub fn edge(&self) -> &RightEdge {
+        &self.edge
+    }
+
+    /// When the batch was sequenced, Unix milliseconds.
+    pub fn time_ms(&self) -> u64 {
+        self.time_ms
+    }
+}
+
+impl Store {
+    /// Writes a batch on top of `before` in one synced write.
+    ///
+    /// # Errors
+    /// After an error nobody knows whether the batch is on disk: the caller must stop sequencing, and start-up finds out.
+    pub fn commit(&self, before: TreeHead, batch: Batch<'_>) -> Result<Durable, StoreError> {
+        let Batch { first, time_ms, entries, extension } = batch;
+        assert!(
+            first.get() == before.size.get()
+                && extension.head.size.get() == first.get() + entries.len() as u64,
+            "a batch continues the log where it ends"
+        );
+        let mut rows = WriteBatch::default();
+        for (index, entry) in (first.get()..).zip(entries) {
+            self.put_entry(&mut rows, index, time_ms / 1000, entry);
+        }
+        for (tile, hashes) in &extension.full_tiles {
+            let TileKind::Hashes(level) = tile.kind else { unreachable!("appending grows hash tiles") };
+            let key = tile_key(level, tile.index);
+            rows.put_cf(self.column(TILE_BY_COORDINATE), key, encode_hashes(hashes));
+        }
+        let committed = CommittedHead { head: extension.head, time_ms };
+        rows.put_cf(self.column(META), HEAD_KEY, committed.to_bytes());
+        let mut synced = WriteOptions::default();
+        synced.set_sync(true);
+        self.db.write_opt(&rows, &synced).map_err(|source| self.failed("commit", source))?;
+        Ok(Durable { before, edge: extension.edge, head: extension.head, time_ms })
+    }
+
+    /// Writes what is published for one size: both notes, and the SETs that go with it.
+    ///
+    /// Not synced: it rides in the next commit's sync. If we crash before that, start-up signs the same head again, and
+    /// Ed25519 gives the same bytes.
+    pub fn publish(
+        &self,
+        head: TreeHead,
+        notes: &NotePair,
+        sets: &[(LeafIndex, Vec<u8>)],
+    ) -> Result<(), StoreError> {
+        let mut rows = WriteBatch::default();
+        let size = number_key(head.size.get());
+        rows.put_cf(self.column(NOTE_BY_SIZE), size, notes.to_bytes());
+        for (index, set) in sets {
+            rows.put_cf(self.column(SET_BY_INDEX), number_key(index.get()), set);
+        }
+        self.db.write(&rows).map_err(|source| self.failed("publish", source))
+    }
+
+    /// Removes the notes for `sizes`.
+    pub fn forget_notes(&self, sizes: &[u64]) -> Result<(), StoreError> {
+        let mut rows = WriteBatch::default();
+        for size in sizes {
+            rows.delete_cf(self.column(NOTE_BY_SIZE), number_key(*size));
+        }
+        self.db.write(&rows).map_err(|source| self.failed("thin notes", source))
+    }
+
+    /// Waits until everything written is on disk, for a clean stop.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        self.db.flush_wal(true).map_err(|source| self.failed("sync", source))
+    }
+
+    fn put_entry(&self, rows: &mut WriteBatch, index: u64, time: u64, entry: &VerifiedEntry) {
+        let key = number_key(index);
+        rows.put_cf(self.column(ENTRY_BY_INDEX), key, entry.body());
+        rows.put_cf(self.column(TIME_BY_INDEX), key, number_key(time));
+        rows.put_cf(self.column(INDEX_BY_LEAF), entry.leaf().as_bytes(), key);
+        for fact in entry.facts() {
+            let posting = posting_key(&facts::search_key(fact.tag, &fact.value), index);
+            rows.put_cf(self.column(POSTING_BY_SEARCH_KEY), posting, []);
+        }
+        if let Some(statement) = entry.statement() {
+            let hash: &Hash = &statement.payload_hash;
+            let column = self.column(STATEMENT_BY_PAYLOAD_HASH);
+            rows.put_cf(column, hash.as_bytes(), &statement.payload);
+        }
+    }
+
+    fn column(&self, name: &'static str) -> &ColumnFamily {
+        self.db.cf_handle(name).expect("opening made every column of the table")
+    }
+
+    fn failed(&self, action: &'static str, source: rocksdb::Error) -> StoreError {
+        StoreError::Storage { action, path: self.db.path().to_owned(), source }
+    }
+
+    fn damaged(&self, column: &'static str, key: impl ToString) -> StoreError {
+        StoreError::Damaged { path: self.db.path().to_owned(), column, key: key.to_string() }
+    }
+}
