@@ -20,7 +20,6 @@ pub mod checkpoint;
 pub mod cosignature;
 pub mod dsse_envelope;
 pub mod encoding;
-pub mod hash;
 pub mod entry;
 pub mod facts;
 pub mod hash;

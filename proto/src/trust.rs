@@ -22,7 +22,8 @@
 //!
 //! `schema`, `log.url`, `log.origin` and `log.keys` are required, the rest is optional. Keys are
 //! vkeys of C2SP signed-note: Ed25519 keys named like the origin sign checkpoints; an ECDSA key is
-//! that of the log's Rekor v1 side. `floor` is the oldest state of the log that is believed.
+//! that of the log's Rekor v1 side, and `identity` binds the two. `floor` is the oldest state of
+//! the log that is believed.
 //!
 //! Invariants: unknown and duplicate fields are refused, so that a rule that this version cannot
 //! read is never skipped; a floor in a trust file is signed by the log; signer names are unique.
@@ -33,6 +34,8 @@ use serde::{Deserialize, Serialize};
 use crate::canonical::{self, JsonError};
 use crate::certificate::{Certificate, CertificateError};
 use crate::checkpoint::{OpenCheckpointError, SignedCheckpoint, open_checkpoint};
+use crate::hash::Hash;
+use crate::identity::{IdentityError, LogIdentity};
 use crate::key::{KeyError, PublicKey};
 use crate::note::{NoteKey, NoteKeyError, NoteKeyKind};
 use crate::policy::{Policy, PolicyError};
@@ -75,8 +78,17 @@ pub struct TrustedLog {
     pub origin: String,
     /// 1 to [`TRUST_LIST_MAX`] keys; at least one is Ed25519 and named like the origin.
     pub keys: Vec<NoteKey>,
-    /// The document in which the log's keys vouch for each other, byte for byte.
-    pub identity: Option<String>,
+    /// The document in which the log's two keys vouch for each other.
+    pub identity: Option<IdentityDocument>,
+}
+
+/// An identity document that both keys signed, with the text that it was read from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IdentityDocument {
+    /// The signed note, byte for byte.
+    pub text: String,
+    /// What it says.
+    pub identity: LogIdentity,
 }
 
 /// A witness policy, with the text that it was read from.
@@ -156,6 +168,12 @@ pub enum TrustError {
     /// No key that can sign checkpoints of this origin.
     #[error("log.keys has no Ed25519 key named like the origin")]
     NoLogKey,
+    /// The identity document cannot be read, or both keys did not sign it.
+    #[error("log.identity: {0}")]
+    Identity(#[from] IdentityError),
+    /// The identity document is of another log, or of a key that is not listed.
+    #[error("log.identity is not about this origin and one of log.keys")]
+    OtherIdentity,
     /// The floor is not a checkpoint that the log signed.
     #[error("floor: {0}")]
     Floor(#[from] OpenCheckpointError),
@@ -247,7 +265,7 @@ impl TrustFile {
                 url: self.log.url.clone(),
                 origin: self.log.origin.clone(),
                 keys: self.log.keys.iter().map(NoteKey::to_vkey).collect(),
-                identity: self.log.identity.clone(),
+                identity: self.log.identity.as_ref().map(|document| document.text.clone()),
             },
             floor: self.floor.as_ref().map(|floor| {
                 String::from_utf8(floor.note_bytes().to_vec()).expect("a note that parsed is UTF-8")
@@ -320,8 +338,34 @@ impl TrustedLog {
             }
             keys.push(key);
         }
-        let log = Self { url: json.url, origin: json.origin, keys, identity: json.identity };
-        if log.checkpoint_keys().is_empty() { Err(TrustError::NoLogKey) } else { Ok(log) }
+        let identity = json.identity.map(IdentityDocument::parse).transpose()?;
+        let log = Self { url: json.url, origin: json.origin, keys, identity };
+        let own_keys = log.checkpoint_keys();
+        if own_keys.is_empty() {
+            return Err(TrustError::NoLogKey);
+        }
+        match log.identity.as_ref().map(|document| document.identity.note_key()) {
+            Some(key) if !own_keys.contains(key) => Err(TrustError::OtherIdentity),
+            _ => Ok(log),
+        }
+    }
+
+    /// The ids of the log's Rekor v1 side, by which entries with v1 proofs are known.
+    pub fn v1_log_ids(&self) -> Vec<Hash> {
+        let listed = self.keys.iter().filter(|key| key.kind() == NoteKeyKind::EcdsaP256Sha256);
+        let documented = self.identity.iter().map(|document| document.identity.v1_log_id());
+        listed.map(NoteKey::key_id_full).chain(documented).collect()
+    }
+}
+
+impl IdentityDocument {
+    /// Reads a document and verifies both signatures.
+    ///
+    /// # Errors
+    /// [`IdentityError`].
+    pub fn parse(text: String) -> Result<Self, IdentityError> {
+        let identity = LogIdentity::open(text.as_bytes())?;
+        Ok(Self { text, identity })
     }
 }
 

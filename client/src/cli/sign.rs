@@ -79,7 +79,7 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
 
     let transport = arguments.network.connect(&trust)?;
     let log = LogReader::new(&transport, &trust);
-    let verifier = Verifier::PublicKey(key.public_key().clone());
+    let verifier = Verifier::PublicKey(Box::new(key.public_key().clone()));
     let envelope = bundle.envelope().expect("a bundle that was just signed has an envelope");
     let (entry, novelty) = submit(&log, envelope, &verifier).await?;
     let bundle = bundle.with_log_entry(entry);

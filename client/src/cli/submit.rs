@@ -63,7 +63,7 @@ fn verifier(arguments: &Arguments, opened: &Opened) -> Result<Verifier, Failure>
     let given = arguments.public_key.as_deref().map(load_public_key).transpose()?;
     let Some(leaf) = opened.certificates().first() else {
         return match given {
-            Some(key) => Ok(Verifier::PublicKey(key)),
+            Some(key) => Ok(Verifier::PublicKey(Box::new(key))),
             None => Err(Failure::usage(what, "the bundle has no certificate, only a key's name")
                 .advise("say --public-key FILE")),
         };

@@ -45,7 +45,7 @@ pub(super) fn candidates(opened: &Opened, policy: &Policy<'_>) -> Vec<Verifier> 
             .unwrap_or_default();
     }
     let accepted = policy.signers.iter().filter_map(|rule| match &rule.who {
-        Signer::Key(key) => Some(Verifier::PublicKey(key.clone())),
+        Signer::Key(key) => Some(Verifier::PublicKey(Box::new(key.clone()))),
         Signer::Identity { .. } => None,
     });
     let named = opened.bundle.log_entries.iter().flat_map(|entry| {
@@ -276,7 +276,7 @@ pub(super) fn logged<'a>(
     };
     let keys = trust.log.checkpoint_keys();
     if !keys.iter().any(|key| key.key_id_full() == entry.log_id) {
-        let v1 = trust.log.keys.iter().any(|key| key.key_id_full() == entry.log_id);
+        let v1 = trust.log.v1_log_ids().contains(&entry.log_id);
         return failed(
             report,
             if v1 {

@@ -1,9 +1,13 @@
+use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::v1::TreeId;
 use crate::checkpoint::Checkpoint;
-use crate::note::{Note, sign_ed25519_line};
+use crate::note::{Note, SignatureLine, sign_ed25519_line};
 use crate::tree::TreeHead;
 
 const SIGNER: &str = "-----BEGIN PUBLIC KEY-----
@@ -24,6 +28,21 @@ fn checkpoint(seed: u8) -> String {
     Note { text, signatures }.format()
 }
 
+fn identity(seed: u8) -> String {
+    let v1 = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
+    let spki = v1.public_key().as_der().unwrap();
+    let v1_key = PublicKey::from_spki_der(spki.as_ref()).unwrap();
+    let tree = TreeId::new(4711).unwrap();
+    let identity = LogIdentity::new("log.example", tree, log_key(seed), v1_key).unwrap();
+    let text = identity.text();
+    let signature = v1.sign(&SystemRandom::new(), text.as_bytes()).unwrap().as_ref().to_vec();
+    let key_id = identity.v1_note_key().key_id();
+    let v1_line = SignatureLine { name: "log.example".to_owned(), key_id, signature };
+    let key = SigningKey::from_bytes(&[seed; 32]);
+    let signatures = vec![sign_ed25519_line("log.example", &key, &text), v1_line];
+    Note { text, signatures }.format()
+}
+
 fn witness_vkey() -> String {
     let key = SigningKey::from_bytes(&[9; 32]);
     NoteKey::cosignature("w.example", key.verifying_key().as_bytes()).unwrap().to_vkey()
@@ -36,7 +55,7 @@ fn sample() -> Value {
             "url": "https://log.example",
             "origin": "log.example",
             "keys": [log_key(1).to_vkey()],
-            "identity": "document",
+            "identity": identity(1),
         },
         "floor": checkpoint(1),
         "witnessPolicy": format!("witness w {}\nquorum w\n", witness_vkey()),
@@ -59,12 +78,14 @@ fn error_with(path: &str, new: Value) -> TrustError {
 
 #[test]
 fn a_file_survives_reading_and_writing() {
-    let file = parse(&sample()).unwrap();
+    let sample = sample();
+    let file = parse(&sample).unwrap();
     assert_eq!(file.log.origin, "log.example");
+    assert_eq!(file.log.v1_log_ids().len(), 1);
     assert_eq!(file.note_keys().len(), 2);
     assert_eq!(file.signers.len(), 2);
     let text = file.format();
-    assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), sample());
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), sample);
     assert_eq!(TrustFile::parse(text.as_bytes()).unwrap().format(), text);
 }
 
@@ -102,6 +123,13 @@ fn a_log_needs_a_checkpoint_key_of_its_name() {
     let mut value = sample();
     value["log"]["origin"] = json!("other.example");
     assert!(matches!(parse(&value), Err(TrustError::NoLogKey)));
+}
+
+#[test]
+fn an_identity_of_another_log_or_without_signatures_is_refused() {
+    let other = error_with("/log/identity", json!(identity(2)));
+    assert!(matches!(other, TrustError::OtherIdentity), "{other}");
+    assert!(matches!(error_with("/log/identity", json!("x")), TrustError::Identity(_)));
 }
 
 #[test]
