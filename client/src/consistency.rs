@@ -169,8 +169,7 @@ async fn check_extends(
     if old.size > new.size {
         // If the log still has the tiles of the larger tree, they may show more than a rollback.
         if let Ok(prefix) = log.prefix(new.size, old.size, reading).await
-            && let Some(evidence) =
-                Evidence::fork_prefix(shown, known, prefix.root, &prefix.proof)
+            && let Some(evidence) = Evidence::fork_prefix(shown, known, prefix.root, &prefix.proof)
         {
             return alarm(evidence);
         }
@@ -213,3 +212,6 @@ fn unlisted_key(head: &SignedCheckpoint, trust: &TrustFile) -> Vec<String> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -372,7 +372,11 @@ fn links_text(files: &[PathBuf], directories: &[PathBuf]) -> String {
             "{} symbolic links to files and {} to directories, the first is {}",
             files.len(),
             directories.len(),
-            files.first().or(directories.first()).map(|p| p.display().to_string()).unwrap_or_default()
+            files
+                .first()
+                .or(directories.first())
+                .map(|p| p.display().to_string())
+                .unwrap_or_default()
         ),
     }
 }

@@ -190,8 +190,7 @@ impl<'a> LogReader<'a> {
         let path = "/api/treering/v1/search";
         let query = [facts, page].concat();
         let answer = self.bytes(path, &query, SEARCH_ANSWER_LEN_MAX, Reading::Fresh).await?;
-        serde_json::from_slice(&answer)
-            .map_err(|_| LogError::Malformed { path: path.to_owned() })
+        serde_json::from_slice(&answer).map_err(|_| LogError::Malformed { path: path.to_owned() })
     }
 
     async fn nodes(

@@ -180,7 +180,8 @@ async fn newer_of_other_models(
         hits.into_iter().filter(above).collect::<Vec<_>>()
     };
     let id = opened.model_id().to_hex();
-    let facts: Vec<(&str, &str)> = facts.iter().map(|(tag, value)| (*tag, value.as_str())).collect();
+    let facts: Vec<(&str, &str)> =
+        facts.iter().map(|(tag, value)| (*tag, value.as_str())).collect();
     let all = newer(log.search(&facts, &page).await?.entries);
     if all.is_empty() {
         return Ok(all);
@@ -212,3 +213,6 @@ pub fn time_text(seconds: u64) -> String {
         .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
         .map_or_else(|| format!("second {seconds}"), |time| time.to_string())
 }
+
+#[cfg(test)]
+mod tests;

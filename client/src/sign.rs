@@ -15,8 +15,20 @@ use crate::private_key::{PrivateKey, PrivateKeyError};
 /// Base names that half of all models have. As the name of a signed model they would make every
 /// search by name useless, and a mix-up invisible.
 const EMPTY_NAMES: [&str; 14] = [
-    "artifact", "artifacts", "checkpoint", "checkpoints", "data", "final", "latest", "main", "model",
-    "models", "out", "output", "outputs", "weights",
+    "artifact",
+    "artifacts",
+    "checkpoint",
+    "checkpoints",
+    "data",
+    "final",
+    "latest",
+    "main",
+    "model",
+    "models",
+    "out",
+    "output",
+    "outputs",
+    "weights",
 ];
 
 /// Why a model cannot be signed.
@@ -98,8 +110,17 @@ mod tests {
     #[test]
     fn names_that_say_nothing_are_not_taken_from_the_path() {
         for path in [
-            ".", "..", "/", "a/..", "model", "runs/output/", "checkpoint", "checkpoint-500",
-            "Model", "model_2", "0123456789abcdef0123456789abcdef01234567",
+            ".",
+            "..",
+            "/",
+            "a/..",
+            "model",
+            "runs/output/",
+            "checkpoint",
+            "checkpoint-500",
+            "Model",
+            "model_2",
+            "0123456789abcdef0123456789abcdef01234567",
         ] {
             assert_eq!(default_name(Path::new(path)), None, "{path}");
         }

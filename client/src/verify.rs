@@ -182,7 +182,9 @@ impl Opened {
     pub fn envelope(&self) -> &Envelope {
         match &self.bundle.content {
             Content::Envelope(envelope) => envelope,
-            Content::MessageSignature { .. } => unreachable!("a bundle without envelope is not opened"),
+            Content::MessageSignature { .. } => {
+                unreachable!("a bundle without envelope is not opened")
+            }
         }
     }
 

@@ -86,13 +86,15 @@ impl From<FollowError> for Failure {
 impl From<HashModelError> for Failure {
     fn from(error: HashModelError) -> Self {
         let next = match &error {
-            HashModelError::Links { directories, .. } if directories.is_empty() => Some(
-                "say --allow-symlinks to sign the bytes that the links point to",
-            ),
-            HashModelError::Links { .. } => {
-                Some("copy the directory into the model: what is behind the link would not be signed")
+            HashModelError::Links { directories, .. } if directories.is_empty() => {
+                Some("say --allow-symlinks to sign the bytes that the links point to")
             }
-            HashModelError::Changed(_) => Some("wait until nobody writes to the model, and try again"),
+            HashModelError::Links { .. } => Some(
+                "copy the directory into the model: what is behind the link would not be signed",
+            ),
+            HashModelError::Changed(_) => {
+                Some("wait until nobody writes to the model, and try again")
+            }
             HashModelError::Ignore(_) => Some("name a path relative to the model"),
             _ => None,
         };
@@ -111,9 +113,9 @@ impl From<PrivateKeyError> for Failure {
             PrivateKeyError::OldFormat(_) => {
                 Some("convert it: openssl pkcs8 -topk8 -in OLD.pem -out NEW.pem")
             }
-            PrivateKeyError::NeedsPassword => Some(
-                "say --password-file, set TREERING_KEY_PASSWORD, or run it in a terminal",
-            ),
+            PrivateKeyError::NeedsPassword => {
+                Some("say --password-file, set TREERING_KEY_PASSWORD, or run it in a terminal")
+            }
             PrivateKeyError::UnsupportedEncryption => {
                 Some("convert it: openssl pkcs8 -topk8 -v2 aes-256-cbc -in OLD.pem -out NEW.pem")
             }

@@ -70,8 +70,7 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
     let signature =
         arguments.signature.clone().unwrap_or_else(|| model::default_signature(&arguments.model));
     let ignore = ignores(&arguments.model, &signature, &arguments.ignore_path)?;
-    let options =
-        HashOptions { ignore: ignore.clone(), allow_symlinks: arguments.allow_symlinks };
+    let options = HashOptions { ignore: ignore.clone(), allow_symlinks: arguments.allow_symlinks };
     let hashed = model::read(&arguments.model, &options, output)?;
     let description = Description { name, version: arguments.model_version.clone(), ignore };
     let bundle = sign(&hashed, description, &key)

@@ -232,7 +232,9 @@ fn compare(statement: &ModelStatement, found: &Found, report: &mut Report) {
     let mut differences = Vec::new();
     for file in &found.files {
         let alone = single && file.name == "." && compared == 1;
-        let entry = if alone { signed.pop_first().map(|(_, digest)| digest) } else {
+        let entry = if alone {
+            signed.pop_first().map(|(_, digest)| digest)
+        } else {
             signed.remove(file.name.as_str())
         };
         match entry {
@@ -420,11 +422,7 @@ fn floor(
 }
 
 /// Returns a time at which the tree existed, if the quorum vouches for it.
-fn witnesses(
-    trust: &TrustFile,
-    checkpoint: &SignedCheckpoint,
-    report: &mut Report,
-) -> Option<u64> {
+fn witnesses(trust: &TrustFile, checkpoint: &SignedCheckpoint, report: &mut Report) -> Option<u64> {
     let Some(witnesses) = &trust.witness_policy else {
         report.not_checked("witnesses", "the trust file has no witness policy");
         return None;
