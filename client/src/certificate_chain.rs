@@ -68,4 +68,4 @@ pub fn check_chain(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -233,6 +233,8 @@ impl TestLog {
         let (mut limit, mut newest) = (100, true);
         for pair in query.split('&') {
             let (tag, value) = pair.split_once('=').unwrap();
+            // The only characters that these tests escape.
+            let value = value.replace("%3A", ":").replace("%2F", "/");
             match tag {
                 "limit" => limit = value.parse().unwrap(),
                 "order" => newest = value == "newest",

@@ -15,7 +15,7 @@ fn openssl(dir: &Path, arguments: &str) {
 }
 
 /// Makes an authority called `name`, valid for ten years.
-fn authority(dir: &Path, name: &str) -> Certificate {
+pub(crate) fn authority(dir: &Path, name: &str) -> Certificate {
     std::fs::write(dir.join("root.conf"), ROOT).unwrap();
     openssl(
         dir,
@@ -28,7 +28,7 @@ fn authority(dir: &Path, name: &str) -> Certificate {
 }
 
 /// Makes a leaf called `leaf` under `issuer`, valid for ten days, with this extended key usage.
-fn leaf(dir: &Path, issuer: &str, usage: &str) -> Certificate {
+pub(crate) fn leaf(dir: &Path, issuer: &str, usage: &str) -> Certificate {
     let extensions = format!("subjectAltName=URI:https://ci.example/job\n{usage}\n");
     std::fs::write(dir.join("leaf.ext"), extensions).unwrap();
     openssl(

@@ -51,6 +51,7 @@ impl Output {
     /// Prints data: `text`, or `json` on one line.
     pub fn data(&self, text: &str, json: &Value) {
         let line = match self.form {
+            Form::Text if text.is_empty() => return,
             Form::Text => text.trim_end().to_owned(),
             Form::Json => json.to_string(),
         };

@@ -1,11 +1,13 @@
 use std::path::Path;
 
 use tempfile::TempDir;
+use treering_proto::certificate::Certificate;
 use treering_proto::checkpoint::open_checkpoint;
 use treering_proto::entry::VerifiedEntry;
 use treering_proto::trust::Signer;
 
 use super::*;
+use crate::certificate_chain::tests::{authority, leaf};
 use crate::private_key::{Curve, PrivateKey};
 use crate::report::Outcome;
 use crate::sign::{Description, resources, sign};
@@ -303,6 +305,69 @@ fn a_checkpoint_that_contradicts_the_floor_is_an_alarm_with_evidence() {
     let evidence = verification.evidence.unwrap().format("2026-01-01T00:00:00Z https://x");
     assert!(evidence.starts_with("tlog-evidence@v1\nkind fork-size\norigin log.example\nkey "));
     assert_eq!(evidence.lines().filter(|line| line.starts_with("note ")).count(), 2);
+}
+
+/// A model signed with a certificate, logged, and a trust file with one rule about identities.
+fn certified(rule: Signer, trusted: bool, witnessed: u64) -> (Opened, TrustFile, Certificate) {
+    let dir = TempDir::new().unwrap();
+    let issuer = authority(dir.path(), "root");
+    let other = authority(dir.path(), "other");
+    let leaf = leaf(dir.path(), "root", "extendedKeyUsage=codeSigning");
+    let no_password = || unreachable!("the key is not encrypted");
+    let key = PrivateKey::load(&dir.path().join("l.key"), no_password).unwrap();
+    write(dir.path(), "m/a", b"x");
+    let description = Description { name: "m".to_owned(), version: None, ignore: Vec::new() };
+    let mut bundle = sign(&hashed(&dir.path().join("m"), &[]), description, &key).unwrap();
+    bundle.material = Material::CertificateChain(vec![leaf.der().to_vec()]);
+    let verifier = Verifier::Certificate(Box::new(leaf.clone()));
+    let request = request_json(bundle.envelope().unwrap(), &verifier);
+    let mut log = TestLog::filled(1, 1);
+    let index = log.append(VerifiedEntry::from_v1_request(&request).unwrap().body().to_vec());
+    let witnesses: &[u8] = if witnessed == 0 { &[] } else { &[5] };
+    let cosigned: Vec<(u8, u64)> = witnesses.iter().map(|seed| (*seed, witnessed)).collect();
+    let bundle = bundle.with_log_entry(log.entry(index, &cosigned));
+    let rule = SignerRule { name: "ci".to_owned(), who: rule };
+    let mut trust = log.trust("https://log.example", vec![rule], witnesses);
+    trust.certificate_authorities = vec![if trusted { issuer } else { other }];
+    (Opened::from_bundle(bundle).unwrap(), trust, leaf)
+}
+
+fn identity(name: &str, issuer: Option<&str>) -> Signer {
+    Signer::Identity { identity: name.to_owned(), issuer: issuer.map(str::to_owned) }
+}
+
+#[test]
+fn a_certificate_is_accepted_by_identity_and_chain_or_by_its_key() {
+    const JOB: &str = "https://ci.example/job";
+    let check = |opened: &Opened, trust: &TrustFile, now| {
+        let policy = Policy { trust, signers: &trust.signers, now };
+        broken(&verify(opened, &policy, Model::NotRead))
+    };
+    let (opened, mut trust, leaf) = certified(identity(JOB, None), true, 0);
+    let now = leaf.not_before() + 60;
+    assert_eq!(check(&opened, &trust, now), [""; 0]);
+    assert_eq!(check(&opened, &trust, leaf.not_after() + 60), ["certificate"]);
+    trust.signers[0].who = identity(JOB, Some("https://issuer.example"));
+    assert_eq!(check(&opened, &trust, now), ["signer"]);
+    trust.signers[0].who = identity("https://ci.example", None);
+    assert_eq!(check(&opened, &trust, now), ["signer"]);
+    trust.signers[0].who = Signer::Key(leaf.key().clone());
+    assert_eq!(check(&opened, &trust, leaf.not_after() + 60), [""; 0]);
+    let (opened, trust, leaf) = certified(identity(JOB, None), false, 0);
+    assert_eq!(check(&opened, &trust, leaf.not_before() + 60), ["certificate"]);
+}
+
+#[test]
+fn a_witnessed_time_lets_a_certificate_expire_later() {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let rule = || identity("https://ci.example/job", None);
+    let (opened, trust, leaf) = certified(rule(), true, now + 3600);
+    let long_after = leaf.not_after() + 1_000_000;
+    let policy = Policy { trust: &trust, signers: &trust.signers, now: long_after };
+    assert!(verify(&opened, &policy, Model::NotRead).report.is_verified());
+    let (opened, trust, _) = certified(rule(), true, long_after);
+    let policy = Policy { trust: &trust, signers: &trust.signers, now };
+    assert_eq!(broken(&verify(&opened, &policy, Model::NotRead)), ["certificate"]);
 }
 
 #[test]
