@@ -1,1 +1,20 @@
+//! The Treering client: signs and logs models, verifies them, and remembers what logs have said.
+//!
+//! Arrows run one way: `cli` calls the verbs (`sign`, `submit`, `verify`, `consistency`), these use
+//! `log`, `state` and the trust file, and only `log` and `submit` touch `transport`. `verify` sees
+//! bytes and trust, never the network, files or a clock.
+#![forbid(unsafe_code)]
 
+pub mod certificate_chain;
+pub mod consistency;
+pub mod evidence;
+pub mod hash_model;
+pub mod log;
+pub mod online;
+pub mod private_key;
+pub mod report;
+pub mod sign;
+pub mod state;
+pub mod submit;
+pub mod transport;
+pub mod verify;

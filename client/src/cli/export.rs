@@ -1,0 +1,92 @@
+//! `treering export`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use treering_client::log::LogReader;
+use treering_client::report::{Exit, Outcome};
+use treering_client::verify::{Model, Opened, Policy, verify};
+use treering_proto::api::v1::LogEntries;
+use treering_proto::bundle::BUNDLE_LEN_MAX;
+use treering_proto::encoding::from_base64;
+use treering_proto::proof_file::ProofFile;
+
+use super::arguments::{NetworkArguments, TrustArguments, now, read_bounded, write_output};
+use super::failure::Failure;
+use super::output::Output;
+
+/// Take a log proof out of a bundle, in a form for other tools
+///
+/// The proof is verified first; who signed is not asked.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  treering export model.sig --tlog-proof --trust trust.json > model.tlog-proof
+  treering export model.sig --rekor-v1 --trust trust.json --out entry.json   (asks the log)")]
+#[command(group = clap::ArgGroup::new("form").required(true).args(["tlog_proof", "rekor_v1"]))]
+pub struct Arguments {
+    /// Bundle with a log entry
+    #[arg(value_name = "BUNDLE")]
+    bundle: PathBuf,
+    #[command(flatten)]
+    trust: TrustArguments,
+    /// A C2SP tlog-proof file
+    #[arg(long, env = "TREERING_TLOG_PROOF")]
+    tlog_proof: bool,
+    /// The Rekor v1 answer about the entry, with its signed entry timestamp
+    #[arg(long, env = "TREERING_REKOR_V1")]
+    rekor_v1: bool,
+    /// Where to write it [default: stdout]
+    #[arg(long, value_name = "FILE", env = "TREERING_OUT")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    network: NetworkArguments,
+}
+
+/// Runs the command.
+pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure> {
+    let trust = arguments.trust.load()?;
+    let bytes = read_bounded(&arguments.bundle, BUNDLE_LEN_MAX, "the bundle")?;
+    let what = "nothing was exported";
+    let opened = Opened::open(&bytes).map_err(|error| Failure::usage(what, error))?;
+    let policy = Policy { trust: &trust, signers: &trust.signers, now: now() };
+    let verification = verify(&opened, &policy, Model::NotRead);
+    let Some(entry) = &verification.entry else {
+        let checks = verification.report.checks().iter();
+        let failed = checks.filter(|c| c.outcome == Outcome::Failed && c.check != "signer");
+        let why: Vec<String> = failed.map(|c| format!("{}: {}", c.check, c.why)).collect();
+        return Err(Failure::new(Exit::NotVerified, what, why.join("; "))
+            .advise("log the bundle first: treering submit"));
+    };
+    let logged = &opened.bundle().log_entries[0];
+    let exported = if arguments.tlog_proof {
+        let file = ProofFile {
+            extra: None,
+            index: entry.index,
+            hashes: logged.inclusion_proof.hashes.clone(),
+            checkpoint: logged.inclusion_proof.checkpoint.clone(),
+        };
+        file.format().into_bytes()
+    } else {
+        let transport = arguments.network.connect(&trust)?;
+        let log = LogReader::new(&transport, &trust);
+        let Some(answer) = log.rekor_v1_entry(&entry.leaf.to_hex()).await? else {
+            let why = "the log says that it does not have the entry, though it proved it";
+            return Err(Failure::new(Exit::Alarm, what, why));
+        };
+        let entries: Option<LogEntries> = serde_json::from_slice(&answer).ok();
+        let same = entries.is_some_and(|entries| {
+            let bodies = entries.values().map(|entry| from_base64(&entry.body));
+            entries.len() == 1 && bodies.flatten().eq([logged.canonicalized_body.clone()])
+        });
+        if !same {
+            return Err(Failure::new(Exit::Alarm, what, "the log answered about another entry"));
+        }
+        answer
+    };
+    match &arguments.out {
+        Some(path) => write_output(path, &exported)?,
+        None => output.raw(&exported),
+    }
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,81 @@
+//! `treering log-info`
+
+use clap::Args;
+use serde_json::json;
+use treering_client::consistency::{FollowError, Since, follow};
+use treering_client::log::LogReader;
+use treering_client::report::Exit;
+
+use super::arguments::{NetworkArguments, StateArguments, TrustArguments};
+use super::failure::Failure;
+use super::output::Output;
+use super::verify::keep_evidence;
+
+/// Show the log's newest checkpoint, after proving that it extends what was seen before
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  treering log-info --trust trust.json
+  treering log-info --trust trust.json --output json")]
+pub struct Arguments {
+    #[command(flatten)]
+    trust: TrustArguments,
+    #[command(flatten)]
+    network: NetworkArguments,
+    #[command(flatten)]
+    state: StateArguments,
+}
+
+/// Runs the command.
+pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure> {
+    let trust = arguments.trust.load()?;
+    let state = arguments.state.directory()?;
+    let transport = arguments.network.connect(&trust)?;
+    let log = LogReader::new(&transport, &trust);
+    let followed = match follow(&log, &trust, &state, None).await {
+        Ok(followed) => followed,
+        Err(FollowError::Alarm(evidence)) => {
+            keep_evidence(Some(&state), &trust, &evidence, output);
+            let why = evidence.to_string();
+            return Err(Failure::new(Exit::Alarm, "the log contradicts itself", why)
+                .advise("stop trusting this log; show the evidence to its operator and to others"));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let head = followed.head.head();
+    let since = match followed.since {
+        Since::FirstContact => "first contact: nothing to compare it with".to_owned(),
+        Since::Floor(size) => format!("extends the floor of {size} entries; first contact"),
+        Since::Remembered(size) => format!("extends the {size} entries seen before"),
+    };
+    let witnesses = trust.witness_policy.as_ref().map(|w| w.policy.report(followed.head.verified()));
+    let mut text = format!(
+        "log     {} at {}\nentries {}\nroot    {}\nproven  {since}\n",
+        trust.log.origin, trust.log.url, head.size, head.root
+    );
+    if let Some(report) = &witnesses {
+        let word = if report.met { "met" } else { "NOT met" };
+        text.push_str(&format!("quorum  {word}\n"));
+    }
+    for remark in &followed.remarks {
+        text.push_str(&format!("remark  {remark}\n"));
+    }
+    let known = match followed.since {
+        Since::FirstContact => None,
+        Since::Floor(size) | Since::Remembered(size) => Some(size),
+    };
+    let json = json!({
+        "schema": "treering.log-info/v1",
+        "origin": trust.log.origin,
+        "url": trust.log.url,
+        "treeSize": head.size.get(),
+        "rootHash": head.root.to_hex(),
+        "firstContact": !matches!(followed.since, Since::Remembered(_)),
+        "extends": known,
+        "quorumMet": witnesses.map(|report| report.met),
+        "remarks": followed.remarks,
+        "checkpoint": String::from_utf8_lossy(followed.head.note_bytes()),
+    });
+    output.data(&text, &json);
+    Ok(Exit::Ok)
+}

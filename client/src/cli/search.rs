@@ -1,0 +1,128 @@
+//! `treering search`
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use treering_client::hash_model::{HashOptions, list};
+use treering_client::log::LogReader;
+use treering_client::online::time_text;
+use treering_client::report::Exit;
+use treering_proto::facts::Tag;
+
+use super::arguments::{NetworkArguments, TrustArguments, load_public_key};
+use super::failure::Failure;
+use super::output::Output;
+
+/// Find entries of the log by what they say
+///
+/// Entries must have all the facts that are given. What the log finds, and what it leaves out, is its
+/// word: nothing here is proven.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  treering search subject-name=llama-3 --trust trust.json
+  treering search --file weights.safetensors --trust trust.json
+  treering search --public-key ci.pub predicate-type=https://model_signing/signature/v1.0
+
+Facts:
+  artifact-digest payload-digest envelope-digest public-key identity issuer subject-name model-id
+  oms-root file-digest predicate-type parent-digest component-purl workflow")]
+pub struct Arguments {
+    /// Facts, each as NAME=VALUE; digests are written sha256:HEX
+    #[arg(value_name = "FACT", value_parser = parse_fact)]
+    facts: Vec<(String, String)>,
+    #[command(flatten)]
+    trust: TrustArguments,
+    /// Entries about models with this file
+    #[arg(long, value_name = "FILE", env = "TREERING_FILE")]
+    file: Option<PathBuf>,
+    /// Entries signed with this key
+    #[arg(long, value_name = "FILE", env = "TREERING_PUBLIC_KEY")]
+    public_key: Option<PathBuf>,
+    /// Which come first
+    #[arg(long, value_enum, default_value = "newest", env = "TREERING_ORDER")]
+    order: Order,
+    /// How many at most
+    #[arg(long, default_value = "20", env = "TREERING_LIMIT",
+          value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: u16,
+    /// Continue where an earlier answer ended
+    #[arg(long, env = "TREERING_CURSOR")]
+    cursor: Option<String>,
+    #[command(flatten)]
+    network: NetworkArguments,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Order {
+    Newest,
+    Oldest,
+}
+
+/// Runs the command.
+pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure> {
+    let trust = arguments.trust.load()?;
+    let mut facts = arguments.facts.clone();
+    if let Some(path) = &arguments.file {
+        let options = HashOptions { ignore: Vec::new(), allow_symlinks: true };
+        let listing = list(path, &options)?;
+        let progress = output.progress("hashing", listing.total_len());
+        let hashed = listing.hash(&options, &|count| progress.inc(count))?;
+        progress.finish_and_clear();
+        let [file] = hashed.files.as_slice() else {
+            return Err(Failure::usage("nothing was searched", "--file names a directory"));
+        };
+        facts.push(("file-digest".to_owned(), format!("sha256:{}", file.digest)));
+    }
+    if let Some(path) = &arguments.public_key {
+        let fingerprint = load_public_key(path)?.fingerprint();
+        facts.push(("public-key".to_owned(), fingerprint.to_hex()));
+    }
+    if facts.is_empty() {
+        return Err(Failure::usage("nothing was searched", "no fact was given")
+            .advise("say NAME=VALUE, --file or --public-key"));
+    }
+    let transport = arguments.network.connect(&trust)?;
+    let log = LogReader::new(&transport, &trust);
+    let facts: Vec<(&str, &str)> = facts.iter().map(|(t, v)| (t.as_str(), v.as_str())).collect();
+    let limit = arguments.limit.to_string();
+    let order = match arguments.order {
+        Order::Newest => "newest",
+        Order::Oldest => "oldest",
+    };
+    let mut page = vec![("limit", limit.as_str()), ("order", order)];
+    page.extend(arguments.cursor.as_deref().map(|cursor| ("cursor", cursor)));
+    let found = log.search(&facts, &page).await?;
+    let mut json = serde_json::to_value(&found).expect("texts and numbers always serialize");
+    json["schema"] = "treering.search/v1".into();
+    let lines: Vec<String> = found
+        .entries
+        .iter()
+        .map(|hit| {
+            let time = time_text(hit.time);
+            format!("{:>8}  {time}  {} {}  {}", hit.index, hit.kind, hit.version, hit.entry_id)
+        })
+        .collect();
+    if lines.is_empty() {
+        output.remark("the log found nothing");
+        output.data("", &json);
+        return Ok(Exit::NotFound);
+    }
+    output.data(&lines.join("\n"), &json);
+    if let Some(next) = &found.next {
+        output.remark(&format!("there are more: --cursor {next}"));
+    }
+    output.remark("this is the log's word; what it leaves out cannot be seen here");
+    Ok(Exit::Ok)
+}
+
+fn parse_fact(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("a fact is NAME=VALUE")?;
+    if Tag::from_name(name).is_none() {
+        return Err(format!("there is no fact {name:?}; `treering search --help` lists them"));
+    }
+    if value.is_empty() {
+        return Err("the value is empty".to_owned());
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}

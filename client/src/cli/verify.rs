@@ -1,0 +1,271 @@
+//! `treering verify`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Value, json};
+use treering_client::consistency::log_name;
+use treering_client::evidence::Evidence;
+use treering_client::hash_model::{HashModelError, HashOptions, normalize};
+use treering_client::log::LogReader;
+use treering_client::online::{self, OnlinePolicy, time_text};
+use treering_client::report::{Exit, Outcome, Report};
+use treering_client::sign::resources;
+use treering_client::state::StateDirectory;
+use treering_client::verify::{Found, Model, Opened, Policy, Verification, not_opened, verify};
+use treering_proto::bundle::BUNDLE_LEN_MAX;
+use treering_proto::trust::{Signer, SignerRule, TrustFile};
+
+use super::arguments::{
+    NetworkArguments, StateArguments, TrustArguments, load_public_key, now, read_bounded,
+};
+use super::failure::Failure;
+use super::model;
+use super::output::Output;
+
+/// Verify a model, its signer, and that the signature is logged
+///
+/// Offline unless --online is said. Prints each check as passed, failed or not checked. Signers are
+/// those of the trust file, or the one given here.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  treering verify ./llama-3 --trust trust.json
+  treering verify ./llama-3 --trust trust.json --public-key ci.pub --online
+  treering verify model.gguf --signature model.sig --trust trust.json \\
+      --identity https://ci.example/job --issuer https://issuer.example")]
+pub struct Arguments {
+    /// Directory or file to verify
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    #[command(flatten)]
+    trust: TrustArguments,
+    /// The bundle [default: MODEL/model.sig, or MODEL.sig for a file]
+    #[arg(long, value_name = "FILE", env = "TREERING_SIGNATURE")]
+    signature: Option<PathBuf>,
+    /// Accept only the holder of this public key
+    #[arg(long, value_name = "FILE", env = "TREERING_PUBLIC_KEY",
+          conflicts_with_all = ["identity", "issuer"])]
+    public_key: Option<PathBuf>,
+    /// Accept only a certificate with this subject alternative name
+    #[arg(long, env = "TREERING_IDENTITY", requires = "issuer")]
+    identity: Option<String>,
+    /// The OIDC issuer that the certificate must name
+    #[arg(long, env = "TREERING_ISSUER", requires = "identity")]
+    issuer: Option<String>,
+    /// A path below MODEL that is not compared; may be repeated
+    #[arg(long, value_name = "PATH", env = "TREERING_IGNORE_PATH")]
+    ignore_path: Vec<String>,
+    /// Follow linked files (linked directories are refused either way)
+    #[arg(long, env = "TREERING_ALLOW_SYMLINKS")]
+    allow_symlinks: bool,
+    /// Ask the log whether it still extends what was seen before, and whether there is a newer model
+    #[arg(long, env = "TREERING_ONLINE")]
+    online: bool,
+    /// With --online: accept a model although its signer logged a newer one of the same name
+    #[arg(long, env = "TREERING_ALLOW_OLDER", requires = "online")]
+    allow_older: bool,
+    #[command(flatten)]
+    network: NetworkArguments,
+    #[command(flatten)]
+    state: StateArguments,
+}
+
+/// Runs the command.
+pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure> {
+    let trust = arguments.trust.load()?;
+    let signers = signers(&arguments, &trust)?;
+    let model = &arguments.model;
+    if !model.exists() {
+        let why = format!("there is no file or directory {}", model.display());
+        return Err(Failure::usage("nothing was verified", why));
+    }
+    let signature = arguments.signature.clone().unwrap_or_else(|| model::default_signature(model));
+    if !signature.exists() {
+        return Err(Failure::new(
+            Exit::NotVerified,
+            "the model is not verified",
+            format!("there is no signature at {}", signature.display()),
+        )
+        .advise("say --signature FILE, or get the model together with its signature"));
+    }
+    let bytes = read_bounded(&signature, BUNDLE_LEN_MAX, "the bundle")?;
+    let opened = match Opened::open(&bytes) {
+        Ok(opened) => opened,
+        Err(error) => {
+            let mut verification = not_opened(&error);
+            online::not_asked(&mut verification.report);
+            return Ok(print(&verification, None, &trust, output));
+        }
+    };
+    let policy = Policy { trust: &trust, signers: &signers, now: now() };
+    let mut verification = check(&arguments, &opened, &policy, &signature, output)?;
+    let mut evidence = verification.evidence.take();
+    let state = arguments.state.directory();
+    if arguments.online {
+        let transport = arguments.network.connect(&trust)?;
+        let log = LogReader::new(&transport, &trust);
+        let allow_older = arguments.allow_older;
+        let online = OnlinePolicy { trust: &trust, signers: &signers, allow_older };
+        let state = arguments.state.directory()?;
+        let found = online::check(&log, &state, &opened, online, &mut verification).await;
+        evidence = evidence.or(found);
+    } else {
+        online::not_asked(&mut verification.report);
+    }
+    if let Some(evidence) = &evidence {
+        keep_evidence(state.ok().as_ref(), &trust, evidence, output);
+    }
+    Ok(print(&verification, Some(&opened), &trust, output))
+}
+
+/// Who may sign: the one on the command line, else those of the trust file.
+fn signers(arguments: &Arguments, trust: &TrustFile) -> Result<Vec<SignerRule>, Failure> {
+    let rule = |who| vec![SignerRule { name: "command line".to_owned(), who }];
+    if let Some(path) = &arguments.public_key {
+        return Ok(rule(Signer::Key(load_public_key(path)?)));
+    }
+    if let Some(identity) = &arguments.identity {
+        let issuer = arguments.issuer.clone();
+        return Ok(rule(Signer::Identity { identity: identity.clone(), issuer }));
+    }
+    if trust.signers.is_empty() {
+        return Err(Failure::usage(
+            "nothing was verified",
+            "no rule says who may sign: a log takes valid signatures of anybody",
+        )
+        .advise("say --public-key, or --identity and --issuer, or use `treering trust add-signer`"));
+    }
+    Ok(trust.signers.clone())
+}
+
+/// Everything that needs no network.
+fn check(
+    arguments: &Arguments,
+    opened: &Opened,
+    policy: &Policy<'_>,
+    signature: &Path,
+    output: &Output,
+) -> Result<Verification, Failure> {
+    let model = &arguments.model;
+    let mut ignored_by_caller = Vec::new();
+    if model.is_dir() {
+        for path in &arguments.ignore_path {
+            ignored_by_caller.push(normalize(model, path)?);
+        }
+        let signature = model::inside(model, signature);
+        let by_signer = opened.statement().ignore_paths();
+        ignored_by_caller.extend(signature.filter(|path| !by_signer.contains(path)));
+    }
+    let ignore = match model.is_dir() {
+        true => [opened.statement().ignore_paths(), &ignored_by_caller].concat(),
+        false => Vec::new(),
+    };
+    let options = HashOptions { ignore, allow_symlinks: arguments.allow_symlinks };
+    let hashed = match model::read(model, &options, output) {
+        Ok(hashed) => hashed,
+        Err(error) => return Ok(unreadable(opened, policy, &error)),
+    };
+    let files = resources(&hashed);
+    let found = Found { files, ignored_by_caller, ignored: hashed.ignored };
+    Ok(verify(opened, policy, Model::Read(&found)))
+}
+
+fn unreadable(opened: &Opened, policy: &Policy<'_>, error: &HashModelError) -> Verification {
+    let why = error.to_string();
+    let details: Vec<String> = match error {
+        HashModelError::Read { .. } | HashModelError::Changed(_) | HashModelError::NotFound(_) => {
+            return verify(opened, policy, Model::Unreadable(&why));
+        }
+        HashModelError::Links { files, directories } => {
+            let file = |path: &PathBuf| format!("linked: {}", path.display());
+            let directory = |path: &PathBuf| format!("linked directory: {}", path.display());
+            files.iter().map(file).chain(directories.iter().map(directory)).collect()
+        }
+        _ => Vec::new(),
+    };
+    verify(opened, policy, Model::Unacceptable(&why, &details))
+}
+
+/// Writes evidence beside the state, or to stderr where that cannot be written.
+pub fn keep_evidence(
+    state: Option<&StateDirectory>,
+    trust: &TrustFile,
+    evidence: &Evidence,
+    output: &Output,
+) {
+    let seen = format!("{} {}", time_text(now()), trust.log.url);
+    let text = evidence.format(&seen);
+    let kept = state.map(|state| {
+        state.keep_evidence(&log_name(trust), evidence.kind().name(), &text)
+    });
+    let kind = evidence.kind().name();
+    match kept {
+        Some(Ok(path)) => output.alarm(&format!("evidence ({kind}) is in {}", path.display())),
+        Some(Err(error)) => output.alarm(&format!("evidence ({kind}; {error}):\n{text}")),
+        None => output.alarm(&format!("evidence ({kind}; there is no state directory):\n{text}")),
+    }
+}
+
+fn print(
+    verification: &Verification,
+    opened: Option<&Opened>,
+    trust: &TrustFile,
+    output: &Output,
+) -> Exit {
+    let report = &verification.report;
+    let entry = verification.entry.as_ref().map(|entry| {
+        json!({
+            "log": trust.log.origin,
+            "index": entry.index.get(),
+            "leaf": entry.leaf.to_hex(),
+            "treeSize": entry.checkpoint.head().size.get(),
+            "rootHash": entry.checkpoint.head().root.to_hex(),
+            "witnessedBy": entry.witnessed_by,
+        })
+    });
+    let key = verification.verifier.as_ref().map(|v| v.key().fingerprint().to_hex());
+    let about = json!({
+        "model": opened.map(model_json),
+        "signer": verification.signer,
+        "publicKey": key,
+        "entry": entry,
+    });
+    output.report(report, &summary(verification, opened), about);
+    report.exit()
+}
+
+/// The model as the bundle describes it.
+pub fn model_json(opened: &Opened) -> Value {
+    let statement = opened.statement();
+    json!({
+        "name": statement.name(),
+        "version": statement.model_version(),
+        "modelId": opened.model_id().to_hex(),
+        "omsRoot": statement.root().to_hex(),
+        "files": statement.resources().len(),
+        "ignorePaths": statement.ignore_paths(),
+    })
+}
+
+fn summary(verification: &Verification, opened: Option<&Opened>) -> String {
+    let report = &verification.report;
+    if !report.is_verified() {
+        return format!("NOT VERIFIED: {}", names(report, true));
+    }
+    let name = opened.and_then(|opened| opened.statement().name()).unwrap_or("(no name)");
+    let version = opened.and_then(|opened| opened.statement().model_version());
+    let version = version.map(|version| format!(" {version}")).unwrap_or_default();
+    let signer = verification.signer.as_deref().unwrap_or_default();
+    format!("verified: {name}{version}, signed by {signer:?}; not checked: {}", names(report, false))
+}
+
+/// The checks that stand in the way of the verdict; or, of a verified model, those that did not run.
+fn names(report: &Report, in_the_way: bool) -> String {
+    let wanted = report.checks().iter().filter(|check| match in_the_way {
+        true => check.required && check.outcome != Outcome::Passed,
+        false => check.outcome == Outcome::NotChecked,
+    });
+    let names: Vec<&str> = wanted.map(|check| check.check).collect();
+    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+}

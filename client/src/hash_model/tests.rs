@@ -1,0 +1,172 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tempfile::TempDir;
+use treering_proto::hash::sha256;
+
+use super::*;
+
+fn write(dir: &Path, name: &str, bytes: &[u8]) {
+    let path = dir.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+fn hash(root: &Path, options: &HashOptions) -> Result<HashedModel, HashModelError> {
+    list(root, options)?.hash(options, &|_| ())
+}
+
+fn names(model: &HashedModel) -> Vec<&str> {
+    model.files.iter().map(|file| file.name.as_str()).collect()
+}
+
+#[test]
+fn every_file_is_hashed_hidden_and_empty_ones_too_in_the_order_of_name_bytes() {
+    let dir = TempDir::new().unwrap();
+    write(dir.path(), "tokenizer.json", b"t");
+    write(dir.path(), "tokenizer/v.json", b"v");
+    write(dir.path(), ".hidden", b"h");
+    write(dir.path(), "empty", b"");
+    let big = vec![7; READ_LEN * 2 + 1];
+    write(dir.path(), "sub/deep/big", &big);
+    let done = AtomicU64::new(0);
+    let options = HashOptions::default();
+    let listing = list(dir.path(), &options).unwrap();
+    let model = listing
+        .hash(&options, &|count| {
+            done.fetch_add(count, Ordering::Relaxed);
+        })
+        .unwrap();
+    assert_eq!(
+        names(&model),
+        [".hidden", "empty", "sub/deep/big", "tokenizer.json", "tokenizer/v.json"]
+    );
+    assert_eq!(model.files[1].digest, sha256(b""));
+    assert_eq!(model.files[2].digest, sha256(&big));
+    assert_eq!(done.load(Ordering::Relaxed), listing.total_len());
+}
+
+#[test]
+fn one_file_is_named_by_a_dot() {
+    let dir = TempDir::new().unwrap();
+    write(dir.path(), "model.bin", b"weights");
+    let model = hash(&dir.path().join("model.bin"), &HashOptions::default()).unwrap();
+    assert_eq!(names(&model), ["."]);
+    assert_eq!(model.files[0].digest, sha256(b"weights"));
+}
+
+#[test]
+fn ignores_cover_what_is_below_at_the_root_only_and_are_reported() {
+    let dir = TempDir::new().unwrap();
+    for name in [".git/config", "sub/.git/config", ".gitignore", "model.sig", "model.sig2", "a/b/c"]
+    {
+        write(dir.path(), name, b"x");
+    }
+    let mut ignore: Vec<String> = DEFAULT_IGNORES.map(str::to_owned).to_vec();
+    ignore.push(dir.path().canonicalize().unwrap().join("model.sig").to_str().unwrap().to_owned());
+    ignore.push("./a/b/".to_owned());
+    let model = hash(dir.path(), &HashOptions { ignore, allow_symlinks: false }).unwrap();
+    assert_eq!(names(&model), ["model.sig2", "sub/.git/config"]);
+    assert_eq!(model.ignored, [".git", ".gitignore", "a/b", "model.sig"]);
+}
+
+#[test]
+fn refuses_to_ignore_the_whole_model_or_what_is_outside() {
+    let dir = TempDir::new().unwrap();
+    write(dir.path(), "a", b"x");
+    for path in [".", "", "..", "../a", "a/../b", "/", "/etc"] {
+        let options = HashOptions { ignore: vec![path.to_owned()], allow_symlinks: false };
+        assert!(matches!(list(dir.path(), &options), Err(HashModelError::Ignore(_))), "{path:?}");
+    }
+}
+
+#[test]
+fn a_hugging_face_cache_is_read_through_its_links_only_when_asked() {
+    let dir = TempDir::new().unwrap();
+    write(dir.path(), "blobs/aa", b"weights");
+    write(dir.path(), "blobs/bb", b"config");
+    let snapshot = dir.path().join("snapshots/rev1");
+    fs::create_dir_all(snapshot.join("onnx")).unwrap();
+    symlink("../../blobs/aa", snapshot.join("model.safetensors")).unwrap();
+    symlink("../../../blobs/bb", snapshot.join("onnx/config.json")).unwrap();
+
+    let error = hash(&snapshot, &HashOptions::default()).unwrap_err();
+    assert!(matches!(&error, HashModelError::Links { files, .. } if files.len() == 2), "{error}");
+    let follow = HashOptions { ignore: Vec::new(), allow_symlinks: true };
+    let model = hash(&snapshot, &follow).unwrap();
+    assert_eq!(names(&model), ["model.safetensors", "onnx/config.json"]);
+    assert_eq!(model.files[0].digest, sha256(b"weights"));
+    let single = snapshot.join("model.safetensors");
+    assert!(matches!(hash(&single, &HashOptions::default()), Err(HashModelError::Links { .. })));
+    assert_eq!(hash(&single, &follow).unwrap().files[0].digest, sha256(b"weights"));
+}
+
+#[test]
+fn refuses_linked_directories_dangling_links_and_pipes_even_when_links_are_allowed() {
+    let follow = HashOptions { ignore: Vec::new(), allow_symlinks: true };
+    let dir = TempDir::new().unwrap();
+    write(dir.path(), "real/a", b"x");
+    symlink("real", dir.path().join("linked")).unwrap();
+    let error = hash(dir.path(), &follow).unwrap_err();
+    assert!(
+        matches!(&error, HashModelError::Links { directories, .. } if directories.len() == 1),
+        "{error}"
+    );
+    fs::remove_file(dir.path().join("linked")).unwrap();
+    symlink("nowhere", dir.path().join("linked")).unwrap();
+    assert!(matches!(hash(dir.path(), &follow), Err(HashModelError::Read { .. })));
+    fs::remove_file(dir.path().join("linked")).unwrap();
+    let pipe = dir.path().join("pipe");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .unwrap();
+    assert!(matches!(hash(dir.path(), &follow), Err(HashModelError::Special(_))));
+}
+
+#[test]
+fn a_file_changed_after_the_listing_is_an_error() {
+    let dir = TempDir::new().unwrap();
+    write(dir.path(), "a", b"12");
+    let options = HashOptions::default();
+    let listing = list(dir.path(), &options).unwrap();
+    write(dir.path(), "a", b"123");
+    let error = listing.hash(&options, &|_| ()).unwrap_err();
+    assert!(matches!(error, HashModelError::Changed(path) if path.ends_with("a")));
+}
+
+#[test]
+fn a_file_changed_replaced_or_added_while_hashing_is_an_error() {
+    for change in ["append", "replace", "add", "remove other"] {
+        let dir = TempDir::new().unwrap();
+        write(dir.path(), "a", b"12");
+        write(dir.path(), "b", b"");
+        let options = HashOptions::default();
+        let listing = list(dir.path(), &options).unwrap();
+        let result = listing.hash(&options, &|_| match change {
+            "append" => write(dir.path(), "a", b"1234"),
+            "replace" => {
+                write(dir.path(), "new", b"34");
+                fs::rename(dir.path().join("new"), dir.path().join("a")).unwrap();
+            }
+            "add" => write(dir.path(), "c", b"x"),
+            _ => fs::remove_file(dir.path().join("b")).unwrap_or(()),
+        });
+        let error = result.unwrap_err();
+        let expected = matches!(error, HashModelError::Changed(_) | HashModelError::Read { .. });
+        assert!(expected, "{change}: {error}");
+    }
+}
+
+#[test]
+fn nothing_to_sign_and_nothing_there_are_errors() {
+    let dir = TempDir::new().unwrap();
+    let options = HashOptions::default();
+    assert!(matches!(list(dir.path(), &options), Err(HashModelError::Empty(_))));
+    assert!(matches!(list(&dir.path().join("x"), &options), Err(HashModelError::NotFound(_))));
+}

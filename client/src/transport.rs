@@ -1,0 +1,350 @@
+//! HTTP to one log: the only file that opens connections.
+//!
+//! Every call ends by the deadline of the command. Reads are tried again after faults that may pass; a write is tried
+//! once, and its caller learns whether it certainly failed or may have arrived, because only the caller can look.
+//!
+//! Invariants: no answer above its limit is held in memory; no redirect leaves the log's scheme, host and port; a token
+//! is not sent in clear text except to this machine. Out of scope: what answers mean (see [`crate::log`]).
+
+use std::time::Duration;
+
+use reqwest::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER,
+};
+use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
+use tokio::time::Instant;
+
+/// How long one attempt may take: a log answers within seconds, and a dead connection should leave time for another try.
+pub const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// The first wait between tries; doubled after each.
+pub const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+
+/// The longest wait that we choose ourselves.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// The longest error text taken from an answer.
+const ERROR_TEXT_LEN_MAX: usize = 300;
+
+const REDIRECTS_MAX: usize = 3;
+
+/// How to reach a log.
+#[derive(Clone, Default)]
+pub struct TransportOptions {
+    /// Time for everything that is sent through this transport.
+    pub deadline: Option<Duration>,
+    /// Sent as a bearer token.
+    pub token: Option<String>,
+    /// PEM of authorities that may certify the server, beside the system's.
+    pub tls_authorities: Option<Vec<u8>>,
+}
+
+/// Connections to one log, and the time that is left for them.
+pub struct Transport {
+    http: Client,
+    base: Url,
+    deadline: Instant,
+    token: Option<String>,
+}
+
+/// Whether caches on the way may answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reading {
+    /// They may.
+    Cached,
+    /// They must ask the log.
+    Fresh,
+}
+
+/// An answer, whatever its status.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// The `Location` header.
+    pub location: Option<String>,
+    /// The body, within the limit that was given.
+    pub body: Vec<u8>,
+    retry_after: Option<Duration>,
+}
+
+/// What became of one write.
+#[derive(Debug)]
+pub enum Sent {
+    /// The log answered, and the write is done or refused.
+    Answered(Answer),
+    /// The log certainly did not take it, but may after a wait.
+    NotTaken(Trouble),
+    /// It may or may not have been taken.
+    Unknown(Trouble),
+}
+
+/// A fault that may pass.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    why: String,
+    retry_after: Option<Duration>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// Not a URL that a log can have.
+    #[error("{0:?} is not an http or https URL")]
+    Url(String),
+    /// A token would travel in clear text.
+    #[error("a token is not sent over http to another machine")]
+    TokenInClear,
+    /// The HTTP client could not start: most often a bad `--tls-ca` file.
+    #[error("cannot set up TLS: {0}")]
+    Setup(#[source] reqwest::Error),
+    /// No usable answer before the deadline.
+    #[error("{why}")]
+    Unavailable {
+        /// The last fault.
+        why: String,
+    },
+    /// The answer is longer than any good one.
+    #[error("the answer to {path} is longer than {limit} bytes")]
+    TooLong {
+        /// What was asked.
+        path: String,
+        /// In bytes.
+        limit: usize,
+    },
+    /// 401 or 403.
+    #[error("the log refused: {message}")]
+    NotAuthorised {
+        /// The log's words.
+        message: String,
+    },
+}
+
+impl Transport {
+    /// A transport to the log at `url`; its time starts now.
+    ///
+    /// # Errors
+    /// [`TransportError::Url`], [`TransportError::TokenInClear`], [`TransportError::Setup`].
+    pub fn new(url: &str, options: &TransportOptions) -> Result<Self, TransportError> {
+        let base = Url::parse(url).map_err(|_| TransportError::Url(url.to_owned()))?;
+        let here = matches!(base.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+        match base.scheme() {
+            "https" => {}
+            "http" if options.token.is_none() || here => {}
+            "http" => return Err(TransportError::TokenInClear),
+            _ => return Err(TransportError::Url(url.to_owned())),
+        }
+        let home = base.origin();
+        let redirects = reqwest::redirect::Policy::custom(move |attempt| {
+            if attempt.previous().len() > REDIRECTS_MAX || attempt.url().origin() != home {
+                attempt.stop()
+            } else {
+                attempt.follow()
+            }
+        });
+        let mut builder = Client::builder()
+            .user_agent(concat!("treering/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirects)
+            .connect_timeout(Duration::from_secs(10));
+        if let Some(pem) = &options.tls_authorities {
+            let authorities =
+                reqwest::Certificate::from_pem_bundle(pem).map_err(TransportError::Setup)?;
+            builder = builder.tls_certs_merge(authorities);
+        }
+        let http = builder.build().map_err(TransportError::Setup)?;
+        let deadline = Instant::now() + options.deadline.unwrap_or(Duration::from_secs(60));
+        Ok(Self { http, base, deadline, token: options.token.clone() })
+    }
+
+    /// Reads `path`, which starts with `/`, until the log gives an answer that will not change by itself.
+    ///
+    /// # Errors
+    /// Every [`TransportError`] but those of [`Transport::new`].
+    pub async fn get(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        limit: usize,
+        reading: Reading,
+    ) -> Result<Answer, TransportError> {
+        let mut tries = 0;
+        loop {
+            let mut request = self.request(Method::GET, path, query);
+            if reading == Reading::Fresh {
+                request = request.header(CACHE_CONTROL, "no-cache");
+            }
+            let trouble = match self.attempt(request, path, limit).await? {
+                Sent::Answered(answer) => return Ok(answer),
+                Sent::NotTaken(trouble) | Sent::Unknown(trouble) => trouble,
+            };
+            self.wait(&mut tries, &trouble).await?;
+        }
+    }
+
+    /// Sends JSON once.
+    ///
+    /// # Errors
+    /// [`TransportError::TooLong`], [`TransportError::NotAuthorised`], [`TransportError::Unavailable`] when no time is
+    /// left.
+    pub async fn post_once(
+        &self,
+        path: &str,
+        json: Vec<u8>,
+        limit: usize,
+    ) -> Result<Sent, TransportError> {
+        let request = self
+            .request(Method::POST, path, &[])
+            .header(CONTENT_TYPE, "application/json")
+            .body(json);
+        self.attempt(request, path, limit).await
+    }
+
+    /// Waits before the next try: as long as the log asked, else a random part of a doubling time.
+    ///
+    /// # Errors
+    /// [`TransportError::Unavailable`] when the wait would pass the deadline.
+    pub async fn wait(&self, tries: &mut u32, trouble: &Trouble) -> Result<(), TransportError> {
+        let pause = trouble.retry_after.unwrap_or_else(|| backoff(*tries));
+        *tries += 1;
+        if Instant::now() + pause >= self.deadline {
+            return Err(TransportError::Unavailable { why: trouble.why.clone() });
+        }
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+
+    fn request(&self, method: Method, path: &str, query: &[(&str, &str)]) -> RequestBuilder {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        url.set_query(None);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let request = self.http.request(method, url);
+        match &self.token {
+            Some(token) => request.header(AUTHORIZATION, format!("Bearer {token}")),
+            None => request,
+        }
+    }
+
+    async fn attempt(
+        &self,
+        request: RequestBuilder,
+        path: &str,
+        limit: usize,
+    ) -> Result<Sent, TransportError> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(TransportError::Unavailable { why: "no time is left".to_owned() });
+        }
+        let response = match request.timeout(left.min(ATTEMPT_TIME_MAX)).send().await {
+            Ok(response) => response,
+            Err(error) if error.is_connect() => {
+                return Ok(Sent::NotTaken(Trouble::of(&error)));
+            }
+            Err(error) => return Ok(Sent::Unknown(Trouble::of(&error))),
+        };
+        let status = response.status();
+        let retry_after = retry_after(response.headers());
+        let location = response
+            .headers()
+            .get(LOCATION)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
+        let body = match read_body(response, limit).await {
+            Ok(Some(body)) => body,
+            Ok(None) => return Err(TransportError::TooLong { path: path.to_owned(), limit }),
+            Err(error) => return Ok(Sent::Unknown(Trouble::of(&error))),
+        };
+        let answer = Answer { status: status.as_u16(), location, body, retry_after };
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Err(TransportError::NotAuthorised { message: answer.message() })
+            }
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                Ok(Sent::NotTaken(answer.trouble(path)))
+            }
+            // A gateway that gave up, or a server that failed half way, may have passed the write on.
+            _ if status.is_server_error() => Ok(Sent::Unknown(answer.trouble(path))),
+            _ => Ok(Sent::Answered(answer)),
+        }
+    }
+}
+
+impl Answer {
+    /// The log's own words about an error: the `message` of a JSON body, or the start of the text.
+    pub fn message(&self) -> String {
+        let parsed = serde_json::from_slice::<serde_json::Value>(&self.body).ok();
+        let message = parsed.as_ref().and_then(|json| json["message"].as_str());
+        let text = match message {
+            Some(message) => message.to_owned(),
+            None => String::from_utf8_lossy(&self.body).trim().to_owned(),
+        };
+        // Control characters of a stranger could rewrite a terminal.
+        let clean: String =
+            text.chars().filter(|c| !c.is_control()).take(ERROR_TEXT_LEN_MAX).collect();
+        if clean.is_empty() { format!("HTTP {}", self.status) } else { clean }
+    }
+
+    fn trouble(&self, path: &str) -> Trouble {
+        Trouble {
+            why: format!("HTTP {} from {path}: {}", self.status, self.message()),
+            retry_after: self.retry_after,
+        }
+    }
+}
+
+impl Trouble {
+    fn of(error: &reqwest::Error) -> Self {
+        let mut why = error.to_string();
+        let mut source = std::error::Error::source(error);
+        while let Some(inner) = source {
+            why = format!("{why}: {inner}");
+            source = inner.source();
+        }
+        Self { why, retry_after: None }
+    }
+}
+
+async fn read_body(
+    mut response: reqwest::Response,
+    limit: usize,
+) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    if response.content_length().is_some_and(|len| len > limit as u64) {
+        return Ok(None);
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > limit {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
+/// RFC 9110 section 10.2.3: seconds, or a date.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+    let wait = date.as_second() - jiff::Timestamp::now().as_second();
+    Some(Duration::from_secs(wait.max(0) as u64))
+}
+
+/// Half of the doubled time is certain and half is random, so that clients who failed together do not return together.
+fn backoff(tries: u32) -> Duration {
+    let whole = BACKOFF_FIRST.saturating_mul(1 << tries.min(16)).min(BACKOFF_MAX);
+    let mut random = [0; 2];
+    // Without random numbers the wait is whole: later, never sooner.
+    let share = match getrandom::fill(&mut random) {
+        Ok(()) => f64::from(u16::from_le_bytes(random)) / f64::from(u16::MAX),
+        Err(_) => 1.0,
+    };
+    whole.mul_f64(0.5 + share / 2.0)
+}
+
+#[cfg(test)]
+mod tests;

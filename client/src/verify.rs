@@ -1,0 +1,238 @@
+//! The check: is this model the one that an accepted signer signed, and is the signature logged?
+//!
+//! ```text
+//! bundle       parse strictly; the statement passes the log's own admission    -> Opened
+//! signature    the envelope's signature verifies under a key                   -> Verifier
+//! signer       a rule accepts that key, or its certificate
+//! certificate  an authority certifies it (for rules about identities)
+//! bytes        the files are those of the statement, no more and no fewer
+//! logged       one log entry of the trusted log, about this very signature     -> leaf
+//! checkpoint   the log signed the tree                                         -> SignedCheckpoint
+//! inclusion    the leaf is in that tree
+//! floor        the tree does not contradict the floor of the trust file
+//! witnesses    the quorum cosigned the tree
+//! timestamp    never checked by this version, and said so
+//! ```
+//!
+//! Invariants: no network, no clock, no files: everything comes in as an argument, so the same input
+//! has the same answer. Every check is in the report, whatever happened to those before it.
+
+mod checks;
+
+use treering_proto::bundle::{Bundle, BundleError, Content, Material};
+use treering_proto::checkpoint::SignedCheckpoint;
+use treering_proto::dsse_envelope::{Envelope, IN_TOTO_PAYLOAD_TYPE};
+use treering_proto::hash::Hash;
+use treering_proto::model_id::model_id;
+use treering_proto::model_statement::{ModelStatement, ModelStatementError, Resource};
+use treering_proto::statement::{Statement, StatementError};
+use treering_proto::tree::LeafIndex;
+use treering_proto::trust::{SignerRule, TrustFile};
+use treering_proto::verifier::Verifier;
+
+use crate::evidence::Evidence;
+use crate::report::{Exit, Report};
+
+/// All checks in order, as the report names them.
+pub const CHECKS: [&str; 11] = [
+    "bundle",
+    "signature",
+    "signer",
+    "certificate",
+    "bytes",
+    "logged",
+    "checkpoint",
+    "inclusion",
+    "floor",
+    "witnesses",
+    "timestamp",
+];
+
+/// A bundle that says one thing about one model. Nothing in it is verified.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    bundle: Bundle,
+    statement: ModelStatement,
+    model_id: Hash,
+}
+
+/// What is believed, and when it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy<'a> {
+    /// The log, witnesses and authorities.
+    pub trust: &'a TrustFile,
+    /// Who may sign; the rules of the trust file are not added by themselves.
+    pub signers: &'a [SignerRule],
+    /// Now, in Unix seconds: when certificates must be valid unless witnesses prove an earlier time.
+    pub now: u64,
+}
+
+/// What is known about the model's files.
+#[derive(Clone, Copy, Debug)]
+pub enum Model<'a> {
+    /// It was not read, and nobody asked for that.
+    NotRead,
+    /// It holds what no signed model holds: why, and each such thing.
+    Unacceptable(&'a str, &'a [String]),
+    /// It could not be read.
+    Unreadable(&'a str),
+    /// It was read.
+    Read(&'a Found),
+}
+
+/// The files that were found.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// Each file with its SHA-256.
+    pub files: Vec<Resource>,
+    /// Paths that the caller chose not to look at, beside those of the statement.
+    pub ignored_by_caller: Vec<String>,
+    /// Ignored paths that exist.
+    pub ignored: Vec<String>,
+}
+
+/// What the checks came to.
+#[derive(Clone, Debug)]
+pub struct Verification {
+    /// Every check.
+    pub report: Report,
+    /// The rule that accepts the signer.
+    pub signer: Option<String>,
+    /// What the signature verifies under.
+    pub verifier: Option<Verifier>,
+    /// Where the signature is logged, if that is proven.
+    pub entry: Option<ProvenEntry>,
+    /// Present when a checkpoint contradicts the floor.
+    pub evidence: Option<Evidence>,
+}
+
+/// A log entry that is proven to be in a tree that the log signed.
+#[derive(Clone, Debug)]
+pub struct ProvenEntry {
+    /// Its position.
+    pub index: LeafIndex,
+    /// Its leaf hash.
+    pub leaf: Hash,
+    /// The signed tree.
+    pub checkpoint: SignedCheckpoint,
+    /// A time at which the tree existed, by the word of the witness quorum, in Unix seconds: the
+    /// entry is not younger.
+    pub witnessed_by: Option<u64>,
+}
+
+/// Why a bundle cannot be verified at all.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Not a bundle.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// A signature over something that is not in the bundle.
+    #[error("the bundle signs a digest, not a statement about a model")]
+    NoEnvelope,
+    /// An envelope around something else.
+    #[error("the payload type is {0:?}, not that of an in-toto statement")]
+    PayloadType(String),
+    /// Not an in-toto statement.
+    #[error(transparent)]
+    Statement(#[from] StatementError),
+    /// A statement that is not about a model, or not about exactly one.
+    #[error(transparent)]
+    Model(#[from] ModelStatementError),
+}
+
+impl Opened {
+    /// Reads a bundle and the model statement in it.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(bytes: &[u8]) -> Result<Self, OpenError> {
+        Self::from_bundle(Bundle::parse(bytes)?)
+    }
+
+    /// Reads the model statement in `bundle`.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn from_bundle(bundle: Bundle) -> Result<Self, OpenError> {
+        let envelope = bundle.envelope().ok_or(OpenError::NoEnvelope)?;
+        if envelope.payload_type != IN_TOTO_PAYLOAD_TYPE {
+            return Err(OpenError::PayloadType(envelope.payload_type.clone()));
+        }
+        let statement = ModelStatement::parse(&Statement::parse(&envelope.payload)?)?;
+        let model_id = model_id(&statement);
+        Ok(Self { bundle, statement, model_id })
+    }
+
+    /// The bundle.
+    pub fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    /// What it says about the model.
+    pub fn statement(&self) -> &ModelStatement {
+        &self.statement
+    }
+
+    /// The identity of the model that it speaks about.
+    pub fn model_id(&self) -> Hash {
+        self.model_id
+    }
+
+    /// The signed envelope.
+    pub fn envelope(&self) -> &Envelope {
+        match &self.bundle.content {
+            Content::Envelope(envelope) => envelope,
+            Content::MessageSignature { .. } => unreachable!("a bundle without envelope is not opened"),
+        }
+    }
+
+    /// Certificates in DER, leaf first; none when the bundle names a key.
+    pub fn certificates(&self) -> &[Vec<u8>] {
+        match &self.bundle.material {
+            Material::PublicKey { .. } => &[],
+            Material::Certificate(leaf) => std::slice::from_ref(leaf),
+            Material::CertificateChain(chain) => chain,
+        }
+    }
+}
+
+/// The report about a bundle that could not be opened.
+pub fn not_opened(error: &OpenError) -> Verification {
+    let mut report = Report::default();
+    report.failed("bundle", error.to_string(), Exit::NotVerified);
+    for check in &CHECKS[1..] {
+        report.not_checked(check, "the bundle cannot be read");
+    }
+    Verification { report, signer: None, verifier: None, entry: None, evidence: None }
+}
+
+/// Runs every check.
+pub fn verify(opened: &Opened, policy: &Policy<'_>, model: Model<'_>) -> Verification {
+    let mut report = Report::default();
+    let statement = &opened.statement;
+    report.passed(
+        "bundle",
+        format!("a Sigstore bundle v0.3 that lists {} files", statement.resources().len()),
+    );
+    let candidates = checks::candidates(opened, policy);
+    let verifier = checks::signature(opened, &candidates, &mut report);
+    // The log's proof comes first in time, because witnesses date the certificate.
+    let mut log_report = Report::default();
+    let logged = checks::logged(opened, policy.trust, verifier.as_ref(), &mut log_report);
+    let proven = checks::proof(opened, policy.trust, logged, &mut log_report);
+    let signer = checks::signer(opened, policy, verifier.as_ref(), proven.entry(), &mut report);
+    checks::bytes(statement, model, &mut report);
+    report.append(log_report);
+    report.not_checked(
+        "timestamp",
+        match opened.bundle.timestamps.len() {
+            0 => "the bundle has no RFC 3161 timestamp".to_owned(),
+            count => format!("this version does not verify RFC 3161 timestamps; there are {count}"),
+        },
+    );
+    let (entry, evidence) = proven.into_parts();
+    Verification { report, signer, verifier, entry, evidence }
+}
+
+#[cfg(test)]
+mod tests;

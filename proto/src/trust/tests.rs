@@ -1,0 +1,170 @@
+use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
+use ed25519_dalek::SigningKey;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::api::v1::TreeId;
+use crate::checkpoint::Checkpoint;
+use crate::note::{Note, SignatureLine, sign_ed25519_line};
+use crate::tree::TreeHead;
+
+const SIGNER: &str = "-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAiojj3XVxesNNZ4CAqnC9j9pFLfKNYvnBt6iMNc92Y2k=
+-----END PUBLIC KEY-----
+";
+
+fn log_key(seed: u8) -> NoteKey {
+    let key = SigningKey::from_bytes(&[seed; 32]);
+    NoteKey::ed25519("log.example", key.verifying_key().as_bytes()).unwrap()
+}
+
+fn checkpoint(seed: u8) -> String {
+    let origin = "log.example".to_owned();
+    let text = Checkpoint { origin, head: TreeHead::EMPTY, extensions: vec![] }.format();
+    let key = SigningKey::from_bytes(&[seed; 32]);
+    let signatures = vec![sign_ed25519_line("log.example", &key, &text)];
+    Note { text, signatures }.format()
+}
+
+fn identity(seed: u8) -> String {
+    let v1 = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
+    let spki = v1.public_key().as_der().unwrap();
+    let v1_key = PublicKey::from_spki_der(spki.as_ref()).unwrap();
+    let tree = TreeId::new(4711).unwrap();
+    let identity = LogIdentity::new("log.example", tree, log_key(seed), v1_key).unwrap();
+    let text = identity.text();
+    let signature = v1.sign(&SystemRandom::new(), text.as_bytes()).unwrap().as_ref().to_vec();
+    let key_id = identity.v1_note_key().key_id();
+    let v1_line = SignatureLine { name: "log.example".to_owned(), key_id, signature };
+    let key = SigningKey::from_bytes(&[seed; 32]);
+    let signatures = vec![sign_ed25519_line("log.example", &key, &text), v1_line];
+    Note { text, signatures }.format()
+}
+
+fn witness_vkey() -> String {
+    let key = SigningKey::from_bytes(&[9; 32]);
+    NoteKey::cosignature("w.example", key.verifying_key().as_bytes()).unwrap().to_vkey()
+}
+
+fn sample() -> Value {
+    json!({
+        "schema": TRUST_SCHEMA,
+        "log": {
+            "url": "https://log.example",
+            "origin": "log.example",
+            "keys": [log_key(1).to_vkey()],
+            "identity": identity(1),
+        },
+        "floor": checkpoint(1),
+        "witnessPolicy": format!("witness w {}\nquorum w\n", witness_vkey()),
+        "signers": [
+            {"name": "ci", "identity": "https://ci.example/job", "issuer": "https://i.example"},
+            {"name": "internal", "identity": "a@b.example"},
+        ],
+    })
+}
+
+fn parse(value: &Value) -> Result<TrustFile, TrustError> {
+    TrustFile::parse(value.to_string().as_bytes())
+}
+
+fn error_with(path: &str, new: Value) -> TrustError {
+    let mut value = sample();
+    *value.pointer_mut(path).unwrap() = new;
+    parse(&value).unwrap_err()
+}
+
+#[test]
+fn a_file_survives_reading_and_writing() {
+    let sample = sample();
+    let file = parse(&sample).unwrap();
+    assert_eq!(file.log.origin, "log.example");
+    assert_eq!(file.log.v1_log_ids().len(), 1);
+    assert_eq!(file.note_keys().len(), 2);
+    assert_eq!(file.signers.len(), 2);
+    let text = file.format();
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), sample);
+    assert_eq!(TrustFile::parse(text.as_bytes()).unwrap().format(), text);
+}
+
+#[test]
+fn the_least_file_names_a_log_and_accepts_nobody() {
+    let mut value = sample();
+    for optional in ["floor", "witnessPolicy", "signers"] {
+        value.as_object_mut().unwrap().remove(optional);
+    }
+    value["log"].as_object_mut().unwrap().remove("identity");
+    let file = parse(&value).unwrap();
+    assert!(file.signers.is_empty() && file.witness_policy.is_none());
+}
+
+#[test]
+fn unknown_and_duplicate_fields_are_refused_at_every_level() {
+    for path in ["", "/log", "/signers/0"] {
+        let mut value = sample();
+        let object = value.pointer_mut(path).unwrap().as_object_mut().unwrap();
+        object.insert("maxAge".to_owned(), json!(1));
+        assert!(matches!(parse(&value), Err(TrustError::Fields(_))), "{path}");
+    }
+    let twice = sample().to_string().replacen('{', r#"{"schema":"x","#, 1);
+    assert!(matches!(TrustFile::parse(twice.as_bytes()), Err(TrustError::Json(_))));
+    assert!(matches!(error_with("/schema", json!("v2")), TrustError::Schema { .. }));
+}
+
+#[test]
+fn a_log_needs_a_checkpoint_key_of_its_name() {
+    assert!(matches!(error_with("/log/keys", json!([])), TrustError::NoLogKey));
+    assert!(matches!(error_with("/log/keys/0", json!("x")), TrustError::LogKey { at: 0, .. }));
+    let witness = error_with("/log/keys/0", json!(witness_vkey()));
+    assert!(matches!(witness, TrustError::WitnessKey { at: 0 }));
+    assert!(matches!(error_with("/log/url", json!("ftp://log.example")), TrustError::Url));
+    let mut value = sample();
+    value["log"]["origin"] = json!("other.example");
+    assert!(matches!(parse(&value), Err(TrustError::NoLogKey)));
+}
+
+#[test]
+fn an_identity_of_another_log_or_without_signatures_is_refused() {
+    let other = error_with("/log/identity", json!(identity(2)));
+    assert!(matches!(other, TrustError::OtherIdentity), "{other}");
+    assert!(matches!(error_with("/log/identity", json!("x")), TrustError::Identity(_)));
+}
+
+#[test]
+fn a_floor_that_another_key_signed_is_refused() {
+    assert!(matches!(error_with("/floor", json!(checkpoint(2))), TrustError::Floor(_)));
+    assert!(matches!(error_with("/floor", json!("")), TrustError::Floor(_)));
+}
+
+#[test]
+fn a_policy_that_lists_logs_must_list_this_one() {
+    let policy = |key: &NoteKey| json!(format!("log {}\nquorum none\n", key.to_vkey()));
+    assert!(matches!(error_with("/witnessPolicy", policy(&log_key(2))), TrustError::PolicyLog));
+    assert!(matches!(error_with("/witnessPolicy", json!("x\n")), TrustError::Policy(_)));
+    let mut value = sample();
+    value["witnessPolicy"] = policy(&log_key(1));
+    assert!(parse(&value).is_ok());
+}
+
+#[test]
+fn signers_have_unique_names_and_one_way_to_be_known() {
+    let key = json!({"name": "release", "publicKey": SIGNER});
+    let mut value = sample();
+    value["signers"].as_array_mut().unwrap().push(key.clone());
+    assert!(matches!(&parse(&value).unwrap().signers[2].who, Signer::Key(_)));
+    value["signers"].as_array_mut().unwrap().push(key);
+    let duplicate = parse(&value).unwrap_err();
+    assert!(matches!(duplicate, TrustError::DuplicateSigner { name } if name == "release"));
+    for wrong in [
+        json!({"name": "a"}),
+        json!({"name": "a", "issuer": "i"}),
+        json!({"name": "a", "identity": "x", "publicKey": SIGNER}),
+    ] {
+        let error = error_with("/signers/0", wrong);
+        assert!(matches!(error, TrustError::SignerRule { at: 0 }), "{error}");
+    }
+    let empty = error_with("/signers/0", json!({"name": "a", "identity": ""}));
+    assert!(matches!(empty, TrustError::Text(_)));
+}
