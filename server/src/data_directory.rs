@@ -149,15 +149,7 @@ impl DataDirectory {
 
     /// Opens and locks the directory of an existing log, whoever it belongs to.
     pub fn open_unowned(path: &Path) -> Result<Self, DirectoryError> {
-        let format = path.join("FORMAT");
-        match fs::read_to_string(&format) {
-            Ok(found) if found == LAYOUT => {}
-            Ok(found) => {
-                let found = found.trim().chars().take(80).collect();
-                return Err(DirectoryError::OtherVersion { path: format, found });
-            }
-            Err(_) => return Err(DirectoryError::Missing { path: path.to_owned() }),
-        }
+        check_format(path)?;
         let path = path.canonicalize().map_err(failed(path))?;
         let lock = lock(&path)?;
         let file = path.join("owner");
@@ -174,6 +166,16 @@ impl DataDirectory {
         } else {
             Err(DirectoryError::NotOwner { path: directory.path })
         }
+    }
+
+    /// URL and identity document of the log in `path`, which may be in use: they never change.
+    pub fn public(path: &Path) -> Result<(String, String), DirectoryError> {
+        check_format(path)?;
+        let read = |name: &str| {
+            let path = path.join(name);
+            fs::read_to_string(&path).map_err(failed(&path))
+        };
+        Ok((read("url")?.trim().to_owned(), read("identity")?))
     }
 
     /// Makes this directory and the anchor the ones that belong together.
@@ -216,18 +218,9 @@ impl DataDirectory {
         self.path.join("shards").join(tree_id.to_hex())
     }
 
-    /// Where clients reach the log.
-    pub fn url(&self) -> Result<String, DirectoryError> {
-        self.read("url").map(|text| text.trim().to_owned())
-    }
-
     /// The identity document.
     pub fn identity(&self) -> Result<String, DirectoryError> {
-        self.read("identity")
-    }
-
-    fn read(&self, name: &str) -> Result<String, DirectoryError> {
-        let path = self.path.join(name);
+        let path = self.path.join("identity");
         fs::read_to_string(&path).map_err(failed(&path))
     }
 }
@@ -251,6 +244,19 @@ impl Owner {
         let id = hex::decode(lines.next()?.strip_prefix("anchor-id ")?).ok()?;
         let anchor_path = lines.next()?.strip_prefix("anchor ")?.into();
         Some(Self { inode, anchor_id: id.try_into().ok()?, anchor_path })
+    }
+}
+
+/// Only a finished directory of this layout is a log.
+fn check_format(path: &Path) -> Result<(), DirectoryError> {
+    let format = path.join("FORMAT");
+    match fs::read_to_string(&format) {
+        Ok(found) if found == LAYOUT => Ok(()),
+        Ok(found) => {
+            let found = found.trim().chars().take(80).collect();
+            Err(DirectoryError::OtherVersion { path: format, found })
+        }
+        Err(_) => Err(DirectoryError::Missing { path: path.to_owned() }),
     }
 }
 

@@ -21,7 +21,7 @@ use treering_proto::append::{Extension, RightEdge};
 use treering_proto::entry::VerifiedEntry;
 use treering_proto::facts;
 use treering_proto::hash::Hash;
-use treering_proto::tile::{TileKind, encode_hashes};
+use treering_proto::tile::{TILE_LEVEL_MAX, TILE_WIDTH, TileKind, encode_hashes, hashes_at};
 use treering_proto::tree::{LeafIndex, TreeHead};
 
 use self::columns::{
@@ -140,7 +140,7 @@ impl Store {
         rows.put_cf(self.column(META), HEAD_KEY, committed.to_bytes());
         let mut synced = WriteOptions::default();
         synced.set_sync(true);
-        self.db.write_opt(&rows, &synced).map_err(|source| self.failed("commit", source))?;
+        self.db.write_opt(rows, &synced).map_err(|source| self.failed("commit", source))?;
         Ok(Durable { before, edge: extension.edge, head: extension.head, time_ms })
     }
 
@@ -160,7 +160,7 @@ impl Store {
         for (index, set) in sets {
             rows.put_cf(self.column(SET_BY_INDEX), number_key(index.get()), set);
         }
-        self.db.write(&rows).map_err(|source| self.failed("publish", source))
+        self.db.write(rows).map_err(|source| self.failed("publish", source))
     }
 
     /// Removes the notes for `sizes`.
@@ -169,7 +169,41 @@ impl Store {
         for size in sizes {
             rows.delete_cf(self.column(NOTE_BY_SIZE), number_key(*size));
         }
-        self.db.write(&rows).map_err(|source| self.failed("thin notes", source))
+        self.db.write(rows).map_err(|source| self.failed("thin notes", source))
+    }
+
+    /// Takes the entries above `head` out, in one synced write. Only `fsck` may: they were never signed.
+    ///
+    /// Full tiles, SETs and notes above the head go too; statements stay, for they may belong to other entries.
+    pub fn truncate(
+        &self,
+        head: TreeHead,
+        dropped: &[(u64, Hash, Vec<Hash>)],
+    ) -> Result<(), StoreError> {
+        let committed = self.committed()?;
+        let mut rows = WriteBatch::default();
+        for (index, leaf, search_keys) in dropped {
+            let key = number_key(*index);
+            rows.delete_cf(self.column(ENTRY_BY_INDEX), key);
+            rows.delete_cf(self.column(TIME_BY_INDEX), key);
+            rows.delete_cf(self.column(SET_BY_INDEX), key);
+            rows.delete_cf(self.column(NOTE_BY_SIZE), number_key(index + 1));
+            rows.delete_cf(self.column(INDEX_BY_LEAF), leaf.as_bytes());
+            for search_key in search_keys {
+                rows.delete_cf(self.column(POSTING_BY_SEARCH_KEY), posting_key(search_key, *index));
+            }
+        }
+        for level in 0..=TILE_LEVEL_MAX {
+            let full = |size| hashes_at(level, size) / TILE_WIDTH;
+            for index in full(head.size)..full(committed.head.size) {
+                rows.delete_cf(self.column(TILE_BY_COORDINATE), tile_key(level, index));
+            }
+        }
+        let committed = CommittedHead { head, time_ms: committed.time_ms };
+        rows.put_cf(self.column(META), HEAD_KEY, committed.to_bytes());
+        let mut synced = WriteOptions::default();
+        synced.set_sync(true);
+        self.db.write_opt(rows, &synced).map_err(|source| self.failed("truncate", source))
     }
 
     /// Waits until everything written is on disk, for a clean stop.

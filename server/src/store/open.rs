@@ -35,7 +35,7 @@ impl Store {
         rows.put_cf(meta, HEAD_KEY, empty.to_bytes());
         let mut synced = WriteOptions::default();
         synced.set_sync(true);
-        store.db.write_opt(&rows, &synced).map_err(|source| store.failed("create", source))?;
+        store.db.write_opt(rows, &synced).map_err(|source| store.failed("create", source))?;
         Ok(store)
     }
 

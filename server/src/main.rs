@@ -1,0 +1,296 @@
+//! The command line of the server: flags in, one operation, an exit code out.
+
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use treering_server::data_directory::{DirectoryError, default_anchor};
+use treering_server::limits::FREE_DISK_BYTES_MIN;
+use treering_server::ops::claim::{ClaimError, claim, claim_with_new_anchor};
+use treering_server::ops::fsck::{FsckError, check, describe, drop_unsigned};
+use treering_server::ops::init::{InitError, NewLog, init};
+use treering_server::ops::serve::{ServeError, Service, serve};
+use treering_server::ops::trust_export::{ExportError, export};
+use treering_server::startup::StartError;
+
+/// A transparency log for machine-learning model signatures.
+#[derive(Parser)]
+#[command(name = "treering-server", version = VERSION, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a new log. Its keys, origin and tree id are fixed from then on.
+    Init(Init),
+    /// Serve a log until SIGTERM.
+    Serve(Serve),
+    /// Hand out what verifiers need.
+    Trust {
+        #[command(subcommand)]
+        command: Trust,
+    },
+    /// Rebuild a stopped log from its entries and compare everything with it.
+    Fsck(Fsck),
+    /// Say that this copy of a log is the only one left.
+    Claim(Claim),
+}
+
+/// Where a log is.
+#[derive(Args)]
+struct Location {
+    /// The data directory of the log.
+    #[arg(long, value_name = "DIR", env = "TREERING_DATA")]
+    data: PathBuf,
+    /// The anchor file [default: where it was last; at first DIR.anchor]. Better on another volume than DIR.
+    #[arg(long, value_name = "FILE", env = "TREERING_ANCHOR")]
+    anchor: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Init {
+    #[command(flatten)]
+    location: Location,
+    /// Where clients will reach the log; its host name becomes the origin.
+    #[arg(long, env = "TREERING_URL")]
+    url: String,
+    /// An existing Ed25519 key (PKCS#8 PEM) for checkpoints [default: a new one].
+    #[arg(long, value_name = "FILE", env = "TREERING_NOTE_KEY")]
+    note_key: Option<PathBuf>,
+    /// An existing ECDSA P-256 key (PKCS#8 PEM) for Rekor v1 [default: a new one].
+    #[arg(long, value_name = "FILE", env = "TREERING_V1_KEY")]
+    v1_key: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Serve {
+    #[command(flatten)]
+    location: Location,
+    /// Where to listen.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000", env = "TREERING_LISTEN")]
+    listen: SocketAddr,
+    /// Take entries from anybody who reaches the address. Entries can never be deleted.
+    #[arg(long, env = "TREERING_OPEN_WRITES")]
+    open_writes: bool,
+    /// Acknowledge nothing when the disk has fewer bytes free than this.
+    #[arg(long, value_name = "BYTES", default_value_t = FREE_DISK_BYTES_MIN, env = "TREERING_MIN_FREE_DISK")]
+    min_free_disk: u64,
+}
+
+#[derive(Subcommand)]
+enum Trust {
+    /// Write trust.json, the log's public keys and its identity document.
+    Export {
+        #[command(flatten)]
+        location: Location,
+        /// The directory to write to.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+}
+
+#[derive(Args)]
+struct Fsck {
+    #[command(flatten)]
+    location: Location,
+    /// Take out entries that were never signed, after writing them to --export.
+    #[arg(long)]
+    drop_unsigned: bool,
+    /// Where --drop-unsigned writes what it takes out [default: DIR.dropped.jsonl].
+    #[arg(long, value_name = "FILE")]
+    export: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Claim {
+    #[command(flatten)]
+    location: Location,
+    /// Make a new anchor, because the old one is lost for good.
+    #[arg(long, requires = "checkpoint")]
+    new_anchor: bool,
+    /// The newest checkpoint of this log that anybody has.
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+}
+
+/// Why a command failed, for its exit code.
+enum Failure {
+    Usage(anyhow::Error),
+    Unavailable(anyhow::Error),
+    Integrity(anyhow::Error),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_logging();
+    let result = match cli.command {
+        Command::Init(args) => run_init(args),
+        Command::Serve(args) => run_serve(args),
+        Command::Trust { command: Trust::Export { location, out } } => run_export(&location, &out),
+        Command::Fsck(args) => run_fsck(args),
+        Command::Claim(args) => run_claim(args),
+    };
+    let (code, error) = match result {
+        Ok(code) => return code,
+        Err(Failure::Usage(error)) => (2, error),
+        Err(Failure::Unavailable(error)) => (5, error),
+        Err(Failure::Integrity(error)) => (6, error),
+    };
+    eprintln!("error: {error:#}");
+    ExitCode::from(code)
+}
+
+fn run_init(args: Init) -> Result<ExitCode, Failure> {
+    let Location { data, anchor } = args.location;
+    let anchor = anchor.unwrap_or_else(|| default_anchor(&data));
+    let new = NewLog { data, anchor, url: args.url, note_key: args.note_key, v1_key: args.v1_key };
+    let signer = init(&new).map_err(|error| match error {
+        InitError::Store(_) => Failure::Unavailable(error.into()),
+        _ => Failure::Usage(error.into()),
+    })?;
+    let identity = signer.identity();
+    eprintln!("made a log in {} with its anchor {}", new.data.display(), new.anchor.display());
+    eprintln!("back up {}/keys now: without them the log ends", new.data.display());
+    println!(
+        "{}",
+        serde_json::json!({
+            "event": "created",
+            "origin": identity.origin(),
+            "treeId": identity.tree_id().to_string(),
+            "noteKey": identity.note_key().to_vkey(),
+        })
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_serve(args: Serve) -> Result<ExitCode, Failure> {
+    let service = Service {
+        data: args.location.data,
+        anchor: args.location.anchor,
+        listen: args.listen,
+        open_writes: args.open_writes,
+        free_disk_min: args.min_free_disk,
+    };
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::Unavailable(error.into()))?;
+    runtime.block_on(serve(service)).map_err(|error| match error {
+        ServeError::Start(error) => start_failure(error),
+        ServeError::Listen { .. } => Failure::Usage(error.into()),
+        ServeError::Signal(_) => Failure::Unavailable(error.into()),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_export(location: &Location, out: &std::path::Path) -> Result<ExitCode, Failure> {
+    let written = export(&location.data, out).map_err(|error| match error {
+        ExportError::Io { .. } => Failure::Unavailable(error.into()),
+        _ => Failure::Usage(error.into()),
+    })?;
+    for path in written {
+        println!("{}", path.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_fsck(args: Fsck) -> Result<ExitCode, Failure> {
+    let Location { data, anchor } = args.location;
+    let failed = |error: FsckError| match error {
+        FsckError::Start(error) => start_failure(error),
+        FsckError::Store(_) => Failure::Integrity(error.into()),
+        FsckError::Export { .. } => Failure::Unavailable(error.into()),
+    };
+    if args.drop_unsigned {
+        let export = args.export.unwrap_or_else(|| data.with_extension("dropped.jsonl"));
+        let count = drop_unsigned(&data, anchor.as_deref(), &export).map_err(failed)?;
+        match count {
+            0 => eprintln!("no entries lie above the anchor; nothing was dropped"),
+            _ => eprintln!("dropped {count} entries that were never signed; saved in {}", export.display()),
+        }
+    }
+    let is_terminal = std::io::stderr().is_terminal();
+    let checkup = check(&data, anchor.as_deref(), |entries| {
+        if is_terminal {
+            eprint!("\rchecked {entries} entries");
+        }
+    })
+    .map_err(failed)?;
+    if is_terminal {
+        eprintln!();
+    }
+    let findings: Vec<String> = checkup.report.findings.iter().map(describe).collect();
+    println!(
+        "{}",
+        serde_json::json!({
+            "clean": checkup.is_clean(),
+            "treeSize": checkup.report.head.size.to_string(),
+            "rootHash": checkup.report.head.root.to_hex(),
+            "anchoredSize": checkup.anchored.size.to_string(),
+            "unsignedEntries": checkup.unsigned,
+            "headsChecked": checkup.report.heads_checked,
+            "findings": findings,
+            "findingsCount": checkup.report.findings_count,
+            "problems": checkup.problems,
+        })
+    );
+    Ok(if checkup.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(6) })
+}
+
+fn run_claim(args: Claim) -> Result<ExitCode, Failure> {
+    let Location { data, anchor } = args.location;
+    let claimed = match &args.checkpoint {
+        Some(path) if args.new_anchor => {
+            let known = std::fs::read(path)
+                .map_err(|error| Failure::Usage(anyhow::anyhow!("{}: {error}", path.display())))?;
+            claim_with_new_anchor(&data, anchor.as_deref(), &known)
+        }
+        _ => claim(&data, anchor.as_deref()),
+    };
+    let head = claimed.map_err(|error| match error {
+        ClaimError::Start(error) => start_failure(error),
+        ClaimError::Checkpoint(_) => Failure::Usage(error.into()),
+        ClaimError::NotCovered { .. } => Failure::Integrity(error.into()),
+    })?;
+    eprintln!("claimed: {} holds {} entries and may be served", data.display(), head.size);
+    eprintln!("make sure that no other copy of it is ever started again");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start_failure(error: StartError) -> Failure {
+    match &error {
+        StartError::Directory(
+            DirectoryError::Missing { .. }
+            | DirectoryError::Exists { .. }
+            | DirectoryError::OtherVersion { .. },
+        ) => Failure::Usage(error.into()),
+        StartError::Directory(DirectoryError::Locked { .. } | DirectoryError::Io { .. }) => {
+            Failure::Unavailable(error.into())
+        }
+        _ => Failure::Integrity(error.into()),
+    }
+}
+
+/// Human text on a terminal, JSON elsewhere; `RUST_LOG` filters.
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() {
+        builder.with_target(false).init();
+    } else {
+        builder.json().init();
+    }
+}
+
+const VERSION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), " (sources ", env!("TREERING_SOURCE_HASH"), ")");
+
+const EXAMPLES: &str = "Examples:
+  treering-server init --data ./log --url https://log.corp
+  treering-server serve --data ./log --listen 127.0.0.1:3000 --open-writes
+  treering-server trust export --data ./log --out ./trust
+  treering-server fsck --data ./log
+
+Exit codes: 0 ok, 2 usage, 5 unavailable, 6 integrity alarm (do not restart before a person has looked).";

@@ -1,0 +1,7 @@
+//! The commands of an operator: one file for each.
+
+pub mod claim;
+pub mod fsck;
+pub mod init;
+pub mod serve;
+pub mod trust_export;

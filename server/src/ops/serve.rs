@@ -1,0 +1,168 @@
+//! `serve`: opens a log, starts its loop, and answers until it is told to stop.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
+
+use crate::clock::{self, BatchClock};
+use crate::crash_point;
+use crate::health::{Health, Refusal};
+use crate::http::{self, App};
+use crate::limits::LARGE_BODIES_AT_ONCE_MAX;
+use crate::metrics::Metrics;
+use crate::pool::Pool;
+use crate::sequencer::{Sequencer, Thinning};
+use crate::startup::{self, OpenLog, StartError};
+
+/// How a log is served.
+pub struct Service {
+    /// Its data directory.
+    pub data: PathBuf,
+    /// Its anchor, if it is not where it was last.
+    pub anchor: Option<PathBuf>,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Whether anybody may write.
+    pub open_writes: bool,
+    /// Free space below which nothing is acknowledged, in bytes.
+    pub free_disk_min: u64,
+}
+
+/// Why a log is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// It does not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The address cannot be used.
+    #[error("cannot listen on {listen}: {source}. Choose another address with --listen")]
+    Listen {
+        /// Where.
+        listen: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The process cannot hear signals.
+    #[error("cannot wait for signals: {0}")]
+    Signal(std::io::Error),
+}
+
+/// Serves until SIGTERM or SIGINT. Prints one JSON line when it listens.
+pub async fn serve(service: Service) -> Result<(), ServeError> {
+    let started = std::time::Instant::now();
+    let refused = |source| ServeError::Listen { listen: service.listen, source };
+    // The address first: a second server on the same port must not get as far as the log.
+    let listener = TcpListener::bind(service.listen).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    let log = startup::open(&service.data, service.anchor.as_deref())?;
+    let app = Arc::new(app(&log, service.open_writes));
+    let sequencer = sequencer(log, &app, &service);
+    let (pool, health) = (app.pool.clone(), app.health.clone());
+    let sequencing = std::thread::Builder::new()
+        .name("sequencer".into())
+        .spawn(move || abort_on_panic(|| sequencer.run()))
+        .expect("a process that just started can start a thread");
+
+    announce(&app, address, started.elapsed());
+    let stop = stop_signal().map_err(ServeError::Signal)?;
+    http::serve(app, listener, stop).await;
+    health.set_passing(Some(Refusal::Stopping));
+    pool.stop();
+    let joined = tokio::task::spawn_blocking(move || sequencing.join()).await;
+    assert!(matches!(joined, Ok(Ok(()))), "the sequencer ends when its pool stops");
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn app(log: &OpenLog, open_writes: bool) -> App {
+    let health = Health::default();
+    App {
+        pool: Arc::new(Pool::new(log.store.clone(), health.clone())),
+        store: log.store.clone(),
+        published: log.publisher.published(),
+        signer: log.signer.clone(),
+        identity_document: log.signer.identity_document(),
+        health,
+        metrics: Arc::new(Metrics::default()),
+        open_writes,
+        large_bodies: Arc::new(Semaphore::new(LARGE_BODIES_AT_ONCE_MAX)),
+    }
+}
+
+fn sequencer(log: OpenLog, app: &App, service: &Service) -> DirectorySequencer {
+    let OpenLog { directory, store, anchor, publisher, edge, selfcheck, time_ms, .. } = log;
+    let sequencer = Sequencer {
+        pool: app.pool.clone(),
+        store,
+        clock: BatchClock::new(time_ms, clock::read()),
+        edge,
+        selfcheck,
+        anchor,
+        publisher,
+        health: app.health.clone(),
+        metrics: app.metrics.clone(),
+        data: directory.path().to_owned(),
+        free_disk_min: service.free_disk_min,
+        thinning: Thinning::default(),
+    };
+    DirectorySequencer { sequencer, _directory: directory }
+}
+
+/// The loop, and the lock of the directory that it writes.
+struct DirectorySequencer {
+    sequencer: Sequencer,
+    _directory: crate::data_directory::DataDirectory,
+}
+
+impl DirectorySequencer {
+    fn run(self) {
+        self.sequencer.run();
+    }
+}
+
+/// A broken promise of our own in the loop ends the process: half a sequencer must not go on signing.
+fn abort_on_panic(run: impl FnOnce()) {
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
+        tracing::error!("the sequencer broke a promise of its own; the process ends");
+        std::process::abort();
+    }
+}
+
+fn announce(app: &App, address: SocketAddr, took: std::time::Duration) {
+    let identity = app.signer.identity();
+    let size = app.published.snapshot().head.size;
+    if app.open_writes {
+        tracing::warn!("writes are open: whoever reaches {address} can add entries for ever");
+    } else {
+        tracing::info!("writes are closed; --open-writes opens them");
+    }
+    if let Some((point, count)) = crash_point::armed() {
+        tracing::warn!(point = point.name(), count, "a crash point is armed: this process will die");
+    }
+    tracing::info!(%address, origin = identity.origin(), %size, "serving");
+    let ready = serde_json::json!({
+        "event": "ready",
+        "listen": address.to_string(),
+        "origin": identity.origin(),
+        "treeId": identity.tree_id().to_string(),
+        "treeSize": size.to_string(),
+        "startMilliseconds": took.as_millis() as u64,
+    });
+    println!("{ready}");
+}
+
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: open requests may end, new ones are refused");
+    })
+}
