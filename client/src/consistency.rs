@@ -8,8 +8,8 @@
 //! it does not               -> once more, past all caches -> still not -> alarm, with evidence
 //! ```
 //!
-//! Invariants: nothing is remembered after an alarm; what is remembered never shrinks.
-//! Out of scope: whether enough witnesses signed (the verifier says).
+//! Invariants: nothing is remembered after an alarm, nor without the quorum that the trust file
+//! asks for; what is remembered never shrinks. Out of scope: what a fork means for a signature.
 
 use treering_proto::checkpoint::{SignedCheckpoint, open_checkpoint};
 use treering_proto::note::Note;
@@ -65,6 +65,12 @@ pub enum FollowError {
     /// Two signed checkpoints that do not go together.
     #[error("{0}")]
     Alarm(Box<Evidence>),
+    /// Not enough witnesses cosigned the newest checkpoint, so others may be shown another.
+    #[error("the quorum of witnesses did not cosign the newest checkpoint, of {size} entries")]
+    NoQuorum {
+        /// Of the checkpoint.
+        size: u64,
+    },
     /// The tiles do not belong to the log's own checkpoint: a fault, and no evidence.
     #[error("the tiles that were served do not belong to the checkpoint of {size} entries")]
     BadTiles {
@@ -80,8 +86,8 @@ pub fn log_name(trust: &TrustFile) -> LogName {
     LogName { origin: trust.log.origin.clone(), key_id: key.key_id() }
 }
 
-/// Fetches the newest checkpoint, compares it with what is remembered and with `also`, and remembers
-/// it.
+/// Fetches the newest checkpoint, compares it with what is remembered and with `also`, and
+/// remembers it.
 ///
 /// # Errors
 /// [`FollowError`].
@@ -104,6 +110,9 @@ pub async fn follow(
         let known: Vec<&SignedCheckpoint> =
             [remembered.as_ref(), trust.floor.as_ref(), also].into_iter().flatten().collect();
         let head = newest(log, &known).await?;
+        if !trust.has_quorum(&head) {
+            return Err(FollowError::NoQuorum { size: head.head().size.get() });
+        }
         if remembered.is_none() && state.knows_other_key(&name) {
             remarks.push(format!(
                 "{} was known under another key: make sure that its key was replaced on purpose",

@@ -1,6 +1,6 @@
 //! What only the log can answer about a verified bundle: does its tree still extend everything seen
-//! before, were these bytes logged earlier, and has the same signer logged something newer under the
-//! same name?
+//! before, were these bytes logged earlier, and has the same signer logged something newer under
+//! the same name?
 //!
 //! Invariant: search answers are the log's word; the report says so. Consistency is proven.
 //! Out of scope: everything that can be checked without the log (see [`crate::verify`]).
@@ -87,7 +87,9 @@ pub fn follow_exit(error: &FollowError) -> Exit {
     match error {
         FollowError::Alarm(_) | FollowError::BadTiles { .. } => Exit::Alarm,
         FollowError::Log(error) => log_exit(error),
-        FollowError::State(_) | FollowError::BadState { .. } => Exit::Unavailable,
+        FollowError::State(_) | FollowError::BadState { .. } | FollowError::NoQuorum { .. } => {
+            Exit::Unavailable
+        }
     }
 }
 
@@ -118,14 +120,21 @@ async fn first_seen(log: &LogReader<'_>, opened: &Opened, verification: &mut Ver
                     time_text(hit.time)
                 ),
             ),
-            None => report.failed(
+            None if sees_statement(opened) => report.failed(
                 "first-seen",
                 "the log's search does not find this model, though the log has the entry",
                 Exit::NotVerified,
             ),
+            None => report.not_checked("first-seen", "the log was not shown what was signed"),
         },
         Err(error) => report.could_not_check("first-seen", error.to_string(), log_exit(&error)),
     }
+}
+
+/// Whether the log got the statement together with the signature: a `hashedrekord` is a digest
+/// only.
+fn sees_statement(opened: &Opened) -> bool {
+    opened.bundle().log_entries.iter().any(|entry| entry.kind == "dsse")
 }
 
 async fn newest(

@@ -1,7 +1,8 @@
 //! Signing a model: from hashed files to a bundle that only lacks its log entry.
 //!
-//! The bundle is one of OpenSSF Model Signing v1.0, method `key`: stock verifiers accept it with the
-//! public key. Out of scope: hashing (see [`crate::hash_model`]), logging (see [`crate::submit`]).
+//! The bundle is one of OpenSSF Model Signing v1.0, method `key`: stock verifiers accept it with
+//! the public key. Out of scope: hashing (see [`crate::hash_model`]), logging (see
+//! [`crate::submit`]).
 
 use std::path::Path;
 

@@ -7,8 +7,8 @@
 //! index -> GET the entry with its proof
 //! ```
 //!
-//! Invariants: an envelope whose log entry would be refused is never sent; whatever the network does,
-//! sending again cannot make a second entry, because the same envelope has the same leaf.
+//! Invariants: an envelope whose log entry would be refused is never sent; whatever the network
+//! does, sending again cannot make a second entry, because the same envelope has the same leaf.
 //! Out of scope: believing the answer; callers verify it like any bundle.
 
 use treering_proto::api::v1::LogEntries;

@@ -58,7 +58,8 @@ pub struct Served {
     pub faults: Arc<Mutex<Vec<Fault>>>,
     /// Method and path of every request, and whether it refused caches.
     pub requests: Arc<Mutex<Vec<(String, bool)>>>,
-    /// When set, shown instead of the newest checkpoint: to those whom caches may answer, or to all.
+    /// When set, shown instead of the newest checkpoint: to those whom caches may answer, or to
+    /// all.
     pub shown: Arc<Mutex<Option<(String, bool)>>>,
 }
 
@@ -131,7 +132,8 @@ impl TestLog {
         }
     }
 
-    /// A trust file for this log that accepts `signers`; witnesses are given by seed, and all needed.
+    /// A trust file for this log that accepts `signers`; witnesses are given by seed, and all
+    /// needed.
     pub fn trust(&self, url: &str, signers: Vec<SignerRule>, witnesses: &[u8]) -> TrustFile {
         let log = TrustedLog {
             url: url.to_owned(),

@@ -20,8 +20,8 @@ pub(crate) fn authority(dir: &Path, name: &str) -> Certificate {
     openssl(
         dir,
         &format!(
-            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -config root.conf \
-         -keyout {name}.key -out {name}.pem"
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 \
+             -config root.conf -keyout {name}.key -out {name}.pem"
         ),
     );
     read(dir, name)
@@ -39,8 +39,8 @@ pub(crate) fn leaf(dir: &Path, issuer: &str, usage: &str) -> Certificate {
     openssl(
         dir,
         &format!(
-            "x509 -req -in l.csr -CA {issuer}.pem -CAkey {issuer}.key -days 10 -extfile leaf.ext -out \
-         leaf.pem"
+            "x509 -req -in l.csr -CA {issuer}.pem -CAkey {issuer}.key -days 10 -extfile leaf.ext \
+             -out leaf.pem"
         ),
     );
     read(dir, "leaf")

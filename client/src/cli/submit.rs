@@ -18,8 +18,8 @@ use super::output::Output;
 
 /// Log a bundle that another tool made
 ///
-/// Logs the signature in a Sigstore bundle v0.3 and writes the log's proof into the same file. Stock
-/// verifiers go on accepting it.
+/// Logs the signature in a Sigstore bundle v0.3 and writes the log's proof into the same file.
+/// Stock verifiers go on accepting it.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

@@ -59,7 +59,8 @@ pub struct Arguments {
     /// Follow linked files (linked directories are refused either way)
     #[arg(long, env = "TREERING_ALLOW_SYMLINKS")]
     allow_symlinks: bool,
-    /// Ask the log whether it still extends what was seen before, and whether there is a newer model
+    /// Ask the log whether it still extends what was seen before, and whether there is a newer
+    /// model
     #[arg(long, env = "TREERING_ONLINE")]
     online: bool,
     /// With --online: accept a model although its signer logged a newer one of the same name
@@ -264,7 +265,8 @@ fn summary(verification: &Verification, opened: Option<&Opened>) -> String {
     )
 }
 
-/// The checks that stand in the way of the verdict; or, of a verified model, those that did not run.
+/// The checks that stand in the way of the verdict; or, of a verified model, those that did not
+/// run.
 fn names(report: &Report, in_the_way: bool) -> String {
     let wanted = report.checks().iter().filter(|check| match in_the_way {
         true => check.required && check.outcome != Outcome::Passed,

@@ -161,6 +161,21 @@ async fn the_floor_stands_in_for_memory() {
 }
 
 #[tokio::test]
+async fn a_checkpoint_without_quorum_is_neither_believed_nor_remembered() {
+    let mut client = Client::new(TestLog::filled(1, 9));
+    client.trust = client.served.log.lock().unwrap().trust(&client.served.url, vec![], &[5]);
+    let error = client.follow().await.unwrap_err();
+    assert!(matches!(error, FollowError::NoQuorum { size: 9 }), "{error}");
+    assert_eq!(client.state.load(&log_name(&client.trust)).unwrap(), None);
+    let cosigned = {
+        let log = client.served.log.lock().unwrap();
+        log.checkpoint(log.size(), &[(5, 1_700_000_000)])
+    };
+    client.show(cosigned, true);
+    assert_eq!(client.follow().await.unwrap().since, Since::FirstContact);
+}
+
+#[tokio::test]
 async fn a_strangers_checkpoint_and_a_damaged_memory_are_refused() {
     let client = Client::new(TestLog::filled(1, 9));
     let stranger = TestLog::filled(2, 9);

@@ -130,7 +130,7 @@ pub(super) fn signer(
         (Some(Signer::Key(_)), Some(_)) => {
             report.not_checked("certificate", "the signer is accepted by key");
         }
-        (_, None) => report.not_checked("certificate", "the bundle has no usable certificate"),
+        (_, None) => report.not_checked("certificate", "the signature was checked with a bare key"),
         (None, Some(_)) => report.not_checked("certificate", "no rule accepts the signer"),
     }
     rule.map(|rule| rule.name.clone())
@@ -184,8 +184,7 @@ fn who(verifier: &Verifier) -> String {
         Some(leaf) if !leaf.identities().is_empty() => {
             let names = leaf.identities().join(", ");
             let issuer = leaf.issuer().map(|issuer| format!(" of {issuer}")).unwrap_or_default();
-            // Names in certificates are a stranger's text.
-            format!("{names}{issuer} with {key}").chars().filter(|c| !c.is_control()).collect()
+            format!("{names}{issuer} with {key}")
         }
         _ => key,
     }
@@ -311,10 +310,11 @@ pub(super) fn logged<'a>(
     Some(entry)
 }
 
-/// Whether the entry records the bundle's payload, its signature, and the key that it verified under.
+/// Whether the entry records the bundle's payload, its signature, and the key that it verified
+/// under.
 ///
-/// The digest of the envelope text in dsse 0.0.1 is left alone: it depends on how the submitter wrote
-/// the JSON, and everything that means something in it is compared here.
+/// The digest of the envelope text in dsse 0.0.1 is left alone: it depends on how the submitter
+/// wrote the JSON, and everything that means something in it is compared here.
 fn is_about(body: &Entry, opened: &Opened, verifier: &Verifier) -> bool {
     let envelope = opened.envelope();
     match body {
