@@ -66,7 +66,7 @@ class Log:
 
     def trust_key(self, name: str, public_key: Path) -> None:
         """Accepts signatures by a key."""
-        run(treering(), "trust", "add-signer", "--trust", self.trust, "--name", name,
+        run(treering(), "trust", "add-signer", name, "--trust", self.trust,
             "--public-key", public_key)
 
     def trust_authority(self, name: str, authority: Path, identity: str) -> None:
