@@ -35,7 +35,7 @@ usage() {
 # Prints, for each Debian package that is missing, its name and what it is for.
 missing_packages() {
   command -v g++ >/dev/null || echo "g++|compiles RocksDB and other C and C++ code"
-  command -v clang >/dev/null || echo "clang|finds the C headers that RocksDB's bindings are made of"
+  command -v clang >/dev/null || echo "clang|finds the C headers for RocksDB's bindings"
   has_libclang || echo "libclang-dev|reads these headers"
   command -v ccache >/dev/null || echo "ccache|keeps compiled C++ code for the next build"
   command -v pkg-config >/dev/null || echo "pkg-config|finds system libraries"

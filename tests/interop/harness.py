@@ -39,24 +39,36 @@ class Log:
         run(server(), "trust", "export", "--data", self.data, "--out", self.trust.parent)
         with self._messages.open("wb") as messages:
             self._server = subprocess.Popen(
-                [server(), "serve", "--data", self.data, "--listen", "127.0.0.1:0", "--open-writes"],
+                [server(), "serve", "--data", self.data, "--listen", "127.0.0.1:0",
+                 "--open-writes"],
                 stdout=subprocess.PIPE,
                 stderr=messages,
                 stdin=subprocess.DEVNULL,
             )
+        try:
+            self._meet()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(self, *_exception) -> None:
+        status = self._stop()
+        if status != 0:
+            raise AssertionError(f"the log ended with {status}:\n{self._messages.read_text()}")
+
+    def _meet(self) -> None:
+        """Waits for the line that says where the log listens, and trusts that address."""
         ready = self._server.stdout.readline()
         if not ready:
             raise AssertionError(f"the log did not start:\n{self._messages.read_text()}")
         address = json.loads(ready)["listen"]
         self.change_trust(lambda trust: trust["log"].update(url=f"http://{address}"))
-        return self
 
-    def __exit__(self, *_exception) -> None:
+    def _stop(self) -> int:
         self._server.terminate()
-        status = self._server.wait(timeout=COMMAND_SECONDS_MAX)
         self._server.stdout.close()
-        if status != 0:
-            raise AssertionError(f"the log ended with {status}:\n{self._messages.read_text()}")
+        return self._server.wait(timeout=COMMAND_SECONDS_MAX)
 
     def change_trust(self, change) -> None:
         """Rewrites the trust file with `change` applied to it."""
