@@ -47,25 +47,17 @@ impl Default for Metrics {
 
 impl Metrics {
     fn registered(mut self) -> Self {
-        let registry = &mut self.registry;
-        let mut add = |name: &str, help: &str, metric: Box<dyn prometheus_client::registry::Metric>| {
-            registry.register(name, help, metric);
-        };
-        add("submissions", "Submissions by outcome", Box::new(self.submissions.clone()));
-        add("tree_size", "Entries that are published", Box::new(self.tree_size.clone()));
-        add("batch_entries", "Entries in a batch", Box::new(self.batch_entries.clone()));
-        add(
-            "batch_seconds",
-            "Time from taking a batch to waking its submitters",
-            Box::new(self.batch_seconds.clone()),
-        );
-        add("free_disk_bytes", "Room left for the data directory", Box::new(self.free_disk.clone()));
-        add("pool_depth", "Entries on their way", Box::new(self.pool_depth.clone()));
-        add(
-            "latched",
-            "1 when the log is read-only until a restart; must stay 0",
-            Box::new(self.latched.clone()),
-        );
+        let all = &mut self.registry;
+        all.register("submissions", "Submissions by outcome", self.submissions.clone());
+        all.register("tree_size", "Entries that are published", self.tree_size.clone());
+        all.register("batch_entries", "Entries in a batch", self.batch_entries.clone());
+        let help = "Time from taking a batch to waking its submitters";
+        all.register("batch_seconds", help, self.batch_seconds.clone());
+        let help = "Room left for the data directory";
+        all.register("free_disk_bytes", help, self.free_disk.clone());
+        all.register("pool_depth", "Entries on their way", self.pool_depth.clone());
+        let help = "1 when the log is read-only until a restart; must stay 0";
+        all.register("latched", help, self.latched.clone());
         self
     }
 

@@ -1,0 +1,139 @@
+# What the scripts have in common: messages, missing tools, one build, one Python, child processes.
+#
+# Sourced, not run. All scripts build in one place below the user's cache, so that RocksDB, which
+# takes most of the first build, is compiled once for the quickstart, the tests and every clone:
+# the same target directory, the same profile, the same flags. Plain `cargo` keeps using ./target.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/treering
+
+# The environment decides for the whole build. RUSTFLAGS would replace those in .cargo/config.toml
+# and with them the instructions for RocksDB's checksums.
+unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_RUSTFLAGS CARGO_BUILD_TARGET
+export CARGO_TARGET_DIR=$cache/target
+export CCACHE_DIR=$cache/ccache
+export CC="ccache gcc" CXX="ccache g++"
+binaries=$CARGO_TARGET_DIR/release
+
+say() {
+  printf '%s\n' "$*" >&2
+}
+
+die() {
+  say "error: $*"
+  exit 1
+}
+
+# Prints the usage from the script's own header and ends with the given status.
+usage() {
+  sed --quiet '/^# usage:/,/^[^#]/s/^# //p' "$0" >&2
+  exit "$1"
+}
+
+# --- tools -------------------------------------------------------------------------------------
+
+# Prints, for each Debian package that is missing, its name and what it is for.
+missing_packages() {
+  command -v g++ >/dev/null || echo "g++|compiles RocksDB and other C and C++ code"
+  command -v clang >/dev/null || echo "clang|finds the C headers for RocksDB's bindings"
+  has_libclang || echo "libclang-dev|reads these headers"
+  command -v ccache >/dev/null || echo "ccache|keeps compiled C++ code for the next build"
+  command -v pkg-config >/dev/null || echo "pkg-config|finds system libraries"
+  if [[ ${1:-} == with-python ]]; then
+    python3 -c 'import ensurepip, venv' 2>/dev/null ||
+      echo "python3-venv|keeps the Python packages of the interoperability tests apart"
+  fi
+}
+
+has_libclang() {
+  [[ -n ${LIBCLANG_PATH:-} ]] ||
+    compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null ||
+    compgen -G '/usr/lib*/libclang*.so*' >/dev/null ||
+    compgen -G '/usr/lib/*-linux-gnu/libclang*.so*' >/dev/null
+}
+
+# need_tools install|print [with-python]: installs what is missing, or only says how.
+need_tools() {
+  local mode=$1 lines names=() name reason
+  need_rust
+  lines=$(missing_packages "${2:-}")
+  [[ -n $lines ]] || return 0
+  say "Missing on this machine:"
+  while IFS='|' read -r name reason; do
+    names+=("$name")
+    say "  $name: $reason"
+  done <<<"$lines"
+  command -v apt-get >/dev/null ||
+    die "there is no apt-get here; install these with your package manager, then run this again."
+  local run="apt-get update && apt-get install --yes --no-install-recommends ${names[*]}"
+  local as_root="$run"
+  if [[ $EUID -ne 0 ]]; then
+    as_root="sudo sh -c '$run'"
+  fi
+  say "The command:"
+  say "  $as_root"
+  [[ $mode == install ]] || die "not installed, as asked; run the command above, then this again."
+  if [[ $EUID -ne 0 ]] && ! command -v sudo >/dev/null; then
+    die "only root can install packages and there is no sudo; run the command above as root."
+  fi
+  DEBIAN_FRONTEND=noninteractive sh -c "$as_root" >&2
+}
+
+need_rust() {
+  local wanted have
+  wanted=$(sed --quiet 's/^rust-version = "\(.*\)"$/\1/p' "$root/Cargo.toml")
+  if ! command -v cargo >/dev/null && [[ -x $HOME/.cargo/bin/cargo ]]; then
+    export PATH=$HOME/.cargo/bin:$PATH
+  fi
+  command -v cargo >/dev/null ||
+    die "Rust $wanted or newer is missing; https://rustup.rs says how to install it."
+  have=$(cargo --version | cut --delimiter=' ' --fields=2)
+  printf '%s\n%s\n' "$wanted" "$have" | sort --version-sort --check=quiet ||
+    die "Rust is $have and must be $wanted or newer; \`rustup update stable\` installs it."
+}
+
+# --- builds ------------------------------------------------------------------------------------
+
+# Always the whole workspace: a part of it could choose other features of shared dependencies, and
+# RocksDB would be compiled again for them.
+build() {
+  if ! compgen -G "$binaries/build/librocksdb-sys-*/out/librocksdb.a" >/dev/null; then
+    say "The first build takes 15 to 25 minutes on two cores; most of that is RocksDB, compiled"
+    say "once. Later builds take seconds. All of it is kept in $cache."
+  fi
+  (cd "$root" && cargo build --release --locked --workspace "$@")
+}
+
+# --- Python ------------------------------------------------------------------------------------
+
+# Prints the path of a Python that has exactly the packages of tests/interop/requirements.txt. The
+# environment's name has a hash of that list, so another list gets another environment.
+interop_python() {
+  local requirements=$root/tests/interop/requirements.txt hash venv
+  hash=$({ python3 --version && cat "$requirements"; } | sha256sum | cut --characters=1-16)
+  venv=$cache/venv-$hash
+  mkdir --parents "$cache"
+  # Two runs at a time would install over each other.
+  exec {lock}>"$cache/venv.lock"
+  flock "$lock"
+  if [[ ! -e $venv/complete ]]; then
+    say "Installing Python packages for the interoperability tests in $venv"
+    rm --recursive --force "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --no-deps --requirement "$requirements" >&2
+    "$venv/bin/python" -m pip check >&2
+    touch "$venv/complete"
+  fi
+  exec {lock}>&-
+  echo "$venv/bin/python"
+}
+
+# --- child processes ---------------------------------------------------------------------------
+
+# Ends one child by its own process id and waits for it; a second call does nothing.
+stop_child() {
+  local pid=${1:-}
+  [[ -n $pid ]] || return 0
+  kill -TERM "$pid" 2>/dev/null || return 0
+  wait "$pid" 2>/dev/null || true
+}
