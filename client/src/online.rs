@@ -53,8 +53,8 @@ pub async fn check(
     evidence
 }
 
-/// Follows the log to its newest checkpoint, which must extend the bundle's and all seen before, and
-/// adds the line about that. Returns evidence if the log contradicts itself.
+/// Follows the log to its newest checkpoint, which must extend the bundle's and all seen before,
+/// and adds the line about that. Returns evidence if the log contradicts itself.
 pub async fn consistency(
     log: &LogReader<'_>,
     trust: &TrustFile,

@@ -358,6 +358,18 @@ fn a_certificate_is_accepted_by_identity_and_chain_or_by_its_key() {
 }
 
 #[test]
+fn a_certificate_that_only_the_log_entry_has_is_checked_like_any_other() {
+    let (opened, trust, leaf) = certified(identity("https://ci.example/job", None), true, 0);
+    let mut bundle = opened.bundle().clone();
+    bundle.material = Material::PublicKey { hint: None };
+    let opened = Opened::from_bundle(bundle).unwrap();
+    for (now, expected) in [(leaf.not_before() + 60, vec![]), (0, vec!["certificate"])] {
+        let policy = Policy { trust: &trust, signers: &trust.signers, now };
+        assert_eq!(broken(&verify(&opened, &policy, Model::NotRead)), expected);
+    }
+}
+
+#[test]
 fn a_witnessed_time_lets_a_certificate_expire_later() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let rule = || identity("https://ci.example/job", None);
