@@ -1,13 +1,13 @@
 //! Bakes the hash of the sources into the binary: `treering-server --version` shows it.
 
-mod source_hash {
-    include!("source_hash.rs");
-}
+#[path = "source_hash.rs"]
+mod source_hash;
 
 use std::path::Path;
 
 fn main() {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the server lies in a workspace");
+    let top =
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the server lies in a workspace");
     for source in source_hash::SOURCES {
         println!("cargo::rerun-if-changed={}", top.join(source).display());
     }

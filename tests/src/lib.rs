@@ -1,1 +1,1 @@
-
+//! The test package: what its test binaries share.

@@ -13,8 +13,8 @@
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, EXPIRES, HeaderMap, HeaderName,
-    HeaderValue, PRAGMA, RETRY_AFTER,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, EXPIRES, HeaderName, HeaderValue,
+    PRAGMA, RETRY_AFTER,
 };
 use hyper::{Response, StatusCode};
 use treering_proto::api::v1::ApiError;
@@ -40,13 +40,13 @@ pub struct Fault {
     /// Rekor v1's code, where it is not the status.
     pub v1_code: Option<u32>,
     /// Further headers.
-    pub headers: HeaderMap,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Fault {
     /// A fault with no further headers.
     pub fn new(status: StatusCode, label: &'static str, message: impl Into<String>) -> Self {
-        let headers = HeaderMap::new();
+        let headers = Vec::new();
         Self { status, label, message: message.into(), v1_code: None, headers }
     }
 
@@ -69,7 +69,7 @@ impl Fault {
     /// 503 with a time to come back.
     pub fn unavailable(label: &'static str, message: impl Into<String>) -> Self {
         let mut fault = Self::new(StatusCode::SERVICE_UNAVAILABLE, label, message);
-        fault.headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        fault.headers.push((RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS)));
         fault
     }
 
@@ -83,7 +83,7 @@ impl Fault {
     /// Adds a header.
     pub fn with(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.insert(name, value);
+            self.headers.push((name, value));
         }
         self
     }
