@@ -80,7 +80,8 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
     let ignore = ignores(&arguments.model, &signature, &arguments.ignore_path)?;
     let options = HashOptions { ignore: ignore.clone(), allow_symlinks: arguments.allow_symlinks };
     let hashed = model::read(&arguments.model, &options, output)?;
-    let description = Description { name, version: arguments.model_version.clone(), ignore };
+    let (version, links_followed) = (arguments.model_version.clone(), arguments.allow_symlinks);
+    let description = Description { name, version, ignore, links_followed };
     let bundle = sign(&hashed, description, &key)
         .map_err(|error| Failure::usage("the model cannot be signed", error))?;
 
