@@ -141,7 +141,8 @@ fn main() -> ExitCode {
         Err(Failure::Unavailable(error)) => (5, error),
         Err(Failure::Integrity(error)) => (6, error),
     };
-    eprintln!("error: {error:#}");
+    // Our errors name their cause themselves.
+    eprintln!("error: {error}");
     ExitCode::from(code)
 }
 

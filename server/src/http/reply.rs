@@ -17,7 +17,8 @@ use hyper::header::{
     PRAGMA, RETRY_AFTER,
 };
 use hyper::{Response, StatusCode};
-use treering_proto::api::v1::ApiError;
+use serde::Serialize;
+use treering_proto::api::v1::{ApiError, to_json};
 
 use super::route::Face;
 use crate::limits::RETRY_AFTER_SECONDS;
@@ -92,29 +93,23 @@ impl Fault {
     pub fn into_reply(self, face: Face) -> Reply {
         let body = match face {
             // An absent entry has no body in Rekor v1: a strict client would read JSON as an entry.
-            Face::V1 if self.label == NO_ENTRY => None,
+            Face::V1 if self.label == NO_ENTRY => Vec::new(),
             Face::V1 => {
                 let code = self.v1_code.unwrap_or_else(|| u32::from(self.status.as_u16()));
-                Some(serde_json::to_value(ApiError { code, message: self.message }))
+                to_json(&ApiError { code, message: self.message })
             }
-            Face::V2 => Some(Ok(serde_json::json!({
-                "code": grpc_code(self.status),
-                "message": self.message,
-                "details": [],
-            }))),
-            Face::Native => Some(Ok(serde_json::json!({
-                "code": self.status.as_u16(),
-                "label": self.label,
-                "message": self.message,
-            }))),
+            Face::V2 => to_json(&GatewayError {
+                code: grpc_code(self.status),
+                message: &self.message,
+                details: [],
+            }),
+            Face::Native => to_json(&NativeError {
+                code: self.status.as_u16(),
+                label: self.label,
+                message: &self.message,
+            }),
         };
-        let mut reply = Response::new(Full::new(match body {
-            None => Bytes::new(),
-            Some(json) => {
-                let json = json.expect("a code and a text are JSON");
-                Bytes::from(format!("{json}\n"))
-            }
-        }));
+        let mut reply = Response::new(Full::new(Bytes::from(body)));
         *reply.status_mut() = self.status;
         let headers = reply.headers_mut();
         headers.extend(self.headers);
@@ -126,6 +121,22 @@ impl Fault {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANYONE);
         reply
     }
+}
+
+/// grpc-gateway's shape of an error.
+#[derive(Serialize)]
+struct GatewayError<'a> {
+    code: u8,
+    message: &'a str,
+    details: [(); 0],
+}
+
+/// The shape of an error on the log's own face.
+#[derive(Serialize)]
+struct NativeError<'a> {
+    code: u16,
+    label: &'static str,
+    message: &'a str,
 }
 
 /// 200 with `no-store`.

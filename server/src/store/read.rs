@@ -239,11 +239,6 @@ impl Store {
         }
     }
 
-    /// RocksDB's own estimate of the bytes on disk.
-    pub fn disk_bytes(&self) -> u64 {
-        self.db.live_files().map_or(0, |files| files.iter().map(|file| file.size as u64).sum())
-    }
-
     pub(super) fn read_meta(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.read(META, key)
     }
@@ -258,10 +253,7 @@ impl Store {
     fn read(&self, column: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.db.get_cf(self.column(column), key).map_err(|source| self.failed("read", source))
     }
-}
 
-/// The head of the tree at `size`, from rows.
-impl Store {
     /// The head that the tree had at `size`, computed from rows.
     pub fn head_at(&self, size: TreeSize) -> Result<TreeHead, StoreError> {
         Ok(self.edge_at(size)?.head())
