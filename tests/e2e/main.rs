@@ -5,6 +5,7 @@
 //!
 //! Out of scope: other people's clients (`tests/interop`) and speed (`scripts/bench`).
 
+mod fsck;
 mod recovery;
 mod refusals;
 mod submit;
