@@ -1,8 +1,7 @@
 //! Bakes the hash of the sources into the binary: `treering-server --version` shows it.
 
-mod source_hash {
-    include!("source_hash.rs");
-}
+#[path = "source_hash.rs"]
+mod source_hash;
 
 use std::path::Path;
 

@@ -66,3 +66,6 @@ pub fn check_chain(
         .map(|_| ())
         .map_err(ChainError::NoChain)
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

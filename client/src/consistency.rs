@@ -8,8 +8,8 @@
 //! it does not               -> once more, past all caches -> still not -> alarm, with evidence
 //! ```
 //!
-//! Invariants: nothing is remembered after an alarm; what is remembered never shrinks.
-//! Out of scope: whether enough witnesses signed (the verifier says).
+//! Invariants: nothing is remembered after an alarm, nor without the quorum that the trust file
+//! asks for; what is remembered never shrinks. Out of scope: what a fork means for a signature.
 
 use treering_proto::checkpoint::{SignedCheckpoint, open_checkpoint};
 use treering_proto::note::Note;
@@ -31,8 +31,8 @@ pub struct Followed {
     pub head: SignedCheckpoint,
     /// The size that was remembered, or that of the floor.
     pub since: Since,
-    /// What people should know: an unlisted key, a second key of the origin, a state that cannot be
-    /// kept.
+    /// What people should know: an unlisted key, a second key of the origin, a state that cannot
+    /// be kept.
     pub remarks: Vec<String>,
 }
 
@@ -65,6 +65,12 @@ pub enum FollowError {
     /// Two signed checkpoints that do not go together.
     #[error("{0}")]
     Alarm(Box<Evidence>),
+    /// Not enough witnesses cosigned the newest checkpoint, so others may be shown another.
+    #[error("the quorum of witnesses did not cosign the newest checkpoint, of {size} entries")]
+    NoQuorum {
+        /// Of the checkpoint.
+        size: u64,
+    },
     /// The tiles do not belong to the log's own checkpoint: a fault, and no evidence.
     #[error("the tiles that were served do not belong to the checkpoint of {size} entries")]
     BadTiles {
@@ -80,8 +86,8 @@ pub fn log_name(trust: &TrustFile) -> LogName {
     LogName { origin: trust.log.origin.clone(), key_id: key.key_id() }
 }
 
-/// Fetches the newest checkpoint, compares it with what is remembered and with `also`, and remembers
-/// it.
+/// Fetches the newest checkpoint, compares it with what is remembered and with `also`, and
+/// remembers it.
 ///
 /// # Errors
 /// [`FollowError`].
@@ -104,6 +110,9 @@ pub async fn follow(
         let known: Vec<&SignedCheckpoint> =
             [remembered.as_ref(), trust.floor.as_ref(), also].into_iter().flatten().collect();
         let head = newest(log, &known).await?;
+        if !trust.has_quorum(&head) {
+            return Err(FollowError::NoQuorum { size: head.head().size.get() });
+        }
         if remembered.is_none() && state.knows_other_key(&name) {
             remarks.push(format!(
                 "{} was known under another key: make sure that its key was replaced on purpose",
@@ -169,8 +178,7 @@ async fn check_extends(
     if old.size > new.size {
         // If the log still has the tiles of the larger tree, they may show more than a rollback.
         if let Ok(prefix) = log.prefix(new.size, old.size, reading).await
-            && let Some(evidence) =
-                Evidence::fork_prefix(shown, known, prefix.root, &prefix.proof)
+            && let Some(evidence) = Evidence::fork_prefix(shown, known, prefix.root, &prefix.proof)
         {
             return alarm(evidence);
         }
@@ -213,3 +221,6 @@ fn unlisted_key(head: &SignedCheckpoint, trust: &TrustFile) -> Vec<String> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,12 +12,13 @@
 //! seen 2026-01-02T03:04:05Z https://log.example
 //! ```
 //!
-//! Kinds. `fork-size`: two notes of one size with two roots. `fork-prefix`: note 1 provably extends a
-//! tree that is not the tree of note 0. `rollback-suspected`: the log shows note 1 although it signed
-//! the larger note 0 before; a checkpoint has no time, so this may be an old note served again, and
-//! proves nothing by itself.
+//! Kinds. `fork-size`: two notes of one size with two roots. `fork-prefix`: note 1 provably extends
+//! a tree that is not the tree of note 0. `rollback-suspected`: the log shows note 1 although it
+//! signed the larger note 0 before; a checkpoint has no time, so this may be an old note served
+//! again, and proves nothing by itself.
 //!
-//! Invariant: notes are kept byte for byte, with every signature. `seen` is this client's word only.
+//! Invariant: notes are kept byte for byte, with every signature. `seen` is this client's word
+//! only.
 
 use std::fmt;
 
@@ -76,8 +77,8 @@ impl Evidence {
         })
     }
 
-    /// Evidence that the tree of `new` does not start with that of `old`: `proof` leads from `root`,
-    /// which is another root of `old`'s size, to `new`. `None` if it does not.
+    /// Evidence that the tree of `new` does not start with that of `old`: `proof` leads from
+    /// `root`, which is another root of `old`'s size, to `new`. `None` if it does not.
     pub fn fork_prefix(
         old: &SignedCheckpoint,
         new: &SignedCheckpoint,

@@ -1,11 +1,13 @@
 //! A model on disk, listed and hashed: what the signature of a model speaks about.
 //!
-//! Follows OpenSSF Model Signing v1.0, section 6.1 (method `files`, SHA-256): every regular file below the directory, by
-//! its path with `/` between components, hidden and empty ones included; a single file is named `.`.
+//! Follows OpenSSF Model Signing v1.0, section 6.1 (method `files`, SHA-256): every regular file
+//! below the directory, by its path with `/` between components, hidden and empty ones included; a
+//! single file is named `.`.
 //!
-//! Invariants: nothing below the root is passed over in silence: what is neither hashed nor ignored by name is an error.
-//! A file that changes while it is hashed is an error, and so is a directory whose listing changes meanwhile.
-//! Out of scope: what a manifest may say (see `treering_proto::model_statement`).
+//! Invariants: nothing below the root is passed over in silence: what is neither hashed nor ignored
+//! by name is an error. A file that changes while it is hashed is an error, and so is a directory
+//! whose listing changes meanwhile. Out of scope: what a manifest may say (see
+//! `treering_proto::model_statement`).
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
@@ -20,7 +22,8 @@ use treering_proto::hash::Hash;
 /// The most files in a model: what one log entry's statement may list.
 pub const FILES_MAX: usize = 20_000;
 
-/// Directories deeper than this are not models but traps for recursion; Linux paths end at 4096 bytes.
+/// Directories deeper than this are not models but traps for recursion; Linux paths end at 4096
+/// bytes.
 pub const DEPTH_MAX: usize = 128;
 
 /// Read size: on one core, larger reads are no faster and smaller ones are slower.
@@ -164,11 +167,12 @@ impl Listing {
         self.files.len()
     }
 
-    /// Hashes every file, several at a time, largest first; `progress` gets the bytes done since its last call, from any
-    /// thread.
+    /// Hashes every file, several at a time, largest first; `progress` gets the bytes done since
+    /// its last call, from any thread.
     ///
     /// # Errors
-    /// [`HashModelError::Read`] and [`HashModelError::Changed`], and those of [`list`] for what appeared meanwhile.
+    /// [`HashModelError::Read`] and [`HashModelError::Changed`], and those of [`list`] for what
+    /// appeared meanwhile.
     pub fn hash(
         &self,
         options: &HashOptions,
@@ -222,7 +226,8 @@ impl Listing {
         Ok(HashedFile { name: name.to_owned(), digest: Hash(hasher.finalize().into()), len: at })
     }
 
-    /// Lists again: a file that came, went or was replaced after it was hashed would make a manifest of no model.
+    /// Lists again: a file that came, went or was replaced after it was hashed would make a
+    /// manifest of no model.
     fn check_unchanged(&self, options: &HashOptions) -> Result<(), HashModelError> {
         let after = list(&self.root, options)?;
         let differs = |a: &Self, b: &Self| {
@@ -372,13 +377,17 @@ fn links_text(files: &[PathBuf], directories: &[PathBuf]) -> String {
             "{} symbolic links to files and {} to directories, the first is {}",
             files.len(),
             directories.len(),
-            files.first().or(directories.first()).map(|p| p.display().to_string()).unwrap_or_default()
+            files
+                .first()
+                .or(directories.first())
+                .map(|p| p.display().to_string())
+                .unwrap_or_default()
         ),
     }
 }
 
-/// Opens for one pass. Without leave to follow links, a link put there after the listing is refused by the system, and a
-/// pipe put there does not block.
+/// Opens for one pass. Without leave to follow links, a link put there after the listing is refused
+/// by the system, and a pipe put there does not block.
 fn open(path: &Path, options: &HashOptions) -> io::Result<File> {
     use rustix::fs::{Advice, Mode, OFlags, fadvise};
     let mut flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;

@@ -18,3 +18,6 @@ pub mod state;
 pub mod submit;
 pub mod transport;
 pub mod verify;
+
+#[cfg(test)]
+mod test_log;

@@ -5,6 +5,7 @@
 //! Out of scope: remembering (see [`crate::state`]), sending entries (see [`crate::submit`]).
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use serde::{Deserialize, Serialize};
 use treering_proto::api::v2::TransparencyLogEntry;
@@ -190,8 +191,7 @@ impl<'a> LogReader<'a> {
         let path = "/api/treering/v1/search";
         let query = [facts, page].concat();
         let answer = self.bytes(path, &query, SEARCH_ANSWER_LEN_MAX, Reading::Fresh).await?;
-        serde_json::from_slice(&answer)
-            .map_err(|_| LogError::Malformed { path: path.to_owned() })
+        serde_json::from_slice(&answer).map_err(|_| LogError::Malformed { path: path.to_owned() })
     }
 
     async fn nodes(
@@ -205,8 +205,8 @@ impl<'a> LogReader<'a> {
         for node in plan.nodes() {
             let tile = Tile::holding(node, size)
                 .expect("a plan for a tree names only nodes that the tree has");
-            if !tiles.contains_key(&tile) {
-                tiles.insert(tile, self.tile(tile, reading).await?);
+            if let Entry::Vacant(missing) = tiles.entry(tile) {
+                missing.insert(self.tile(tile, reading).await?);
             }
             let hash = node_in_tile(node, &tiles[&tile]);
             hashes.push(hash.ok_or_else(|| LogError::Malformed { path: tile.path() })?);

@@ -1,6 +1,6 @@
 //! What only the log can answer about a verified bundle: does its tree still extend everything seen
-//! before, were these bytes logged earlier, and has the same signer logged something newer under the
-//! same name?
+//! before, were these bytes logged earlier, and has the same signer logged something newer under
+//! the same name?
 //!
 //! Invariant: search answers are the log's word; the report says so. Consistency is proven.
 //! Out of scope: everything that can be checked without the log (see [`crate::verify`]).
@@ -47,9 +47,23 @@ pub async fn check(
     policy: OnlinePolicy<'_>,
     verification: &mut Verification,
 ) -> Option<Evidence> {
+    let evidence = consistency(log, policy.trust, state, verification).await;
+    first_seen(log, opened, verification).await;
+    newest(log, opened, policy, verification).await;
+    evidence
+}
+
+/// Follows the log to its newest checkpoint, which must extend the bundle's and all seen before,
+/// and adds the line about that. Returns evidence if the log contradicts itself.
+pub async fn consistency(
+    log: &LogReader<'_>,
+    trust: &TrustFile,
+    state: &StateDirectory,
+    verification: &mut Verification,
+) -> Option<Evidence> {
     let also = verification.entry.as_ref().map(|entry| entry.checkpoint.clone());
     let report = &mut verification.report;
-    let evidence = match follow(log, policy.trust, state, also.as_ref()).await {
+    match follow(log, trust, state, also.as_ref()).await {
         Ok(followed) => {
             let size = followed.head.head().size;
             let since = match followed.since {
@@ -76,10 +90,7 @@ pub async fn check(
             report.could_not_check("consistency", error.to_string(), exit);
             None
         }
-    };
-    first_seen(log, opened, verification).await;
-    newest(log, opened, policy, verification).await;
-    evidence
+    }
 }
 
 /// How a failure to follow the log ends the process.
@@ -87,7 +98,9 @@ pub fn follow_exit(error: &FollowError) -> Exit {
     match error {
         FollowError::Alarm(_) | FollowError::BadTiles { .. } => Exit::Alarm,
         FollowError::Log(error) => log_exit(error),
-        FollowError::State(_) | FollowError::BadState { .. } => Exit::Unavailable,
+        FollowError::State(_) | FollowError::BadState { .. } | FollowError::NoQuorum { .. } => {
+            Exit::Unavailable
+        }
     }
 }
 
@@ -118,14 +131,21 @@ async fn first_seen(log: &LogReader<'_>, opened: &Opened, verification: &mut Ver
                     time_text(hit.time)
                 ),
             ),
-            None => report.failed(
+            None if sees_statement(opened) => report.failed(
                 "first-seen",
                 "the log's search does not find this model, though the log has the entry",
                 Exit::NotVerified,
             ),
+            None => report.not_checked("first-seen", "the log was not shown what was signed"),
         },
         Err(error) => report.could_not_check("first-seen", error.to_string(), log_exit(&error)),
     }
+}
+
+/// Whether the log got the statement together with the signature: a `hashedrekord` is a digest
+/// only.
+fn sees_statement(opened: &Opened) -> bool {
+    opened.bundle().log_entries.iter().any(|entry| entry.kind == "dsse")
 }
 
 async fn newest(
@@ -180,7 +200,8 @@ async fn newer_of_other_models(
         hits.into_iter().filter(above).collect::<Vec<_>>()
     };
     let id = opened.model_id().to_hex();
-    let facts: Vec<(&str, &str)> = facts.iter().map(|(tag, value)| (*tag, value.as_str())).collect();
+    let facts: Vec<(&str, &str)> =
+        facts.iter().map(|(tag, value)| (*tag, value.as_str())).collect();
     let all = newer(log.search(&facts, &page).await?.entries);
     if all.is_empty() {
         return Ok(all);
@@ -212,3 +233,6 @@ pub fn time_text(seconds: u64) -> String {
         .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
         .map_or_else(|| format!("second {seconds}"), |time| time.to_string())
 }
+
+#[cfg(test)]
+mod tests;

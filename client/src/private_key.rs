@@ -1,11 +1,12 @@
 //! The signer's private key: made, stored, read, used.
 //!
-//! ECDSA on P-256 (SHA-256) or P-384 (SHA-384), the two that every OpenSSF Model Signing verifier knows. Stored as PKCS#8
-//! PEM (RFC 5958), encrypted with PBES2 (RFC 8018): PBKDF2-HMAC-SHA256 and AES-256-CBC, which OpenSSL 3 and Python's
-//! `cryptography` read.
+//! ECDSA on P-256 (SHA-256) or P-384 (SHA-384), the two that every OpenSSF Model Signing verifier
+//! knows. Stored as PKCS#8 PEM (RFC 5958), encrypted with PBES2 (RFC 8018): PBKDF2-HMAC-SHA256 and
+//! AES-256-CBC, which OpenSSL 3 and Python's `cryptography` read.
 //!
-//! Invariants: a key file is created with mode 0600 and never overwritten; key bytes are wiped when dropped.
-//! Out of scope: hardware tokens, SEC 1 (`EC PRIVATE KEY`) and PKCS#1 files, which OpenSSL converts.
+//! Invariants: a key file is created with mode 0600 and never overwritten; key bytes are wiped when
+//! dropped. Out of scope: hardware tokens, SEC 1 (`EC PRIVATE KEY`) and PKCS#1 files, which OpenSSL
+//! converts.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -27,7 +28,8 @@ use zeroize::Zeroizing;
 /// PBKDF2 rounds: the OWASP advice for HMAC-SHA256, a third of a second here.
 pub const PBKDF2_ROUNDS: u32 = 600_000;
 
-/// The longest key file read: an encrypted P-384 key is 500 bytes, comments in front of it may be more.
+/// The longest key file read: an encrypted P-384 key is 500 bytes, comments in front of it may be
+/// more.
 pub const KEY_FILE_LEN_MAX: u64 = 16 * 1024;
 
 /// The curves that keys are made on.

@@ -1,7 +1,8 @@
-//! What was checked, and how it came out: the one answer of `verify`, `sign` and `submit`, as text and as JSON.
+//! What was checked, and how it came out: the one answer of `verify`, `sign` and `submit`, as text
+//! and as JSON.
 //!
-//! Invariant: a report is verified only when every required check passed. A check that did not run is listed as such,
-//! with the reason; none is left out.
+//! Invariant: a report is verified only when every required check passed. A check that did not run
+//! is listed as such, with the reason; none is left out.
 
 use serde::Serialize;
 
@@ -72,7 +73,8 @@ impl Report {
         self.push(name, Outcome::Passed, why.into(), true, Exit::Ok);
     }
 
-    /// The check `name` does not hold, and the process ends with `exit` unless something worse turns up.
+    /// The check `name` does not hold, and the process ends with `exit` unless something worse
+    /// turns up.
     pub fn failed(&mut self, name: &'static str, why: impl Into<String>, exit: Exit) {
         self.push(name, Outcome::Failed, why.into(), true, exit);
     }
@@ -118,7 +120,8 @@ impl Report {
         required.peek().is_some() && required.all(|check| check.outcome == Outcome::Passed)
     }
 
-    /// The exit code: an alarm before everything, then what does not hold, then a policy, then what could not run.
+    /// The exit code: an alarm before everything, then what does not hold, then a policy, then what
+    /// could not run.
     pub fn exit(&self) -> Exit {
         let rank = |exit: Exit| match exit {
             Exit::Ok => 0,

@@ -1,7 +1,8 @@
 //! Signing a model: from hashed files to a bundle that only lacks its log entry.
 //!
-//! The bundle is one of OpenSSF Model Signing v1.0, method `key`: stock verifiers accept it with the
-//! public key. Out of scope: hashing (see [`crate::hash_model`]), logging (see [`crate::submit`]).
+//! The bundle is one of OpenSSF Model Signing v1.0, method `key`: stock verifiers accept it with
+//! the public key. Out of scope: hashing (see [`crate::hash_model`]), logging (see
+//! [`crate::submit`]).
 
 use std::path::Path;
 
@@ -15,8 +16,20 @@ use crate::private_key::{PrivateKey, PrivateKeyError};
 /// Base names that half of all models have. As the name of a signed model they would make every
 /// search by name useless, and a mix-up invisible.
 const EMPTY_NAMES: [&str; 14] = [
-    "artifact", "artifacts", "checkpoint", "checkpoints", "data", "final", "latest", "main", "model",
-    "models", "out", "output", "outputs", "weights",
+    "artifact",
+    "artifacts",
+    "checkpoint",
+    "checkpoints",
+    "data",
+    "final",
+    "latest",
+    "main",
+    "model",
+    "models",
+    "out",
+    "output",
+    "outputs",
+    "weights",
 ];
 
 /// Why a model cannot be signed.
@@ -39,6 +52,8 @@ pub struct Description {
     pub version: Option<String>,
     /// What verifiers shall not look at, relative to the model.
     pub ignore: Vec<String>,
+    /// Whether links to files were followed.
+    pub links_followed: bool,
 }
 
 /// Signs `model` with `key`.
@@ -50,8 +65,9 @@ pub fn sign(
     description: Description,
     key: &PrivateKey,
 ) -> Result<Bundle, SignError> {
-    let Description { name, version, ignore } = description;
+    let Description { name, version, ignore, links_followed } = description;
     let statement = ModelStatement::new_files(&name, resources(model), ignore, version)?;
+    let statement = if links_followed { statement.with_symlinks_followed() } else { statement };
     let payload = statement.to_payload();
     let signature = key.sign(&pae(IN_TOTO_PAYLOAD_TYPE, &payload))?;
     Ok(Bundle {
@@ -98,8 +114,17 @@ mod tests {
     #[test]
     fn names_that_say_nothing_are_not_taken_from_the_path() {
         for path in [
-            ".", "..", "/", "a/..", "model", "runs/output/", "checkpoint", "checkpoint-500",
-            "Model", "model_2", "0123456789abcdef0123456789abcdef01234567",
+            ".",
+            "..",
+            "/",
+            "a/..",
+            "model",
+            "runs/output/",
+            "checkpoint",
+            "checkpoint-500",
+            "Model",
+            "model_2",
+            "0123456789abcdef0123456789abcdef01234567",
         ] {
             assert_eq!(default_name(Path::new(path)), None, "{path}");
         }

@@ -1,4 +1,5 @@
-//! What this client has seen: the last verified checkpoint of each log, one file for each origin and log key.
+//! What this client has seen: the last verified checkpoint of each log, one file for each origin
+//! and log key.
 //!
 //! ```text
 //! <state>/log.example+1a2b3c4d.checkpoint     the note, byte for byte, with every signature
@@ -6,9 +7,10 @@
 //! <state>/log.example+1a2b3c4d.fork-size.1.evidence
 //! ```
 //!
-//! Invariants: a checkpoint is replaced only by one whose author saw the present one (compare and swap under a lock), and
-//! the file is complete or absent after a power loss. Evidence is never overwritten.
-//! Out of scope: whether the new checkpoint extends the old one (see [`crate::consistency`]).
+//! Invariants: a checkpoint is replaced only by one whose author saw the present one (compare and
+//! swap under a lock), and the file is complete or absent after a power loss. Evidence is never
+//! overwritten. Out of scope: whether the new checkpoint extends the old one (see
+//! [`crate::consistency`]).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -109,8 +111,8 @@ impl StateDirectory {
     /// Replaces `seen`, which is what the caller loaded, by `note`; durable when it returns.
     ///
     /// # Errors
-    /// [`StateError::Conflict`] when something else is there now; [`StateError::ReadOnly`], [`StateError::Read`] and
-    /// [`StateError::Write`].
+    /// [`StateError::Conflict`] when something else is there now; [`StateError::ReadOnly`],
+    /// [`StateError::Read`] and [`StateError::Write`].
     pub fn swap(&self, log: &LogName, seen: Option<&[u8]>, note: &[u8]) -> Result<(), StateError> {
         let read_only = |source| StateError::ReadOnly { path: self.path.clone(), source };
         fs::create_dir_all(&self.path).map_err(read_only)?;
@@ -165,8 +167,8 @@ impl StateDirectory {
     }
 }
 
-/// Replaces the file at `path` so that after any crash it holds the old bytes or the new ones. An existing file keeps
-/// its mode.
+/// Replaces the file at `path` so that after any crash it holds the old bytes or the new ones. An
+/// existing file keeps its mode.
 ///
 /// # Errors
 /// Those of the system.
@@ -206,7 +208,8 @@ fn read_bounded(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
     Ok(Some(bytes))
 }
 
-/// `origin` as a file name: harmless characters stay, others become `%` and hexadecimal; long ones become a hash.
+/// `origin` as a file name: harmless characters stay, others become `%` and hexadecimal; long ones
+/// become a hash.
 fn safe_name(origin: &str) -> String {
     let mut name = String::new();
     for byte in origin.bytes() {

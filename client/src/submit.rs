@@ -7,8 +7,8 @@
 //! index -> GET the entry with its proof
 //! ```
 //!
-//! Invariants: an envelope whose log entry would be refused is never sent; whatever the network does,
-//! sending again cannot make a second entry, because the same envelope has the same leaf.
+//! Invariants: an envelope whose log entry would be refused is never sent; whatever the network
+//! does, sending again cannot make a second entry, because the same envelope has the same leaf.
 //! Out of scope: believing the answer; callers verify it like any bundle.
 
 use treering_proto::api::v1::LogEntries;
@@ -78,7 +78,7 @@ pub async fn submit(
 }
 
 /// The body of a Rekor v1 submission of kind `dsse` 0.0.1.
-fn request_json(envelope: &Envelope, verifier: &Verifier) -> Vec<u8> {
+pub(crate) fn request_json(envelope: &Envelope, verifier: &Verifier) -> Vec<u8> {
     let envelope = String::from_utf8(envelope.to_json()).expect("JSON is UTF-8");
     let request = serde_json::json!({
         "apiVersion": "0.0.1",
@@ -159,7 +159,9 @@ fn read_entry(json: &[u8], leaf: Hash) -> Result<LeafIndex, SubmitError> {
     if !is_entry_id(&id, leaf) {
         return Err(SubmitError::OtherEntry);
     }
-    LeafIndex::new(entry.log_index).ok_or_else(|| malformed().into())
+    // The index in the proof is that in this tree, also where a log has older shards.
+    let index = entry.verification.inclusion_proof.log_index;
+    LeafIndex::new(index).ok_or_else(|| malformed().into())
 }
 
 /// Whether `id` names `leaf` in some tree: 16 hexadecimal digits of the tree, 64 of the leaf.
@@ -167,3 +169,6 @@ fn is_entry_id(id: &str, leaf: Hash) -> bool {
     id.strip_suffix(&leaf.to_hex())
         .is_some_and(|tree| tree.len() == 16 && tree.bytes().all(|b| b.is_ascii_hexdigit()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,12 @@
 //! HTTP to one log: the only file that opens connections.
 //!
-//! Every call ends by the deadline of the command. Reads are tried again after faults that may pass; a write is tried
-//! once, and its caller learns whether it certainly failed or may have arrived, because only the caller can look.
+//! Every call ends by the deadline of the command. Reads are tried again after faults that may
+//! pass; a write is tried once, and its caller learns whether it certainly failed or may have
+//! arrived, because only the caller can look.
 //!
-//! Invariants: no answer above its limit is held in memory; no redirect leaves the log's scheme, host and port; a token
-//! is not sent in clear text except to this machine. Out of scope: what answers mean (see [`crate::log`]).
+//! Invariants: no answer above its limit is held in memory; no redirect leaves the log's scheme,
+//! host and port; a token is not sent in clear text except to this machine. Out of scope: what
+//! answers mean (see [`crate::log`]).
 
 use std::time::Duration;
 
@@ -14,7 +16,8 @@ use reqwest::header::{
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
 use tokio::time::Instant;
 
-/// How long one attempt may take: a log answers within seconds, and a dead connection should leave time for another try.
+/// How long one attempt may take: a log answers within seconds, and a dead connection should leave
+/// time for another try.
 pub const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// The first wait between tries; doubled after each.
@@ -156,7 +159,8 @@ impl Transport {
         Ok(Self { http, base, deadline, token: options.token.clone() })
     }
 
-    /// Reads `path`, which starts with `/`, until the log gives an answer that will not change by itself.
+    /// Reads `path`, which starts with `/`, until the log gives an answer that will not change by
+    /// itself.
     ///
     /// # Errors
     /// Every [`TransportError`] but those of [`Transport::new`].
@@ -184,8 +188,8 @@ impl Transport {
     /// Sends JSON once.
     ///
     /// # Errors
-    /// [`TransportError::TooLong`], [`TransportError::NotAuthorised`], [`TransportError::Unavailable`] when no time is
-    /// left.
+    /// [`TransportError::TooLong`], [`TransportError::NotAuthorised`],
+    /// [`TransportError::Unavailable`] when no time is left.
     pub async fn post_once(
         &self,
         path: &str,
@@ -264,7 +268,8 @@ impl Transport {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
                 Ok(Sent::NotTaken(answer.trouble(path)))
             }
-            // A gateway that gave up, or a server that failed half way, may have passed the write on.
+            // A gateway that gave up, or a server that failed half way, may have passed the write
+            // on.
             _ if status.is_server_error() => Ok(Sent::Unknown(answer.trouble(path))),
             _ => Ok(Sent::Answered(answer)),
         }
@@ -334,7 +339,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(wait.max(0) as u64))
 }
 
-/// Half of the doubled time is certain and half is random, so that clients who failed together do not return together.
+/// Half of the doubled time is certain and half is random, so that clients who failed together do
+/// not return together.
 fn backoff(tries: u32) -> Duration {
     let whole = BACKOFF_FIRST.saturating_mul(1 << tries.min(16)).min(BACKOFF_MAX);
     let mut random = [0; 2];

@@ -14,8 +14,8 @@
 //! timestamp    never checked by this version, and said so
 //! ```
 //!
-//! Invariants: no network, no clock, no files: everything comes in as an argument, so the same input
-//! has the same answer. Every check is in the report, whatever happened to those before it.
+//! Invariants: no network, no clock, no files: everything comes in as an argument, so the same
+//! input has the same answer. Every check is in the report, whatever happened to those before it.
 
 mod checks;
 
@@ -63,7 +63,8 @@ pub struct Policy<'a> {
     pub trust: &'a TrustFile,
     /// Who may sign; the rules of the trust file are not added by themselves.
     pub signers: &'a [SignerRule],
-    /// Now, in Unix seconds: when certificates must be valid unless witnesses prove an earlier time.
+    /// Now, in Unix seconds: when certificates must be valid unless witnesses prove an earlier
+    /// time.
     pub now: u64,
 }
 
@@ -182,7 +183,9 @@ impl Opened {
     pub fn envelope(&self) -> &Envelope {
         match &self.bundle.content {
             Content::Envelope(envelope) => envelope,
-            Content::MessageSignature { .. } => unreachable!("a bundle without envelope is not opened"),
+            Content::MessageSignature { .. } => {
+                unreachable!("a bundle without envelope is not opened")
+            }
         }
     }
 

@@ -311,6 +311,13 @@ impl TrustFile {
         }
         keys
     }
+
+    /// Whether `checkpoint`, opened with [`TrustFile::note_keys`], has the cosignatures that the
+    /// witness policy asks for; without a policy it asks for none.
+    pub fn has_quorum(&self, checkpoint: &SignedCheckpoint) -> bool {
+        let witnesses = self.witness_policy.as_ref();
+        witnesses.is_none_or(|witnesses| witnesses.policy.is_met(checkpoint.verified()))
+    }
 }
 
 impl TrustedLog {

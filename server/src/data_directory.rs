@@ -12,7 +12,8 @@
 //! DIR.anchor       beside the directory, better on another volume
 //! ```
 //!
-//! Invariant: a directory that was copied is not used until `claim`, because its original may still sign.
+//! Invariant: a directory that was copied is not used until `claim`, because its original may still
+//! sign.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -26,14 +27,17 @@ use crate::anchor::{AnchorId, sync_directory_of};
 /// The version of the directory layout.
 const LAYOUT: &str = "treering data 1\n";
 
-/// Room that deleting the ballast gives, in bytes: enough for RocksDB to replay and flush its write-ahead log.
+/// Room that deleting the ballast gives, in bytes: enough for RocksDB to replay and flush its
+/// write-ahead log.
 const BALLAST_BYTES: u64 = 64 << 20;
 
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
     /// There is no log here.
-    #[error("{path} holds no log. To make one: treering-server init --data {path} --url https://HOST")]
+    #[error(
+        "{path} holds no log. To make one: treering-server init --data {path} --url https://HOST"
+    )]
     Missing {
         /// Which directory.
         path: PathBuf,

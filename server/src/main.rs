@@ -46,7 +46,8 @@ struct Location {
     /// The data directory of the log.
     #[arg(long, value_name = "DIR", env = "TREERING_DATA")]
     data: PathBuf,
-    /// The anchor file [default: where it was last; at first DIR.anchor]. Better on another volume than DIR.
+    /// The anchor file [default: where it was last; at first DIR.anchor]. Better on another volume
+    /// than DIR.
     #[arg(long, value_name = "FILE", env = "TREERING_ANCHOR")]
     anchor: Option<PathBuf>,
 }
@@ -140,7 +141,8 @@ fn main() -> ExitCode {
         Err(Failure::Unavailable(error)) => (5, error),
         Err(Failure::Integrity(error)) => (6, error),
     };
-    eprintln!("error: {error:#}");
+    // Our errors name their cause themselves.
+    eprintln!("error: {error}");
     ExitCode::from(code)
 }
 
@@ -175,7 +177,8 @@ fn run_serve(args: Serve) -> Result<ExitCode, Failure> {
         open_writes: args.open_writes,
         free_disk_min: args.min_free_disk,
     };
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::Unavailable(error.into()))?;
+    let runtime =
+        tokio::runtime::Runtime::new().map_err(|error| Failure::Unavailable(error.into()))?;
     runtime.block_on(serve(service)).map_err(|error| match error {
         ServeError::Start(error) => start_failure(error),
         ServeError::Listen { .. } => Failure::Usage(error.into()),
@@ -207,7 +210,10 @@ fn run_fsck(args: Fsck) -> Result<ExitCode, Failure> {
         let count = drop_unsigned(&data, anchor.as_deref(), &export).map_err(failed)?;
         match count {
             0 => eprintln!("no entries lie above the anchor; nothing was dropped"),
-            _ => eprintln!("dropped {count} entries that were never signed; saved in {}", export.display()),
+            _ => eprintln!(
+                "dropped {count} entries that were never signed; saved in {}",
+                export.display()
+            ),
         }
     }
     let is_terminal = std::io::stderr().is_terminal();

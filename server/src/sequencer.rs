@@ -6,8 +6,9 @@
 //!
 //! Invariants:
 //! - each step takes what the step before made, so none can be skipped;
-//! - an error after the commit began leaves the outcome unknown, so the log latches: it never retries a failed write,
-//!   never signs past a failed check, and takes nothing until a restart has verified the tail;
+//! - an error after the commit began leaves the outcome unknown, so the log latches: it never
+//!   retries a failed write, never signs past a failed check, and takes nothing until a restart has
+//!   verified the tail;
 //! - there is no timer between batches: while one is synced the next one gathers.
 
 use std::path::PathBuf;
@@ -130,13 +131,16 @@ impl Sequencer {
             }
         };
         let leaves: Vec<_> = batch.iter().map(|pending| pending.entry.leaf()).collect();
-        let extension = self.edge.extend(&leaves).expect("a tree of 2^53 entries would take 10,000 years");
+        let extension =
+            self.edge.extend(&leaves).expect("a tree of 2^53 entries would take 10,000 years");
         let edge = extension.edge.clone();
         CrashPoint::Extended.pass(in_flight);
 
-        // A crash before this line loses nothing that anyone was told; after it, start-up finds the entries and resumes.
+        // A crash before this line loses nothing that anyone was told; after it, start-up finds the
+        // entries and resumes.
         let entries: Vec<_> = batch.iter().map(|pending| &pending.entry).collect();
-        let first = self.edge.size().next_index().expect("the tree was extended, so it has a next index");
+        let first =
+            self.edge.size().next_index().expect("the tree was extended, so it has a next index");
         let rows = Batch { first, time_ms, entries: &entries, extension };
         let durable = self.store.commit(self.edge.head(), rows)?;
         CrashPoint::Committed.pass(in_flight);
@@ -153,7 +157,11 @@ impl Sequencer {
         let requests: Vec<SetRequest<'_>> = (first.get()..)
             .zip(batch)
             .filter(|(_, pending)| pending.wants_set)
-            .map(|(index, pending)| SetRequest { index: indexed(index), time, body: pending.entry.body() })
+            .map(|(index, pending)| SetRequest {
+                index: indexed(index),
+                time,
+                body: pending.entry.body(),
+            })
             .collect();
         let (snapshot, sets) = self.publisher.publish(&fenced, &requests, in_flight)?;
         CrashPoint::Published.pass(in_flight);
@@ -180,7 +188,8 @@ impl Sequencer {
         }
     }
 
-    /// Looks at clock and disk, so that writes stop before either does harm, and go on when it has passed.
+    /// Looks at clock and disk, so that writes stop before either does harm, and go on when it has
+    /// passed.
     fn look_around(&mut self) {
         let passing = match self.clock.stamp(clock::read()) {
             Err(error) => Some(self.refuse_for_clock(error)),
@@ -205,7 +214,9 @@ impl Sequencer {
             Ok(stat) => stat.f_bavail * stat.f_frsize,
             Err(error) => {
                 let path = self.data.display();
-                return Some(Refusal::DiskFull(format!("cannot read free space of {path}: {error}")));
+                return Some(Refusal::DiskFull(format!(
+                    "cannot read free space of {path}: {error}"
+                )));
             }
         };
         self.metrics.free_disk(free);

@@ -1,15 +1,16 @@
-//! Start-up: finds the first step that the last process did not finish, and resumes there with the same code.
+//! Start-up: finds the first step that the last process did not finish, and resumes there with the
+//! same code.
 //!
-//! | found on disk | means | action | what clients may have seen |
+//! | found | means | action | clients saw |
 //! |---|---|---|---|
-//! | storage behind the anchor | files were deleted, or a backup was restored | refuse | signed heads that are gone |
-//! | same size, other root | storage or anchor belongs elsewhere, or rotted | refuse | a head that we cannot repeat |
-//! | storage = anchor, no notes | died between fence and publish | sign the same head | nothing; same bytes |
-//! | storage = anchor, notes | stopped or died after publish | serve | all of it |
-//! | storage above the anchor | died between commit and fence | self-check, fence, sign | nothing of the surplus |
+//! | storage behind anchor | files deleted, or a backup restored | refuse | heads that are gone |
+//! | same size, other root | storage or anchor belongs elsewhere | refuse | another head |
+//! | storage = anchor, no notes | died between fence and publish | sign the same head | nothing |
+//! | storage = anchor, notes | stopped, or died after publish | serve | all of it |
+//! | storage above anchor | died between commit and fence | check, fence, sign | not the surplus |
 //!
-//! Invariant: nothing is signed or served before the root at the anchor's size was computed from stored bytes, and equals
-//! the anchor's.
+//! Invariant: nothing is signed or served before the root at the anchor's size was computed from
+//! stored bytes, and equals the anchor's.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -167,7 +168,8 @@ pub fn open_store(directory: &DataDirectory, identity: &LogIdentity) -> Result<S
     })
 }
 
-/// Compares what is stored with what was signed. Storage may be ahead, never behind and never different.
+/// Compares what is stored with what was signed. Storage may be ahead, never behind and never
+/// different.
 pub fn compare(store: &Store, path: &Path, anchor: &Anchor) -> Result<TreeHead, StartError> {
     let signed = anchor.head();
     let stored = store.committed()?.head;

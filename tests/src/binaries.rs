@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-mod source_hash {
-    include!("../../server/source_hash.rs");
-}
+#[path = "../../server/source_hash.rs"]
+mod source_hash;
 
 /// The server, after its version has shown that it is made of this tree's sources.
 ///

@@ -97,8 +97,10 @@ impl StateArguments {
             .or_else(|| Some(variable("HOME")?.join(".local/state")));
         match base {
             Some(base) => Ok(StateDirectory::new(base.join("treering"))),
-            None => Err(Failure::usage("no state directory", "HOME is not set")
-                .advise("say --state DIR")),
+            None => {
+                Err(Failure::usage("no state directory", "HOME is not set")
+                    .advise("say --state DIR"))
+            }
         }
     }
 }
@@ -177,7 +179,8 @@ fn first_line(path: &Path) -> Result<Zeroizing<String>, Failure> {
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let (number, unit) =
+        text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let number: u64 = number.parse().map_err(|_| "a time starts with a number".to_owned())?;
     let seconds = match unit {
         "" | "s" => Some(number),

@@ -10,6 +10,7 @@ use treering_client::private_key::PrivateKeyError;
 use treering_client::report::Exit;
 use treering_client::submit::SubmitError;
 use treering_client::transport::TransportError;
+use treering_proto::entry::EntryError;
 
 /// A command that did not do what it was asked.
 #[derive(Debug)]
@@ -86,13 +87,15 @@ impl From<FollowError> for Failure {
 impl From<HashModelError> for Failure {
     fn from(error: HashModelError) -> Self {
         let next = match &error {
-            HashModelError::Links { directories, .. } if directories.is_empty() => Some(
-                "say --allow-symlinks to sign the bytes that the links point to",
-            ),
-            HashModelError::Links { .. } => {
-                Some("copy the directory into the model: what is behind the link would not be signed")
+            HashModelError::Links { directories, .. } if directories.is_empty() => {
+                Some("say --allow-symlinks to sign the bytes that the links point to")
             }
-            HashModelError::Changed(_) => Some("wait until nobody writes to the model, and try again"),
+            HashModelError::Links { .. } => Some(
+                "copy the directory into the model: what is behind the link would not be signed",
+            ),
+            HashModelError::Changed(_) => {
+                Some("wait until nobody writes to the model, and try again")
+            }
             HashModelError::Ignore(_) => Some("name a path relative to the model"),
             _ => None,
         };
@@ -111,9 +114,9 @@ impl From<PrivateKeyError> for Failure {
             PrivateKeyError::OldFormat(_) => {
                 Some("convert it: openssl pkcs8 -topk8 -in OLD.pem -out NEW.pem")
             }
-            PrivateKeyError::NeedsPassword => Some(
-                "say --password-file, set TREERING_KEY_PASSWORD, or run it in a terminal",
-            ),
+            PrivateKeyError::NeedsPassword => {
+                Some("say --password-file, set TREERING_KEY_PASSWORD, or run it in a terminal")
+            }
             PrivateKeyError::UnsupportedEncryption => {
                 Some("convert it: openssl pkcs8 -topk8 -v2 aes-256-cbc -in OLD.pem -out NEW.pem")
             }
@@ -132,6 +135,10 @@ impl From<SubmitError> for Failure {
         let safe = "run the same command again: the log keeps one entry however often it is sent";
         match error {
             SubmitError::Log(error) => Self { what: what.to_owned(), ..error.into() },
+            SubmitError::Entry(EntryError::SignatureInvalid | EntryError::VerifierUnused) => {
+                Self::new(Exit::NotVerified, what, error)
+                    .advise("say the public key that made this signature")
+            }
             SubmitError::Entry(_) => Self::usage(what, error),
             SubmitError::Refused { .. } => Self::new(Exit::Policy, what, error),
             SubmitError::Unknown { .. } => {

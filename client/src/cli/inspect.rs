@@ -28,8 +28,8 @@ pub struct Arguments {
 /// Runs the command.
 pub fn run(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
     let bytes = read_bounded(&arguments.bundle, BUNDLE_LEN_MAX, "the bundle")?;
-    let opened = Opened::open(&bytes)
-        .map_err(|error| Failure::usage("the bundle cannot be read", error))?;
+    let opened =
+        Opened::open(&bytes).map_err(|error| Failure::usage("the bundle cannot be read", error))?;
     let statement = opened.statement();
     let mut text = String::from("NOTHING BELOW IS VERIFIED\n");
     let mut line = |name: &str, value: &str| text.push_str(&format!("{name:<11} {value}\n"));
@@ -59,9 +59,10 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
             "checkpoint": entry.inclusion_proof.checkpoint,
         })
     });
-    let files = statement.resources().iter().map(|resource| {
-        json!({"name": resource.name, "digest": hex::encode(&resource.digest)})
-    });
+    let files = statement
+        .resources()
+        .iter()
+        .map(|resource| json!({"name": resource.name, "digest": hex::encode(&resource.digest)}));
     let json = json!({
         "schema": "treering.inspect/v1",
         "verified": false,

@@ -37,8 +37,9 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
         Err(FollowError::Alarm(evidence)) => {
             keep_evidence(Some(&state), &trust, &evidence, output);
             let why = evidence.to_string();
-            return Err(Failure::new(Exit::Alarm, "the log contradicts itself", why)
-                .advise("stop trusting this log; show the evidence to its operator and to others"));
+            return Err(Failure::new(Exit::Alarm, "the log contradicts itself", why).advise(
+                "stop trusting this log; show the evidence to its operator and to others",
+            ));
         }
         Err(error) => return Err(error.into()),
     };
@@ -48,7 +49,8 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
         Since::Floor(size) => format!("extends the floor of {size} entries; first contact"),
         Since::Remembered(size) => format!("extends the {size} entries seen before"),
     };
-    let witnesses = trust.witness_policy.as_ref().map(|w| w.policy.report(followed.head.verified()));
+    let witnesses =
+        trust.witness_policy.as_ref().map(|w| w.policy.report(followed.head.verified()));
     let mut text = format!(
         "log     {} at {}\nentries {}\nroot    {}\nproven  {since}\n",
         trust.log.origin, trust.log.url, head.size, head.root

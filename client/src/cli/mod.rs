@@ -77,11 +77,10 @@ pub fn run() -> Exit {
     })
 }
 
-fn with_network(
-    command: impl Future<Output = Result<Exit, Failure>>,
-) -> Result<Exit, Failure> {
+fn with_network(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(Exit::Unavailable, "cannot start", error))?;
+    let runtime =
+        runtime.map_err(|error| Failure::new(Exit::Unavailable, "cannot start", error))?;
     runtime.block_on(command)
 }
 

@@ -16,8 +16,8 @@ pub fn default_signature(model: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The path of `signature` relative to the model, if it is inside; nobody can sign a file that holds
-/// the signature.
+/// The path of `signature` relative to the model, if it is inside; nobody can sign a file that
+/// holds the signature.
 pub fn inside(model: &Path, signature: &Path) -> Option<String> {
     let parent = match signature.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -50,12 +50,7 @@ impl Output {
 
     /// Prints data: `text`, or `json` on one line.
     pub fn data(&self, text: &str, json: &Value) {
-        let line = match self.form {
-            Form::Text => text.trim_end().to_owned(),
-            Form::Json => json.to_string(),
-        };
-        // A reader that went away, as `| head` does, is no failure of ours.
-        let _ = writeln!(std::io::stdout(), "{line}");
+        self.print(&clean(text), json);
     }
 
     /// Prints bytes as they are.
@@ -77,7 +72,8 @@ impl Output {
 
     /// Tells what failed, why, and what to do next.
     pub fn failure(&self, failure: &Failure) {
-        let mut text = format!("error: {}\n  why:  {}", failure.what, failure.why);
+        let (what, why) = (clean(&failure.what), clean(&failure.why));
+        let mut text = format!("error: {what}\n  why:  {why}");
         if let Some(next) = &failure.next {
             let _ = write!(text, "\n  next: {next}");
         }
@@ -105,7 +101,7 @@ impl Output {
         if let (Value::Object(all), Value::Object(about)) = (&mut json, about) {
             all.extend(about);
         }
-        self.data(&self.report_text(report, summary), &json);
+        self.print(&self.report_text(report, summary), &json);
     }
 
     /// Progress of `total` bytes on stderr; hidden when nobody watches.
@@ -128,15 +124,23 @@ impl Output {
         let mut text = String::new();
         for check in report.checks() {
             let word = self.word(check);
-            let _ = writeln!(text, "{word}  {:width$}  {}", check.check, check.why);
+            let _ = writeln!(text, "{word}  {:width$}  {}", check.check, clean(&check.why));
             for detail in &check.details {
-                // File names are a stranger's text.
-                let clean: String = detail.chars().filter(|c| !c.is_control()).collect();
-                let _ = writeln!(text, "{:width$}  {clean}", "", width = width + 13);
+                let _ = writeln!(text, "{:width$}  {}", "", clean(detail), width = width + 13);
             }
         }
-        text.push_str(summary);
+        text.push_str(&clean(summary));
         text
+    }
+
+    fn print(&self, text: &str, json: &Value) {
+        let line = match self.form {
+            Form::Text if text.is_empty() => return,
+            Form::Text => text.trim_end().to_owned(),
+            Form::Json => json.to_string(),
+        };
+        // A reader that went away, as `| head` does, is no failure of ours.
+        let _ = writeln!(std::io::stdout(), "{line}");
     }
 
     fn word(&self, check: &Check) -> String {
@@ -148,4 +152,10 @@ impl Output {
         };
         if self.colour { format!("\u{1b}[{colour}m{word}\u{1b}[0m") } else { word.to_owned() }
     }
+}
+
+/// Names of files, models and signers, and the words of a log, are a stranger's text, which must
+/// not steer a terminal.
+fn clean(text: &str) -> String {
+    text.chars().filter(|c| *c == '\n' || !c.is_control()).collect()
 }

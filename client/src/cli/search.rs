@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use treering_client::hash_model::{HashOptions, list};
+use treering_client::hash_model::HashOptions;
 use treering_client::log::LogReader;
 use treering_client::online::time_text;
 use treering_client::report::Exit;
@@ -11,12 +11,13 @@ use treering_proto::facts::Tag;
 
 use super::arguments::{NetworkArguments, TrustArguments, load_public_key};
 use super::failure::Failure;
+use super::model;
 use super::output::Output;
 
 /// Find entries of the log by what they say
 ///
-/// Entries must have all the facts that are given. What the log finds, and what it leaves out, is its
-/// word: nothing here is proven.
+/// Entries must have all the facts that are given. What the log finds, and what it leaves out, is
+/// its word: nothing here is proven.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -65,10 +66,7 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
     let mut facts = arguments.facts.clone();
     if let Some(path) = &arguments.file {
         let options = HashOptions { ignore: Vec::new(), allow_symlinks: true };
-        let listing = list(path, &options)?;
-        let progress = output.progress("hashing", listing.total_len());
-        let hashed = listing.hash(&options, &|count| progress.inc(count))?;
-        progress.finish_and_clear();
+        let hashed = model::read(path, &options, output)?;
         let [file] = hashed.files.as_slice() else {
             return Err(Failure::usage("nothing was searched", "--file names a directory"));
         };

@@ -108,7 +108,9 @@ fn text(trust: &TrustFile) -> String {
     text.push_str(&format!("roots     {authorities} for certificates\n"));
     for rule in &trust.signers {
         text.push_str(&match &rule.who {
-            Signer::Key(key) => format!("signer    {}: key sha256:{}\n", rule.name, key.fingerprint()),
+            Signer::Key(key) => {
+                format!("signer    {}: key sha256:{}\n", rule.name, key.fingerprint())
+            }
             Signer::Identity { identity, issuer } => {
                 let issuer = issuer.as_deref().unwrap_or("(no issuer)");
                 format!("signer    {}: {identity} of {issuer}\n", rule.name)

@@ -59,7 +59,8 @@ pub struct Arguments {
     /// Follow linked files (linked directories are refused either way)
     #[arg(long, env = "TREERING_ALLOW_SYMLINKS")]
     allow_symlinks: bool,
-    /// Ask the log whether it still extends what was seen before, and whether there is a newer model
+    /// Ask the log whether it still extends what was seen before, and whether there is a newer
+    /// model
     #[arg(long, env = "TREERING_ONLINE")]
     online: bool,
     /// With --online: accept a model although its signer logged a newer one of the same name
@@ -134,7 +135,9 @@ fn signers(arguments: &Arguments, trust: &TrustFile) -> Result<Vec<SignerRule>, 
             "nothing was verified",
             "no rule says who may sign: a log takes valid signatures of anybody",
         )
-        .advise("say --public-key, or --identity and --issuer, or use `treering trust add-signer`"));
+        .advise(
+            "say --public-key, or --identity and --issuer, or use `treering trust add-signer`",
+        ));
     }
     Ok(trust.signers.clone())
 }
@@ -196,9 +199,8 @@ pub fn keep_evidence(
 ) {
     let seen = format!("{} {}", time_text(now()), trust.log.url);
     let text = evidence.format(&seen);
-    let kept = state.map(|state| {
-        state.keep_evidence(&log_name(trust), evidence.kind().name(), &text)
-    });
+    let kept =
+        state.map(|state| state.keep_evidence(&log_name(trust), evidence.kind().name(), &text));
     let kind = evidence.kind().name();
     match kept {
         Some(Ok(path)) => output.alarm(&format!("evidence ({kind}) is in {}", path.display())),
@@ -257,10 +259,14 @@ fn summary(verification: &Verification, opened: Option<&Opened>) -> String {
     let version = opened.and_then(|opened| opened.statement().model_version());
     let version = version.map(|version| format!(" {version}")).unwrap_or_default();
     let signer = verification.signer.as_deref().unwrap_or_default();
-    format!("verified: {name}{version}, signed by {signer:?}; not checked: {}", names(report, false))
+    format!(
+        "verified: {name}{version}, signed by {signer:?}; not checked: {}",
+        names(report, false)
+    )
 }
 
-/// The checks that stand in the way of the verdict; or, of a verified model, those that did not run.
+/// The checks that stand in the way of the verdict; or, of a verified model, those that did not
+/// run.
 fn names(report: &Report, in_the_way: bool) -> String {
     let wanted = report.checks().iter().filter(|check| match in_the_way {
         true => check.required && check.outcome != Outcome::Passed,

@@ -130,7 +130,7 @@ pub(super) fn signer(
         (Some(Signer::Key(_)), Some(_)) => {
             report.not_checked("certificate", "the signer is accepted by key");
         }
-        (_, None) => report.not_checked("certificate", "the bundle has no usable certificate"),
+        (_, None) => report.not_checked("certificate", "the signature was checked with a bare key"),
         (None, Some(_)) => report.not_checked("certificate", "no rule accepts the signer"),
     }
     rule.map(|rule| rule.name.clone())
@@ -146,7 +146,9 @@ fn certificate(
     let witnessed = entry.and_then(|entry| entry.witnessed_by);
     let time = witnessed.unwrap_or(policy.now);
     let roots = &policy.trust.certificate_authorities;
-    match check_chain(leaf, &opened.certificates()[1..], roots, time) {
+    // There are none where the bundle names a key and the log entry brought the certificate.
+    let intermediates = opened.certificates().get(1..).unwrap_or_default();
+    match check_chain(leaf, intermediates, roots, time) {
         Ok(()) => report.passed(
             "certificate",
             match witnessed {
@@ -184,8 +186,7 @@ fn who(verifier: &Verifier) -> String {
         Some(leaf) if !leaf.identities().is_empty() => {
             let names = leaf.identities().join(", ");
             let issuer = leaf.issuer().map(|issuer| format!(" of {issuer}")).unwrap_or_default();
-            // Names in certificates are a stranger's text.
-            format!("{names}{issuer} with {key}").chars().filter(|c| !c.is_control()).collect()
+            format!("{names}{issuer} with {key}")
         }
         _ => key,
     }
@@ -232,7 +233,9 @@ fn compare(statement: &ModelStatement, found: &Found, report: &mut Report) {
     let mut differences = Vec::new();
     for file in &found.files {
         let alone = single && file.name == "." && compared == 1;
-        let entry = if alone { signed.pop_first().map(|(_, digest)| digest) } else {
+        let entry = if alone {
+            signed.pop_first().map(|(_, digest)| digest)
+        } else {
             signed.remove(file.name.as_str())
         };
         match entry {
@@ -309,10 +312,11 @@ pub(super) fn logged<'a>(
     Some(entry)
 }
 
-/// Whether the entry records the bundle's payload, its signature, and the key that it verified under.
+/// Whether the entry records the bundle's payload, its signature, and the key that it verified
+/// under.
 ///
-/// The digest of the envelope text in dsse 0.0.1 is left alone: it depends on how the submitter wrote
-/// the JSON, and everything that means something in it is compared here.
+/// The digest of the envelope text in dsse 0.0.1 is left alone: it depends on how the submitter
+/// wrote the JSON, and everything that means something in it is compared here.
 fn is_about(body: &Entry, opened: &Opened, verifier: &Verifier) -> bool {
     let envelope = opened.envelope();
     match body {
@@ -320,13 +324,22 @@ fn is_about(body: &Entry, opened: &Opened, verifier: &Verifier) -> bool {
             let [logged] = dsse.signatures() else { return false };
             dsse.payload_hash() == sha256(&envelope.payload)
                 && logged.signature == envelope.signatures[0].signature
-                && logged.verifier == *verifier
+                && names(&logged.verifier, verifier)
         }
         Entry::Hashedrekord(entry) => {
             entry.digest() == entry.hash().digest(&envelope.pae())
                 && entry.signature() == envelope.signatures[0].signature
-                && entry.verifier() == verifier
+                && names(entry.verifier(), verifier)
         }
+    }
+}
+
+/// Whether the entry names what the signature verified under: the same certificate, or for a bare
+/// key anything that certifies it.
+fn names(logged: &Verifier, verifier: &Verifier) -> bool {
+    match verifier {
+        Verifier::PublicKey(key) => logged.key() == &**key,
+        Verifier::Certificate(_) => logged == verifier,
     }
 }
 
@@ -420,11 +433,7 @@ fn floor(
 }
 
 /// Returns a time at which the tree existed, if the quorum vouches for it.
-fn witnesses(
-    trust: &TrustFile,
-    checkpoint: &SignedCheckpoint,
-    report: &mut Report,
-) -> Option<u64> {
+fn witnesses(trust: &TrustFile, checkpoint: &SignedCheckpoint, report: &mut Report) -> Option<u64> {
     let Some(witnesses) = &trust.witness_policy else {
         report.not_checked("witnesses", "the trust file has no witness policy");
         return None;

@@ -1,19 +1,23 @@
-//! `dsse`: a signed DSSE envelope, of which the log keeps the digests, the signatures and who made them.
+//! `dsse`: a signed DSSE envelope, of which the log keeps the digests, the signatures and who made
+//! them.
 //!
 //! Canonical bytes of 0.0.1 (Rekor v1) and 0.0.2 (Rekor v2):
 //!
 //! ```text
-//! {"apiVersion":"0.0.1","kind":"dsse","spec":{"envelopeHash":{"algorithm":"sha256","value":"<hex>"},
+//! {"apiVersion":"0.0.1","kind":"dsse","spec":{
+//!  "envelopeHash":{"algorithm":"sha256","value":"<hex>"},
 //!  "payloadHash":{"algorithm":"sha256","value":"<hex>"},
 //!  "signatures":[{"signature":"<as in the envelope>","verifier":"<base64 of PEM>"}]}}
-//! {"apiVersion":"0.0.2","kind":"dsse","spec":{"dsseV002":{"payloadHash":{"algorithm":"SHA2_256","digest":"<base64>"},
+//! {"apiVersion":"0.0.2","kind":"dsse","spec":{"dsseV002":{
+//!  "payloadHash":{"algorithm":"SHA2_256","digest":"<base64>"},
 //!  "signatures":[{"content":"<base64>","verifier":{...}}]}}}
 //! ```
 //!
-//! (on one line). `envelopeHash` is over the envelope text exactly as submitted: writing it again would change it.
+//! (on one line). `envelopeHash` is over the envelope text exactly as submitted: writing it again
+//! would change it.
 //!
-//! Invariants: every signature in the envelope verified under a verifier that is named beside it. If the payload is an
-//! OpenSSF Model Signing statement, strict admission passed.
+//! Invariants: every signature in the envelope verified under a verifier that is named beside it.
+//! If the payload is an OpenSSF Model Signing statement, strict admission passed.
 
 use serde::Deserialize;
 
@@ -198,7 +202,8 @@ pub(super) fn verify_v002(request: RequestV002) -> Result<VerifiedEntry, EntryEr
     if verifiers.is_empty() || verifiers.len() > SIGNATURES_MAX {
         return Err(EntryError::Count { what: "verifiers", max: SIGNATURES_MAX });
     }
-    // The one reader of envelopes takes their JSON text, and this request carries the envelope as JSON.
+    // The one reader of envelopes takes their JSON text, and this request carries the envelope as
+    // JSON.
     let envelope = Envelope::parse(envelope.get().as_bytes())?;
     let mut read: Vec<(Verifier, Option<KeyDetails>)> = Vec::new();
     for verifier in verifiers {
@@ -220,7 +225,8 @@ pub(super) fn verify_v002(request: RequestV002) -> Result<VerifiedEntry, EntryEr
 
 /// Gives every signature of the envelope the verifier that it verifies under.
 ///
-/// As in Rekor, verifiers are tried in order until no signature is left, and each one tried must verify something.
+/// As in Rekor, verifiers are tried in order until no signature is left, and each one tried must
+/// verify something.
 fn match_signatures(
     envelope: &Envelope,
     verifiers: Vec<(Verifier, Option<KeyDetails>)>,
@@ -273,7 +279,8 @@ fn fits(details: KeyDetails, kind: KeyKind) -> bool {
         || (details == KeyDetails::Ed25519 && kind == KeyKind::Ed25519)
 }
 
-/// Strict admission: a payload that calls itself a statement must be one, and a model statement must mean one thing.
+/// Strict admission: a payload that calls itself a statement must be one, and a model statement
+/// must mean one thing.
 fn admit(payload: &[u8]) -> Result<(), EntryError> {
     let statement = crate::statement::Statement::parse(payload)?;
     if is_model_statement(&statement.predicate_type) {
@@ -289,7 +296,8 @@ fn sha256_value(hash: &HashV001) -> Result<Hash, EntryError> {
         .ok_or(EntryError::BadDigest)
 }
 
-// Rekor v1 ignores fields that it does not know, and its Go clients send nulls and extra hashes; so unknown fields pass.
+// Rekor v1 ignores fields that it does not know, and its Go clients send nulls and extra hashes; so
+// unknown fields pass.
 #[derive(Deserialize)]
 struct ProposalV001 {
     #[serde(rename = "proposedContent", default)]

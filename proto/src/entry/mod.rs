@@ -1,16 +1,17 @@
 //! Entries: what may be logged, in a closed set of kinds, and how a submission becomes one.
 //!
 //! ```text
-//! request bytes -> parse -> verify signatures -> canonical bytes (RFC 8785) -> leaf, facts      = VerifiedEntry
-//! canonical bytes -> Entry::parse -> the same fields again                                      = Entry
+//! request -> parse -> verify signatures -> canonical bytes (RFC 8785) -> leaf, facts
+//!                                                                     = VerifiedEntry
+//! canonical bytes -> parse -> the same fields again                   = Entry
 //! ```
 //!
-//! Kinds: `hashedrekord` and `dsse`, each as Rekor v1 (0.0.1) and Rekor v2 (0.0.2) write them. Kinds that would need an
-//! archive to be parsed (jar, rpm, alpine, helm) are refused by name.
+//! Kinds: `hashedrekord` and `dsse`, each as Rekor v1 (0.0.1) and Rekor v2 (0.0.2) write them.
+//! Kinds that would need an archive to be parsed (jar, rpm, alpine, helm) are refused by name.
 //!
-//! Invariants: a `VerifiedEntry` cannot be made without its signatures verifying; its canonical bytes are a function of
-//! what was verified, so the same submission has the same leaf for ever; facts are fixed here, from the entry and the
-//! statement that came with it.
+//! Invariants: a `VerifiedEntry` cannot be made without its signatures verifying; its canonical
+//! bytes are a function of what was verified, so the same submission has the same leaf for ever;
+//! facts are fixed here, from the entry and the statement that came with it.
 
 pub mod dsse;
 pub mod hashedrekord;
@@ -183,8 +184,8 @@ impl VerifiedEntry {
         }
     }
 
-    /// Reads and verifies the body of a Rekor v2 submission, a `CreateEntryRequest` in protojson. An empty body is the
-    /// empty message, as protojson has it.
+    /// Reads and verifies the body of a Rekor v2 submission, a `CreateEntryRequest` in protojson.
+    /// An empty body is the empty message, as protojson has it.
     pub fn from_v2_request(request: &[u8]) -> Result<Self, EntryError> {
         let request = if request.is_empty() { b"{}" } else { request };
         let request: CreateEntryRequest = serde_json::from_slice(request).map_err(malformed)?;

@@ -83,7 +83,10 @@ fn an_ed25519ph_hashedrekord_has_these_golden_bytes_in_both_versions() {
         to_base64(&signature),
     );
     assert_eq!(String::from_utf8_lossy(v1.body()), expected);
-    assert_eq!(v1.leaf().to_hex(), "aebb01e121bd9736bf6812ce905fdb9c267777f8c7e4a7b308ceeb7bd19ebc4b");
+    assert_eq!(
+        v1.leaf().to_hex(),
+        "aebb01e121bd9736bf6812ce905fdb9c267777f8c7e4a7b308ceeb7bd19ebc4b"
+    );
 
     let request = serde_json::json!({ "hashed_rekord_request_v002": {
         "digest": to_base64(&digest).trim_end_matches('='),
@@ -100,7 +103,10 @@ fn an_ed25519ph_hashedrekord_has_these_golden_bytes_in_both_versions() {
         to_base64(spki.as_bytes()),
     );
     assert_eq!(String::from_utf8_lossy(v2.body()), expected);
-    assert_eq!(v2.leaf().to_hex(), "9444ea69c5d44255d53483ab3f52ff7a612e6e44616d9880537849c23ff87fee");
+    assert_eq!(
+        v2.leaf().to_hex(),
+        "9444ea69c5d44255d53483ab3f52ff7a612e6e44616d9880537849c23ff87fee"
+    );
     for entry in [v1, v2] {
         let parsed = Entry::parse(entry.body()).unwrap();
         assert_eq!(parsed.kind(), entry.kind());

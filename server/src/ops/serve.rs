@@ -124,7 +124,8 @@ impl DirectorySequencer {
     }
 }
 
-/// A broken promise of our own in the loop ends the process: half a sequencer must not go on signing.
+/// A broken promise of our own in the loop ends the process: half a sequencer must not go on
+/// signing.
 fn abort_on_panic(run: impl FnOnce()) {
     if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
         tracing::error!("the sequencer broke a promise of its own; the process ends");
@@ -141,7 +142,11 @@ fn announce(app: &App, address: SocketAddr, took: std::time::Duration) {
         tracing::info!("writes are closed; --open-writes opens them");
     }
     if let Some((point, count)) = crash_point::armed() {
-        tracing::warn!(point = point.name(), count, "a crash point is armed: this process will die");
+        tracing::warn!(
+            point = point.name(),
+            count,
+            "a crash point is armed: this process will die"
+        );
     }
     tracing::info!(%address, origin = identity.origin(), %size, "serving");
     let ready = serde_json::json!({

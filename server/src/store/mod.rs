@@ -6,7 +6,8 @@
 //! - rows that are written once are never written again with other bytes;
 //! - RocksDB is named in this folder and nowhere else.
 //!
-//! What no storage engine can notice, a deleted file, a restored backup, a copied directory, the anchor does.
+//! What no storage engine can notice, a deleted file, a restored backup, a copied directory, the
+//! anchor does.
 
 mod columns;
 pub mod format;
@@ -47,7 +48,9 @@ pub enum StoreError {
         source: rocksdb::Error,
     },
     /// A row does not read back, or is not there and must be.
-    #[error("{path}: row {key} of {column} is missing or damaged; restore the directory from a good copy, or run treering-server fsck")]
+    #[error(
+        "{path}: row {key} of {column} is missing or damaged; restore the directory from a good copy, or run treering-server fsck"
+    )]
     Damaged {
         /// The database directory.
         path: PathBuf,
@@ -57,7 +60,9 @@ pub enum StoreError {
         key: String,
     },
     /// The directory was written by another version of the program.
-    #[error("{path} has format {found}; this program reads format {FORMAT_VERSION}: use the version that wrote it")]
+    #[error(
+        "{path} has format {found}; this program reads format {FORMAT_VERSION}: use the version that wrote it"
+    )]
     Format {
         /// The database directory.
         path: PathBuf,
@@ -84,7 +89,8 @@ pub struct Batch<'a> {
     pub extension: Extension,
 }
 
-/// A head whose entries are on disk, not yet checked or signed. Only a commit or start-up makes one.
+/// A head whose entries are on disk, not yet checked or signed. Only a commit or start-up makes
+/// one.
 #[derive(Debug)]
 pub struct Durable {
     before: TreeHead,
@@ -119,7 +125,8 @@ impl Store {
     /// Writes a batch on top of `before` in one synced write.
     ///
     /// # Errors
-    /// After an error nobody knows whether the batch is on disk: the caller must stop sequencing, and start-up finds out.
+    /// After an error nobody knows whether the batch is on disk: the caller must stop sequencing,
+    /// and start-up finds out.
     pub fn commit(&self, before: TreeHead, batch: Batch<'_>) -> Result<Durable, StoreError> {
         let Batch { first, time_ms, entries, extension } = batch;
         assert!(
@@ -132,7 +139,9 @@ impl Store {
             self.put_entry(&mut rows, index, time_ms / 1000, entry);
         }
         for (tile, hashes) in &extension.full_tiles {
-            let TileKind::Hashes(level) = tile.kind else { unreachable!("appending grows hash tiles") };
+            let TileKind::Hashes(level) = tile.kind else {
+                unreachable!("appending grows hash tiles")
+            };
             let key = tile_key(level, tile.index);
             rows.put_cf(self.column(TILE_BY_COORDINATE), key, encode_hashes(hashes));
         }
@@ -146,8 +155,8 @@ impl Store {
 
     /// Writes what is published for one size: both notes, and the SETs that go with it.
     ///
-    /// Not synced: it rides in the next commit's sync. If we crash before that, start-up signs the same head again, and
-    /// Ed25519 gives the same bytes.
+    /// Not synced: it rides in the next commit's sync. If we crash before that, start-up signs the
+    /// same head again, and Ed25519 gives the same bytes.
     pub fn publish(
         &self,
         head: TreeHead,
@@ -172,9 +181,11 @@ impl Store {
         self.db.write(rows).map_err(|source| self.failed("thin notes", source))
     }
 
-    /// Takes the entries above `head` out, in one synced write. Only `fsck` may: they were never signed.
+    /// Takes the entries above `head` out, in one synced write. Only `fsck` may: they were never
+    /// signed.
     ///
-    /// Full tiles, SETs and notes above the head go too; statements stay, for they may belong to other entries.
+    /// Full tiles, SETs and notes above the head go too; statements stay, for they may belong to
+    /// other entries.
     pub fn truncate(
         &self,
         head: TreeHead,

@@ -13,10 +13,12 @@ use treering_proto::tree::TreeHead;
 /// Memory for blocks, filters and indexes of all columns together, in bytes.
 const BLOCK_CACHE_BYTES: usize = 256 << 20;
 
-/// Write-ahead log on disk before memory tables are flushed, in bytes: bounds the time to open after a crash.
+/// Write-ahead log on disk before memory tables are flushed, in bytes: bounds the time to open
+/// after a crash.
 const WAL_BYTES_MAX: u64 = 256 << 20;
 
-/// Files that RocksDB keeps open; leaves most of a usual limit of 1,024 to connections when it is not raised.
+/// Files that RocksDB keeps open; leaves most of a usual limit of 1,024 to connections when it is
+/// not raised.
 const OPEN_FILES_MAX: i32 = 512;
 
 impl Store {
@@ -62,8 +64,9 @@ impl Store {
 
 fn options() -> Options {
     let mut options = Options::default();
-    // The default mode, PointInTime, opens with acknowledged entries missing after one flipped bit in the write-ahead
-    // log. This one forgives only what a crash leaves: an incomplete record at the very end.
+    // The default mode, PointInTime, opens with acknowledged entries missing after one flipped bit
+    // in the write-ahead log. This one forgives only what a crash leaves: an incomplete record
+    // at the very end.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     options.set_paranoid_checks(true);
     options.set_track_and_verify_wals_in_manifest(true);

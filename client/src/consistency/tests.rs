@@ -1,0 +1,212 @@
+use tempfile::TempDir;
+use treering_proto::tree::TreeSize;
+
+use super::*;
+use crate::evidence::EvidenceKind;
+use crate::test_log::{Served, TestLog};
+
+/// A client with its own memory.
+struct Client {
+    served: Served,
+    trust: TrustFile,
+    state: StateDirectory,
+    _dir: TempDir,
+}
+
+impl Client {
+    fn new(log: TestLog) -> Self {
+        let served = log.serve();
+        let trust = served.trust(Vec::new());
+        let dir = TempDir::new().unwrap();
+        let state = StateDirectory::new(dir.path().join("state"));
+        Self { served, trust, state, _dir: dir }
+    }
+
+    async fn follow(&self) -> Result<Followed, FollowError> {
+        let transport = self.served.transport();
+        follow(&LogReader::new(&transport, &self.trust), &self.trust, &self.state, None).await
+    }
+
+    fn grow(&self, count: usize) {
+        let mut log = self.served.log.lock().unwrap();
+        for at in 0..count {
+            log.append(format!("grown {at}").into_bytes());
+        }
+    }
+
+    fn remembered(&self) -> u64 {
+        let note = self.state.load(&log_name(&self.trust)).unwrap().unwrap();
+        open_state(&note, &self.trust, &self.state).unwrap().head().size.get()
+    }
+
+    fn checkpoint(&self, size: u64) -> String {
+        self.served.log.lock().unwrap().checkpoint(TreeSize::new(size).unwrap(), &[])
+    }
+
+    fn show(&self, note: String, always: bool) {
+        *self.served.shown.lock().unwrap() = Some((note, always));
+    }
+
+    /// Replaces the log by one that says something else from entry `from` on.
+    fn rewrite(&self, from: usize, size: usize) {
+        let mut log = TestLog::new(1);
+        for at in 0..size {
+            let word = if at < from { "filler" } else { "forged" };
+            log.append(format!("{word} {at}").into_bytes());
+        }
+        *self.served.log.lock().unwrap() = log;
+    }
+}
+
+fn alarm(result: Result<Followed, FollowError>) -> Evidence {
+    match result {
+        Err(FollowError::Alarm(evidence)) => *evidence,
+        other => panic!("an alarm is expected, not {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_growing_log_is_followed_across_tile_boundaries() {
+    let client = Client::new(TestLog::filled(1, 0));
+    assert_eq!(client.follow().await.unwrap().since, Since::FirstContact);
+    let mut size = 0;
+    for growth in [0, 1, 1, 253, 1, 1, 300] {
+        client.grow(growth);
+        let followed = client.follow().await.unwrap();
+        assert_eq!(followed.since, Since::Remembered(size));
+        assert!(followed.remarks.is_empty(), "{:?}", followed.remarks);
+        size += growth as u64;
+        assert_eq!(followed.head.head().size.get(), size);
+        assert_eq!(client.remembered(), size);
+    }
+}
+
+#[tokio::test]
+async fn a_stale_cache_is_passed_by_and_no_alarm() {
+    let client = Client::new(TestLog::filled(1, 9));
+    client.follow().await.unwrap();
+    client.show(client.checkpoint(4), false);
+    let followed = client.follow().await.unwrap();
+    assert_eq!(followed.head.head().size.get(), 9);
+    assert!(client.served.requests.lock().unwrap().iter().any(|(_, fresh)| *fresh));
+}
+
+#[tokio::test]
+async fn a_smaller_tree_is_suspected_and_not_remembered() {
+    let client = Client::new(TestLog::filled(1, 9));
+    client.follow().await.unwrap();
+    client.show(client.checkpoint(4), true);
+    let evidence = alarm(client.follow().await);
+    assert_eq!(evidence.kind(), EvidenceKind::RollbackSuspected);
+    assert_eq!(client.remembered(), 9);
+}
+
+#[tokio::test]
+async fn two_trees_of_one_size_are_proof() {
+    let client = Client::new(TestLog::filled(1, 9));
+    client.follow().await.unwrap();
+    client.rewrite(8, 9);
+    let evidence = alarm(client.follow().await);
+    assert_eq!(evidence.kind(), EvidenceKind::ForkSize);
+    assert_eq!(client.remembered(), 9);
+}
+
+#[tokio::test]
+async fn a_rewritten_beginning_is_proof_at_every_place_and_size() {
+    for (known, from, size) in [(1, 0, 2), (9, 3, 10), (9, 8, 300), (8, 7, 9), (256, 0, 257)] {
+        let client = Client::new(TestLog::filled(1, known));
+        client.follow().await.unwrap();
+        client.rewrite(from, size);
+        let evidence = alarm(client.follow().await);
+        assert_eq!(evidence.kind(), EvidenceKind::ForkPrefix, "{known} {from} {size}");
+        let text = evidence.format("2026-01-01T00:00:00Z https://log.example");
+        assert!(text.contains("\naltroot ") && text.contains("\nproof consistency "), "{text}");
+        assert_eq!(client.remembered(), known as u64);
+    }
+}
+
+#[tokio::test]
+async fn a_smaller_tree_that_the_larger_never_had_is_proof() {
+    let client = Client::new(TestLog::filled(1, 9));
+    client.follow().await.unwrap();
+    let mut fork = TestLog::filled(1, 3);
+    fork.append(b"forged".to_vec());
+    client.show(fork.checkpoint(fork.size(), &[]), true);
+    assert_eq!(alarm(client.follow().await).kind(), EvidenceKind::ForkPrefix);
+}
+
+#[tokio::test]
+async fn tiles_that_belong_to_no_checkpoint_are_an_alarm_without_evidence() {
+    let client = Client::new(TestLog::filled(1, 9));
+    client.follow().await.unwrap();
+    client.grow(3);
+    client.show(client.checkpoint(12), true);
+    client.rewrite(2, 12);
+    let error = client.follow().await.unwrap_err();
+    assert!(matches!(error, FollowError::BadTiles { size: 12 }), "{error}");
+}
+
+#[tokio::test]
+async fn the_floor_stands_in_for_memory() {
+    let mut client = Client::new(TestLog::filled(1, 9));
+    let floor = client.checkpoint(5);
+    let open =
+        |note: &str| open_checkpoint(note.as_bytes(), "log.example", &client.trust.note_keys());
+    let floor = open(&floor).unwrap();
+    client.trust.floor = Some(floor);
+    assert_eq!(client.follow().await.unwrap().since, Since::Floor(5));
+    let mut late = Client::new(TestLog::filled(1, 4));
+    late.trust.floor = client.trust.floor.clone();
+    assert_eq!(alarm(late.follow().await).kind(), EvidenceKind::RollbackSuspected);
+}
+
+#[tokio::test]
+async fn a_checkpoint_without_quorum_is_neither_believed_nor_remembered() {
+    let mut client = Client::new(TestLog::filled(1, 9));
+    client.trust = client.served.log.lock().unwrap().trust(&client.served.url, vec![], &[5]);
+    let error = client.follow().await.unwrap_err();
+    assert!(matches!(error, FollowError::NoQuorum { size: 9 }), "{error}");
+    assert_eq!(client.state.load(&log_name(&client.trust)).unwrap(), None);
+    let cosigned = {
+        let log = client.served.log.lock().unwrap();
+        log.checkpoint(log.size(), &[(5, 1_700_000_000)])
+    };
+    client.show(cosigned, true);
+    assert_eq!(client.follow().await.unwrap().since, Since::FirstContact);
+}
+
+#[tokio::test]
+async fn a_strangers_checkpoint_and_a_damaged_memory_are_refused() {
+    let client = Client::new(TestLog::filled(1, 9));
+    let stranger = TestLog::filled(2, 9);
+    client.show(stranger.checkpoint(stranger.size(), &[]), true);
+    let error = client.follow().await.unwrap_err();
+    assert!(matches!(error, FollowError::Log(LogError::Checkpoint(_))), "{error}");
+    client.state.swap(&log_name(&client.trust), None, b"damaged").unwrap();
+    let error = client.follow().await.unwrap_err();
+    assert!(matches!(error, FollowError::BadState { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_unlisted_key_a_second_key_and_a_read_only_memory_are_said() {
+    let mut client = Client::new(TestLog::filled(1, 9));
+    let other = LogName { origin: "log.example".to_owned(), key_id: [9; 4] };
+    client.state.swap(&other, None, b"x").unwrap();
+    let stranger = TestLog::filled(2, 9).checkpoint(TreeSize::new(9).unwrap(), &[]);
+    let line = stranger.lines().last().unwrap();
+    client.show(format!("{}{line}\n", client.checkpoint(9)), true);
+    let remarks = client.follow().await.unwrap().remarks;
+    assert_eq!(remarks.len(), 2, "{remarks:?}");
+    assert!(remarks[0].contains("another key") && remarks[1].contains("does not list"));
+
+    let file = client.state.path().join("file");
+    std::fs::write(&file, b"").unwrap();
+    client.state = StateDirectory::new(file.join("state"));
+    let error = client.follow().await;
+    let told = match &error {
+        Ok(followed) => followed.remarks.iter().any(|remark| remark.contains("not remembered")),
+        Err(FollowError::State(_)) => true,
+        Err(_) => false,
+    };
+    assert!(told, "{error:?}");
+}

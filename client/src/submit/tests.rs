@@ -1,0 +1,79 @@
+use treering_proto::dsse_envelope::{IN_TOTO_PAYLOAD_TYPE, pae};
+use treering_proto::hash::sha256;
+use treering_proto::model_statement::{ModelStatement, Resource};
+
+use super::*;
+use crate::private_key::{Curve, PrivateKey};
+use crate::test_log::{Fault, Served, TestLog};
+
+fn signed() -> (Envelope, Verifier) {
+    let key = PrivateKey::generate(Curve::P384).unwrap();
+    let files = vec![Resource { name: "a".to_owned(), digest: sha256(b"x").0.to_vec() }];
+    let statement = ModelStatement::new_files("m", files, Vec::new(), None).unwrap();
+    let payload = statement.to_payload();
+    let signature = key.sign(&pae(IN_TOTO_PAYLOAD_TYPE, &payload)).unwrap();
+    let envelope = Envelope::new(IN_TOTO_PAYLOAD_TYPE, payload, signature);
+    (envelope, Verifier::PublicKey(Box::new(key.public_key().clone())))
+}
+
+async fn send(
+    served: &Served,
+    signed: &(Envelope, Verifier),
+) -> Result<(TransparencyLogEntry, Novelty), SubmitError> {
+    let (transport, trust) = (served.transport(), served.trust(Vec::new()));
+    submit(&LogReader::new(&transport, &trust), &signed.0, &signed.1).await
+}
+
+fn posts(served: &Served) -> usize {
+    served.asked().iter().filter(|request| request.starts_with("POST")).count()
+}
+
+#[tokio::test]
+async fn an_envelope_is_logged_once_however_often_it_is_sent() {
+    let served = TestLog::filled(1, 3).serve();
+    let signed = signed();
+    let (entry, novelty) = send(&served, &signed).await.unwrap();
+    assert_eq!((entry.log_index.get(), novelty), (3, Novelty::New));
+    let (again, novelty) = send(&served, &signed).await.unwrap();
+    assert_eq!((again, novelty), (entry, Novelty::Known));
+    assert_eq!(served.log.lock().unwrap().bodies.len(), 4);
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_looked_up_before_anything_is_sent_again() {
+    let served = TestLog::filled(1, 3).serve();
+    served.faults.lock().unwrap().push(Fault::LoseAnswer);
+    let (entry, _) = send(&served, &signed()).await.unwrap();
+    assert_eq!(entry.log_index.get(), 3);
+    assert_eq!(posts(&served), 1);
+    assert!(served.asked()[1].starts_with("GET /api/v1/log/entries/"));
+}
+
+#[tokio::test]
+async fn a_lost_request_and_a_busy_log_are_tried_again() {
+    let served = TestLog::filled(1, 3).serve();
+    served.faults.lock().unwrap().extend([Fault::Busy, Fault::LoseRequest, Fault::Busy]);
+    let (entry, novelty) = send(&served, &signed()).await.unwrap();
+    assert_eq!((entry.log_index.get(), novelty), (3, Novelty::New));
+    assert_eq!(posts(&served), 4);
+}
+
+#[tokio::test]
+async fn what_the_log_would_refuse_is_not_sent() {
+    let served = TestLog::filled(1, 3).serve();
+    let (mut envelope, verifier) = signed();
+    envelope.payload.push(b' ');
+    let error = send(&served, &(envelope, verifier)).await.unwrap_err();
+    assert!(matches!(error, SubmitError::Entry(EntryError::SignatureInvalid)), "{error}");
+    assert_eq!(served.asked(), [""; 0]);
+}
+
+#[test]
+fn entry_ids_end_in_the_leaf() {
+    let leaf = sha256(b"x");
+    let tree = "0000000000001267";
+    assert!(is_entry_id(&format!("{tree}{leaf}"), leaf));
+    for id in [leaf.to_hex(), format!("{tree}{}", sha256(b"y")), format!("g{tree}{leaf}")] {
+        assert!(!is_entry_id(&id, leaf), "{id}");
+    }
+}

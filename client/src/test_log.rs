@@ -1,0 +1,408 @@
+//! A log in memory for tests: grows, proves, signs, misbehaves on request, and speaks just enough
+//! HTTP for the client.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use ed25519_dalek::SigningKey;
+use treering_proto::api::v1::{
+    InclusionProof as ProofV1, LogEntries, LogEntry, Verification, to_json,
+};
+use treering_proto::api::v2::{InclusionProof, TransparencyLogEntry};
+use treering_proto::append::RightEdge;
+use treering_proto::checkpoint::Checkpoint;
+use treering_proto::encoding::to_base64;
+use treering_proto::entry::VerifiedEntry;
+use treering_proto::facts::Fact;
+use treering_proto::hash::{Hash, hash_leaf};
+use treering_proto::note::{Note, NoteKey, sign_cosignature_line, sign_ed25519_line};
+use treering_proto::proof::{ProofPlan, plan_inclusion};
+use treering_proto::tile::{Tile, TileKind, encode_hashes, hashes_at};
+use treering_proto::tree::{LeafIndex, Node, TreeHead, TreeSize, join_subtrees, perfect_subtrees};
+use treering_proto::trust::{SignerRule, TrustFile, TrustedLog, WitnessPolicy};
+
+use crate::hash_model::{HashOptions, HashedModel, list};
+use crate::transport::{Transport, TransportOptions};
+
+pub const ORIGIN: &str = "log.example";
+
+/// The time at which every entry is logged.
+pub const TIME: u64 = 1_700_000_000;
+
+const TREE: &str = "0000000000001267";
+
+/// A log whose whole tree is in memory.
+#[derive(Clone)]
+pub struct TestLog {
+    key: SigningKey,
+    pub bodies: Vec<Vec<u8>>,
+    facts: Vec<Vec<Fact>>,
+}
+
+/// What a served log does wrong, each once, in order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// Answers 503 and takes nothing.
+    Busy,
+    /// Takes the entry and breaks the connection.
+    LoseAnswer,
+    /// Breaks the connection and takes nothing.
+    LoseRequest,
+}
+
+/// A log that answers over HTTP until the process ends.
+pub struct Served {
+    pub url: String,
+    pub log: Arc<Mutex<TestLog>>,
+    pub faults: Arc<Mutex<Vec<Fault>>>,
+    /// Method and path of every request, and whether it refused caches.
+    pub requests: Arc<Mutex<Vec<(String, bool)>>>,
+    /// When set, shown instead of the newest checkpoint: to those whom caches may answer, or to
+    /// all.
+    pub shown: Arc<Mutex<Option<(String, bool)>>>,
+}
+
+impl TestLog {
+    pub fn new(seed: u8) -> Self {
+        let key = SigningKey::from_bytes(&[seed; 32]);
+        Self { key, bodies: Vec::new(), facts: Vec::new() }
+    }
+
+    /// A log with `count` entries that nobody reads.
+    pub fn filled(seed: u8, count: usize) -> Self {
+        let mut log = Self::new(seed);
+        for at in 0..count {
+            log.append(format!("filler {at}").into_bytes());
+        }
+        log
+    }
+
+    pub fn append(&mut self, body: Vec<u8>) -> LeafIndex {
+        self.bodies.push(body);
+        self.facts.push(Vec::new());
+        LeafIndex::new(self.bodies.len() as u64 - 1).unwrap()
+    }
+
+    pub fn note_key(&self) -> NoteKey {
+        NoteKey::ed25519(ORIGIN, self.key.verifying_key().as_bytes()).unwrap()
+    }
+
+    pub fn size(&self) -> TreeSize {
+        TreeSize::new(self.bodies.len() as u64).unwrap()
+    }
+
+    pub fn head(&self, size: TreeSize) -> TreeHead {
+        let roots: Vec<Hash> =
+            perfect_subtrees(0, size.get()).into_iter().map(|node| self.node(node)).collect();
+        TreeHead { size, root: join_subtrees(&roots) }
+    }
+
+    /// The checkpoint of `size`, cosigned by witnesses with these seeds at these times.
+    pub fn checkpoint(&self, size: TreeSize, witnesses: &[(u8, u64)]) -> String {
+        let text =
+            Checkpoint { origin: ORIGIN.to_owned(), head: self.head(size), extensions: Vec::new() }
+                .format();
+        let mut signatures = vec![sign_ed25519_line(ORIGIN, &self.key, &text)];
+        for (seed, time) in witnesses {
+            let key = SigningKey::from_bytes(&[*seed; 32]);
+            signatures.push(sign_cosignature_line("w.example", &key, &text, *time));
+        }
+        Note { text, signatures }.format()
+    }
+
+    pub fn entry(&self, index: LeafIndex, witnesses: &[(u8, u64)]) -> TransparencyLogEntry {
+        let size = self.size();
+        let plan = plan_inclusion(index, size).unwrap();
+        TransparencyLogEntry {
+            log_index: index,
+            log_id: self.note_key().key_id_full(),
+            kind: "dsse".to_owned(),
+            kind_version: "0.0.1".to_owned(),
+            integrated_time: 0,
+            inclusion_promise: None,
+            inclusion_proof: InclusionProof {
+                log_index: index,
+                tree_size: size,
+                root_hash: self.head(size).root,
+                hashes: self.build(&plan),
+                checkpoint: self.checkpoint(size, witnesses),
+            },
+            canonicalized_body: self.bodies[index.get() as usize].clone(),
+        }
+    }
+
+    /// A trust file for this log that accepts `signers`; witnesses are given by seed, and all
+    /// needed.
+    pub fn trust(&self, url: &str, signers: Vec<SignerRule>, witnesses: &[u8]) -> TrustFile {
+        let log = TrustedLog {
+            url: url.to_owned(),
+            origin: ORIGIN.to_owned(),
+            keys: vec![self.note_key()],
+            identity: None,
+        };
+        let witness_policy = (!witnesses.is_empty()).then(|| {
+            let mut text = String::new();
+            let mut names = Vec::new();
+            for seed in witnesses {
+                let key = SigningKey::from_bytes(&[*seed; 32]);
+                let key = NoteKey::cosignature("w.example", key.verifying_key().as_bytes());
+                text.push_str(&format!("witness w{seed} {}\n", key.unwrap().to_vkey()));
+                names.push(format!("w{seed}"));
+            }
+            text.push_str(&format!("group g all {}\nquorum g\n", names.join(" ")));
+            WitnessPolicy::parse(text, &log).unwrap()
+        });
+        TrustFile {
+            log,
+            floor: None,
+            witness_policy,
+            certificate_authorities: Vec::new(),
+            timestamp_authorities: Vec::new(),
+            signers,
+        }
+    }
+
+    pub fn serve(self) -> Served {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let served = Served {
+            url: format!("http://{}", listener.local_addr().unwrap()),
+            log: Arc::new(Mutex::new(self)),
+            faults: Arc::default(),
+            requests: Arc::default(),
+            shown: Arc::default(),
+        };
+        let shared = served.clone();
+        std::thread::spawn(move || {
+            for socket in listener.incoming() {
+                let mut socket = socket.unwrap();
+                if let Some(answer) = shared.answer(&mut socket) {
+                    socket.write_all(&answer).unwrap();
+                }
+            }
+        });
+        served
+    }
+
+    fn node(&self, node: Node) -> Hash {
+        let from = (node.index << node.level) as usize;
+        let leaves: Vec<Hash> = self.bodies[from..from + (1 << node.level)]
+            .iter()
+            .map(|body| hash_leaf(body))
+            .collect();
+        treering_proto::tile::perfect_root(&leaves)
+    }
+
+    fn build(&self, plan: &ProofPlan) -> Vec<Hash> {
+        let hashes: Vec<Hash> = plan.nodes().map(|node| self.node(node)).collect();
+        plan.build(&hashes)
+    }
+
+    fn tile(&self, tile: Tile) -> Option<Vec<u8>> {
+        let TileKind::Hashes(level) = tile.kind else { return None };
+        if !tile.is_within(self.size()) {
+            return None;
+        }
+        let first = tile.index * 256;
+        assert!(first + tile.width <= hashes_at(level, self.size()));
+        let hash = |at| self.node(Node { level: level * 8, index: at });
+        Some(encode_hashes(&(first..first + tile.width).map(hash).collect::<Vec<_>>()))
+    }
+
+    fn v1(&self, index: usize) -> Vec<u8> {
+        let body = &self.bodies[index];
+        let entry = LogEntry {
+            body: to_base64(body),
+            integrated_time: TIME,
+            log_id: "00".repeat(32),
+            log_index: index as u64,
+            verification: Verification {
+                inclusion_proof: ProofV1 {
+                    checkpoint: "not read".to_owned(),
+                    hashes: Vec::new(),
+                    log_index: index as u64,
+                    root_hash: String::new(),
+                    tree_size: self.size().get(),
+                },
+                signed_entry_timestamp: String::new(),
+            },
+        };
+        to_json(&LogEntries::from([(format!("{TREE}{}", hash_leaf(body)), entry)]))
+    }
+
+    fn search(&self, query: &str) -> Vec<u8> {
+        let mut found: Vec<usize> = (0..self.bodies.len()).collect();
+        let (mut limit, mut newest) = (100, true);
+        for pair in query.split('&') {
+            let (tag, value) = pair.split_once('=').unwrap();
+            // The only characters that these tests escape.
+            let value = value.replace("%3A", ":").replace("%2F", "/");
+            match tag {
+                "limit" => limit = value.parse().unwrap(),
+                "order" => newest = value == "newest",
+                _ => found.retain(|at| {
+                    let has = |f: &Fact| f.tag.name() == tag && f.value == value.as_bytes();
+                    self.facts[*at].iter().any(has)
+                }),
+            }
+        }
+        if newest {
+            found.reverse();
+        }
+        found.truncate(limit);
+        let hits: Vec<_> = found
+            .into_iter()
+            .map(|at| {
+                let id = format!("{TREE}{}", hash_leaf(&self.bodies[at]));
+                serde_json::json!({"index": at.to_string(), "entryId": id, "kind": "dsse",
+                    "version": "0.0.1", "time": TIME})
+            })
+            .collect();
+        let size = self.size().to_string();
+        serde_json::json!({"treeSize": size, "entries": hits, "next": null})
+            .to_string()
+            .into_bytes()
+    }
+}
+
+impl Clone for Served {
+    fn clone(&self) -> Self {
+        Self {
+            url: self.url.clone(),
+            log: self.log.clone(),
+            faults: self.faults.clone(),
+            requests: self.requests.clone(),
+            shown: self.shown.clone(),
+        }
+    }
+}
+
+impl Served {
+    pub fn transport(&self) -> Transport {
+        Transport::new(&self.url, &TransportOptions::default()).unwrap()
+    }
+
+    pub fn trust(&self, signers: Vec<SignerRule>) -> TrustFile {
+        self.log.lock().unwrap().trust(&self.url, signers, &[])
+    }
+
+    /// Paths that were asked for, with the method.
+    pub fn asked(&self) -> Vec<String> {
+        self.requests.lock().unwrap().iter().map(|(line, _)| line.clone()).collect()
+    }
+
+    fn answer(&self, socket: &mut TcpStream) -> Option<Vec<u8>> {
+        let (head, body) = read_request(socket)?;
+        let mut line = head.split(' ');
+        let (method, target) = (line.next()?.to_owned(), line.next()?.to_owned());
+        let fresh = head.to_ascii_lowercase().contains("cache-control: no-cache");
+        self.requests.lock().unwrap().push((format!("{method} {target}"), fresh));
+        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+        if method == "POST" {
+            return self.post(&body);
+        }
+        let log = self.log.lock().unwrap();
+        if path == "/checkpoint" {
+            let shown = self.shown.lock().unwrap();
+            let text = match &*shown {
+                Some((text, always)) if *always || !fresh => text.clone(),
+                _ => log.checkpoint(log.size(), &[]),
+            };
+            return Some(respond(200, "", text.as_bytes()));
+        }
+        let body = if let Some(index) = path.strip_prefix("/api/treering/v1/entries/") {
+            let index = LeafIndex::new(index.parse().ok()?)?;
+            log.size().contains(index).then(|| log.entry(index, &[]).to_json())
+        } else if let Some(id) = path.strip_prefix("/api/v1/log/entries/") {
+            let leaf = |body: &Vec<u8>| hash_leaf(body).to_hex();
+            let at = log.bodies.iter().position(|body| id.ends_with(&leaf(body)));
+            at.map(|at| log.v1(at))
+        } else if path == "/api/treering/v1/search" {
+            Some(log.search(query))
+        } else {
+            Tile::parse_path(&path[1..]).ok().and_then(|tile| log.tile(tile))
+        };
+        Some(match body {
+            Some(body) => respond(200, "", &body),
+            None => respond(404, "", b""),
+        })
+    }
+
+    fn post(&self, body: &[u8]) -> Option<Vec<u8>> {
+        let mut faults = self.faults.lock().unwrap();
+        let fault = (!faults.is_empty()).then(|| faults.remove(0));
+        match fault {
+            Some(Fault::Busy) => return Some(respond(503, "Retry-After: 0\r\n", b"")),
+            Some(Fault::LoseRequest) => return None,
+            Some(Fault::LoseAnswer) | None => {}
+        }
+        let verified = match VerifiedEntry::from_v1_request(body) {
+            Ok(verified) => verified,
+            Err(error) => {
+                let json = serde_json::json!({"code": 400, "message": error.to_string()});
+                return Some(respond(400, "", json.to_string().as_bytes()));
+            }
+        };
+        let mut log = self.log.lock().unwrap();
+        if log.bodies.iter().any(|body| body == verified.body()) {
+            let location = format!("Location: /api/v1/log/entries/{TREE}{}\r\n", verified.leaf());
+            return Some(respond(409, &location, b"{}"));
+        }
+        log.bodies.push(verified.body().to_vec());
+        log.facts.push(verified.facts().to_vec());
+        let at = log.bodies.len() - 1;
+        (fault.is_none()).then(|| respond(201, "", &log.v1(at)))
+    }
+}
+
+/// The files of a directory, hashed.
+pub fn hashed(path: &std::path::Path, ignore: &[&str]) -> HashedModel {
+    let ignore = ignore.iter().map(|path| (*path).to_owned()).collect();
+    let options = HashOptions { ignore, allow_symlinks: false };
+    list(path, &options).unwrap().hash(&options, &|_| ()).unwrap()
+}
+
+/// The tree must not depend on how this file computes it.
+#[test]
+fn the_test_log_has_the_tree_of_the_real_one() {
+    for count in [0, 1, 2, 255, 256, 257, 600] {
+        let log = TestLog::filled(1, count);
+        let leaves: Vec<Hash> = log.bodies.iter().map(|body| hash_leaf(body)).collect();
+        assert_eq!(log.head(log.size()), RightEdge::EMPTY.extend(&leaves).unwrap().head);
+    }
+}
+
+fn respond(status: u16, headers: &str, body: &[u8]) -> Vec<u8> {
+    let mut answer = format!(
+        "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n",
+        body.len()
+    )
+    .into_bytes();
+    answer.extend_from_slice(body);
+    answer
+}
+
+fn read_request(socket: &mut TcpStream) -> Option<(String, Vec<u8>)> {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 65536];
+    let end = loop {
+        if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            break at + 4;
+        }
+        let count = socket.read(&mut buffer).ok()?;
+        if count == 0 {
+            return None;
+        }
+        bytes.extend_from_slice(&buffer[..count]);
+    };
+    let head = String::from_utf8(bytes[..end].to_vec()).ok()?;
+    let length = head
+        .lines()
+        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok())
+        .unwrap_or(0);
+    while bytes.len() < end + length {
+        let count = socket.read(&mut buffer).ok()?;
+        bytes.extend_from_slice(&buffer[..count]);
+    }
+    Some((head, bytes[end..].to_vec()))
+}
