@@ -67,7 +67,7 @@ fn fsck_finds_every_kind_of_damaged_row_and_names_it() {
     let leaf = leaf.expect("somebody wrote entry 5").submission.entry.leaf();
     let (five, tile) = (5_u64.to_be_bytes(), [0; 9]);
     let damage: [(&str, &[u8], bool, &str); 8] = [
-        ("entry_by_index", &five, false, "entry 5 is not"),
+        ("entry_by_index", &five, false, "index_by_leaf does not lead to entry 5"),
         ("entry_by_index", &five, true, "entry 5 is missing"),
         ("tile_by_coordinate", &tile, false, "tile/0/000 does not hold"),
         ("tile_by_coordinate", &tile, true, "tile/0/000 is missing"),

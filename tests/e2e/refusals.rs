@@ -82,7 +82,7 @@ fn one_flipped_bit_in_the_write_ahead_log_is_refused() {
         let byte = random.below(length * 9 / 10) as usize;
         flip_bit(&wal, byte, random.below(8) as u8);
         let before = fs::read(&wal).unwrap();
-        says(&log.refused(), INTEGRITY, &[text(&log.shard()), "Put back", "Nothing was changed"]);
+        says(&log.refused(), INTEGRITY, &[text(&wal), "put back", "Nothing was changed"]);
         assert_eq!(fs::read(&wal).unwrap(), before, "the evidence is kept");
         assert_eq!(log.fixed_files(), fixed);
         replace_contents(&whole, &log.data);
