@@ -25,7 +25,7 @@ use crate::data_directory::{DataDirectory, DirectoryError};
 use crate::publisher::Publisher;
 use crate::selfcheck::{SelfCheck, SelfCheckError};
 use crate::signer::{KeyFileError, Signer};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, damaged_log_file};
 
 /// Why the log does not start.
 #[derive(Debug, thiserror::Error)]
@@ -43,10 +43,12 @@ pub enum StartError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// The database does not open.
-    #[error("{source}\n  {remedy}")]
+    #[error("{source}{}\n  {remedy}", in_file(file.as_deref()))]
     Database {
         /// What the store says.
         source: StoreError,
+        /// The file that it does not name.
+        file: Option<PathBuf>,
         /// What to do.
         remedy: &'static str,
     },
@@ -163,7 +165,9 @@ pub fn parts(data: &Path, anchor: Option<&Path>) -> Result<Parts, StartError> {
 pub fn open_store(directory: &DataDirectory, identity: &LogIdentity) -> Result<Store, StartError> {
     let path = directory.shard(identity.tree_id());
     Store::open(&path).map_err(|source| match source {
-        StoreError::Storage { .. } => StartError::Database { source, remedy: OPEN_REMEDY },
+        StoreError::Storage { .. } => {
+            StartError::Database { source, file: damaged_log_file(&path), remedy: OPEN_REMEDY }
+        }
         other => other.into(),
     })
 }
@@ -192,6 +196,10 @@ pub fn compare(store: &Store, path: &Path, anchor: &Anchor) -> Result<TreeHead, 
         });
     }
     Ok(stored)
+}
+
+fn in_file(file: Option<&Path>) -> String {
+    file.map(|file| format!(" in {}", file.display())).unwrap_or_default()
 }
 
 const OPEN_REMEDY: &str = "The database files are damaged or incomplete. Nothing was changed. If the disk is full, delete \

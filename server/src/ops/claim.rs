@@ -65,6 +65,8 @@ pub fn claim(data: &Path, anchor: Option<&Path>) -> Result<TreeHead, ClaimError>
     let beside = default_anchor(directory.path());
     let path = anchor.unwrap_or(if beside.exists() { &beside } else { directory.anchor_path() });
     let anchor = Anchor::open(path)?;
+    // An empty log's anchor would vouch for every copy of this one, however old.
+    directory.check_anchor(anchor.path(), anchor.id())?;
     let identity = LogIdentity::open(directory.identity()?.as_bytes())?;
     let store = open_store(&directory, &identity)?;
     let head = compare(&store, &directory.shard(identity.tree_id()), &anchor)?;

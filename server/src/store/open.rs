@@ -1,6 +1,6 @@
 //! Creating and opening the database. The options here are promises, not tuning.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rocksdb::{Cache, DB, DBRecoveryMode, Options, WriteBatch, WriteOptions};
 use std::sync::Arc;
@@ -60,6 +60,16 @@ impl Store {
         })?;
         Ok(Self { db: Arc::new(db) })
     }
+}
+
+/// The write-ahead log file that could not be replayed, if the last opening failed for that: its
+/// error does not name it, only RocksDB's own log does.
+pub fn damaged_log_file(path: &Path) -> Option<PathBuf> {
+    let text = std::fs::read(path.join("LOG")).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().rev().find(|line| line.contains(": dropping "))?;
+    let (before, _) = line.split_once(": dropping ")?;
+    before.rsplit(' ').next().map(PathBuf::from)
 }
 
 fn options() -> Options {
