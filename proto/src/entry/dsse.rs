@@ -26,7 +26,7 @@ use super::hashedrekord::{
     verifier_from_base64_pem, verifier_v002,
 };
 use super::{EntryError, EntryKind, Statement, VerifiedEntry, malformed};
-use crate::dsse_envelope::{Envelope, IN_TOTO_PAYLOAD_TYPE, pae};
+use crate::dsse_envelope::{Envelope, EnvelopeSignature, IN_TOTO_PAYLOAD_TYPE, pae};
 use crate::encoding::{from_base64, from_base64_lenient, from_hex_lower, to_base64};
 use crate::facts::{self, FactSources};
 use crate::hash::{Hash, sha256};
@@ -202,9 +202,7 @@ pub(super) fn verify_v002(request: RequestV002) -> Result<VerifiedEntry, EntryEr
     if verifiers.is_empty() || verifiers.len() > SIGNATURES_MAX {
         return Err(EntryError::Count { what: "verifiers", max: SIGNATURES_MAX });
     }
-    // The one reader of envelopes takes their JSON text, and this request carries the envelope as
-    // JSON.
-    let envelope = Envelope::parse(envelope.get().as_bytes())?;
+    let envelope = envelope.read()?;
     let mut read: Vec<(Verifier, Option<KeyDetails>)> = Vec::new();
     for verifier in verifiers {
         let (verifier, details) = verifier.read()?;
@@ -332,9 +330,49 @@ struct LoggedSignatureV001 {
 #[serde(deny_unknown_fields)]
 pub(super) struct RequestV002 {
     #[serde(default)]
-    envelope: Option<Box<serde_json::value::RawValue>>,
+    envelope: Option<EnvelopeV002>,
     #[serde(default)]
     verifiers: Option<Vec<VerifierV002>>,
+}
+
+/// An envelope in protojson, which is read by other rules than the text of one.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EnvelopeV002 {
+    #[serde(default)]
+    payload: Option<String>,
+    #[serde(rename = "payloadType", alias = "payload_type", default)]
+    payload_type: Option<String>,
+    #[serde(default)]
+    signatures: Option<Vec<EnvelopeSignatureV002>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EnvelopeSignatureV002 {
+    #[serde(default)]
+    sig: Option<String>,
+    #[serde(default)]
+    keyid: Option<String>,
+}
+
+impl EnvelopeV002 {
+    fn read(self) -> Result<Envelope, EntryError> {
+        let signatures = self.signatures.unwrap_or_default();
+        if signatures.is_empty() || signatures.len() > SIGNATURES_MAX {
+            return Err(EntryError::Count { what: "signatures", max: SIGNATURES_MAX });
+        }
+        let signatures = signatures.into_iter().map(|given| {
+            let signature = bytes_v002(given.sig, "signatures.sig")?;
+            let signature_text = to_base64(&signature);
+            Ok(EnvelopeSignature { signature, signature_text, keyid: given.keyid })
+        });
+        Ok(Envelope {
+            payload_type: self.payload_type.ok_or_else(|| missing("payloadType"))?,
+            payload: bytes_v002(self.payload, "payload")?,
+            signatures: signatures.collect::<Result<_, EntryError>>()?,
+        })
+    }
 }
 
 #[derive(Deserialize)]
