@@ -12,8 +12,7 @@ use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 
-use crate::dsse_envelope::IN_TOTO_PAYLOAD_TYPE;
-use crate::hash::{Hash, sha256};
+use crate::hash::Hash;
 use crate::key::HashAlgorithm;
 use crate::model_statement::{Method, ModelHash, ModelStatement, RESOURCES_MAX};
 use crate::statement::{SUBJECTS_MAX, Statement};
@@ -89,8 +88,10 @@ pub struct FactSources<'a> {
     pub verifiers: &'a [Verifier],
     /// The digest that a `hashedrekord` entry is about.
     pub artifact: Option<(HashAlgorithm, &'a [u8])>,
-    /// Type and bytes of the DSSE payload.
-    pub payload: Option<(&'a str, &'a [u8])>,
+    /// SHA-256 of the DSSE payload.
+    pub payload_hash: Option<Hash>,
+    /// The DSSE payload; what is no statement gives nothing.
+    pub payload: Option<&'a [u8]>,
     /// SHA-256 of the envelope text as submitted.
     pub envelope_sha256: Option<Hash>,
 }
@@ -107,13 +108,13 @@ pub fn extract(sources: &FactSources<'_>) -> Vec<Fact> {
     if let Some(hash) = sources.envelope_sha256 {
         facts.add_digest(Tag::EnvelopeDigest, "sha256", &hash.to_hex());
     }
-    if let Some((payload_type, payload)) = sources.payload {
-        facts.add_digest(Tag::PayloadDigest, "sha256", &sha256(payload).to_hex());
-        if payload_type == IN_TOTO_PAYLOAD_TYPE
-            && let Ok(statement) = Statement::parse(payload)
-        {
-            facts.add_statement(&statement);
-        }
+    if let Some(hash) = sources.payload_hash {
+        facts.add_digest(Tag::PayloadDigest, "sha256", &hash.to_hex());
+    }
+    // No entry commits to its payload's type, so facts must not depend on it: anybody must be able
+    // to compute them from the entry and the payload.
+    if let Some(Ok(statement)) = sources.payload.map(Statement::parse) {
+        facts.add_statement(&statement);
     }
     facts.finish()
 }

@@ -55,7 +55,7 @@ pub enum AnchorError {
     },
     /// Neither slot is whole.
     #[error(
-        "the anchor {path} is damaged: neither slot has its checksum. Give the newest checkpoint that anyone has: \
+        "the anchor {path} is damaged: neither slot has its checksum. Move it away and give the newest checkpoint that anyone has: \
          treering-server claim --new-anchor --checkpoint FILE"
     )]
     Damaged {

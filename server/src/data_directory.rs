@@ -23,13 +23,17 @@ use std::path::{Path, PathBuf};
 use treering_proto::api::v1::TreeId;
 
 use crate::anchor::{AnchorId, sync_directory_of};
+use crate::store::WAL_BYTES_MAX;
 
 /// The version of the directory layout.
 const LAYOUT: &str = "treering data 1\n";
 
 /// Room that deleting the ballast gives, in bytes: enough for RocksDB to replay and flush its
 /// write-ahead log.
-const BALLAST_BYTES: u64 = 64 << 20;
+const BALLAST_BYTES: u64 = 128 << 20;
+
+const _: () =
+    assert!(BALLAST_BYTES >= 2 * WAL_BYTES_MAX, "the log must fit twice: read and written");
 
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +83,16 @@ pub enum DirectoryError {
         /// Which anchor.
         anchor: PathBuf,
     },
+    /// The anchor would be copied and restored together with the directory.
+    #[error(
+        "the anchor {anchor} lies inside {path}: a backup would carry it along, and it could notice nothing. Choose a place outside with --anchor"
+    )]
+    AnchorInside {
+        /// Which directory.
+        path: PathBuf,
+        /// Which anchor.
+        anchor: PathBuf,
+    },
     /// A file inside is not as it was written.
     #[error("{path} is damaged; restore it from a backup")]
     Damaged {
@@ -113,6 +127,8 @@ struct Owner {
 
 /// Where the anchor of `data` is unless somebody says otherwise.
 pub fn default_anchor(data: &Path) -> PathBuf {
+    // `.` has no name of its own to put the anchor beside.
+    let data = &data.canonicalize().or_else(|_| std::path::absolute(data)).unwrap_or_default();
     let mut name = data.file_name().unwrap_or_default().to_os_string();
     name.push(".anchor");
     data.with_file_name(name)
@@ -131,6 +147,7 @@ impl DataDirectory {
         };
         make(path)?;
         let path = path.canonicalize().map_err(failed(path))?;
+        check_outside(&path, anchor)?;
         make(&path.join("keys"))?;
         make(&path.join("shards"))?;
         let lock = lock(&path)?;
@@ -144,6 +161,9 @@ impl DataDirectory {
     pub fn finish(&self, url: &str, identity: &str) -> Result<(), DirectoryError> {
         write(&self.path.join("url"), format!("{url}\n").as_bytes())?;
         write(&self.path.join("identity"), identity.as_bytes())?;
+        sync_directory_of(&self.note_key()).map_err(failed(&self.path))?;
+        sync_directory_of(&self.path.join("shards/any")).map_err(failed(&self.path))?;
+        sync_directory_of(&self.path).map_err(failed(&self.path))?;
         let ballast = self.path.join("ballast");
         let file = File::create(&ballast).map_err(failed(&ballast))?;
         rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, BALLAST_BYTES)
@@ -184,6 +204,7 @@ impl DataDirectory {
 
     /// Makes this directory and the anchor the ones that belong together.
     pub fn claim(&mut self, anchor: &Path, id: AnchorId) -> Result<(), DirectoryError> {
+        check_outside(&self.path, anchor)?;
         let anchor_path = std::path::absolute(anchor).map_err(failed(anchor))?;
         self.owner = Owner { inode: inode(&self.path)?, anchor_id: id, anchor_path };
         write(&self.path.join("owner"), self.owner.to_text().as_bytes())
@@ -195,6 +216,15 @@ impl DataDirectory {
             return Ok(());
         }
         Err(DirectoryError::OtherAnchor { path: self.path.clone(), anchor: anchor.to_owned() })
+    }
+
+    /// Remembers where the anchor is now, so that the next start finds it there.
+    pub fn remember_anchor(&mut self, anchor: &Path) -> Result<(), DirectoryError> {
+        let anchor = std::path::absolute(anchor).map_err(failed(anchor))?;
+        if anchor == self.owner.anchor_path {
+            return Ok(());
+        }
+        self.claim(&anchor, self.owner.anchor_id)
     }
 
     /// Where the directory is.
@@ -260,8 +290,21 @@ fn check_format(path: &Path) -> Result<(), DirectoryError> {
             let found = found.trim().chars().take(80).collect();
             Err(DirectoryError::OtherVersion { path: format, found })
         }
-        Err(_) => Err(DirectoryError::Missing { path: path.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(DirectoryError::Missing { path: path.to_owned() })
+        }
+        Err(source) => Err(DirectoryError::Io { path: format, source }),
     }
+}
+
+fn check_outside(path: &Path, anchor: &Path) -> Result<(), DirectoryError> {
+    let absolute = std::path::absolute(anchor).map_err(failed(anchor))?;
+    let parent = absolute.parent().unwrap_or(&absolute);
+    let parent = parent.canonicalize().map_err(failed(parent))?;
+    if parent.starts_with(path) {
+        return Err(DirectoryError::AnchorInside { path: path.to_owned(), anchor: absolute });
+    }
+    Ok(())
 }
 
 /// Writes a whole file durably: readers see the old one or the new one.

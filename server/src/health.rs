@@ -55,7 +55,20 @@ impl Refusal {
         }
     }
 
-    /// The sentence for people.
+    /// The sentence for whoever asks; what lies inside the machine stays in the log.
+    pub fn public_message(&self) -> String {
+        match self {
+            Self::Latched(reason, _) => format!(
+                "the log is read-only until it is restarted ({}); the server's log has the cause",
+                reason.label()
+            ),
+            Self::ClockBehind(_) => "the log's clock is behind its last entry; retry".to_owned(),
+            Self::DiskFull(_) => "the log is short of disk space; retry later".to_owned(),
+            Self::Stopping => self.message(),
+        }
+    }
+
+    /// The sentence for the log.
     pub fn message(&self) -> String {
         match self {
             Self::Latched(reason, why) => {

@@ -20,6 +20,9 @@ pub const POOL_ENTRIES_MAX: usize = 4096;
 /// Bytes of the same, statements included: bounds memory when submissions are large.
 pub const POOL_BYTES_MAX: usize = 128 << 20;
 
+/// Requests that wait for one and the same entry: a client retries a few times, not more.
+pub const WAITERS_MAX: usize = 64;
+
 /// Entries in one batch: larger ones make flushes and compaction show in the tail of the latency.
 pub const BATCH_ENTRIES_MAX: usize = 512;
 
@@ -29,14 +32,37 @@ pub const BATCH_BYTES_MAX: usize = 32 << 20;
 /// Postings in one batch. One model of 20,000 files alone makes as many, so one entry always fits.
 pub const BATCH_POSTINGS_MAX: usize = 40_000;
 
-/// Submissions verified at once, small ones excepted: bounds memory in parsing.
-pub const LARGE_BODIES_AT_ONCE_MAX: usize = 8;
+/// Submissions verified, searches and large reads at once, off the connection threads: more would
+/// only wait for the same cores and disk.
+pub const HEAVY_AT_ONCE_MAX: usize = 8;
 
-/// A body above this is verified off the connection threads, so that it does not hold up others.
-pub const LARGE_BODY_BYTES: usize = 64 << 10;
+/// Time that such work may wait for its turn before the client is sent away.
+pub const HEAVY_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Bytes of request bodies in memory at once.
+pub const REQUEST_BYTES_MAX: usize = 256 << 20;
+
+/// Bytes of large answers that wait for their clients at once.
+pub const ANSWER_BYTES_MAX: usize = 256 << 20;
+
+/// Answers below this are not counted: there is one for each stream, and streams are bounded.
+pub const BUDGETED_BYTES_MIN: usize = 64 << 10;
+
+/// A body above this is verified off the connection threads, so that it does not hold up others. A
+/// digest with a certificate fits; ten signatures of a large curve, 60 ms of work, do not.
+pub const LARGE_BODY_BYTES: usize = 6 << 10;
 
 /// Open connections: each costs a file descriptor and some 50 KB.
 pub const CONNECTIONS_MAX: usize = 4096;
+
+/// Streams of one HTTP/2 connection.
+pub const STREAMS_MAX: u32 = 16;
+
+/// Silence on a connection, between requests too.
+pub const SILENCE_MAX: Duration = Duration::from_secs(90);
+
+/// Time in which a client must take some of an answer.
+pub const WRITE_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Time to send the request's headers.
 pub const HEADER_TIME_MAX: Duration = Duration::from_secs(10);
@@ -73,4 +99,8 @@ pub const RETRY_AFTER_SECONDS: u32 = 1;
 
 const _: () = assert!(BATCH_BYTES_MAX > V1_BODY_BYTES_MAX, "one entry always fits a batch");
 const _: () = assert!(POOL_BYTES_MAX > BATCH_BYTES_MAX, "a batch always fits the pool");
+const _: () = assert!(
+    REQUEST_BYTES_MAX > 16 * V1_BODY_BYTES_MAX,
+    "a few large submissions do not send everybody else away"
+);
 const _: () = assert!(POOL_ENTRIES_MAX > BATCH_ENTRIES_MAX, "a batch always fits the pool");

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use treering_server::anchor::AnchorError;
 use treering_server::data_directory::{DirectoryError, default_anchor};
 use treering_server::limits::FREE_DISK_BYTES_MIN;
 use treering_server::ops::claim::{ClaimError, claim, claim_with_new_anchor};
@@ -14,6 +15,7 @@ use treering_server::ops::init::{InitError, NewLog, init};
 use treering_server::ops::rebuild::rebuild;
 use treering_server::ops::serve::{ServeError, Service, serve};
 use treering_server::ops::trust_export::{ExportError, export};
+use treering_server::signer::KeyFileError;
 use treering_server::startup::StartError;
 
 /// A transparency log for machine-learning model signatures.
@@ -118,7 +120,7 @@ struct Claim {
     #[arg(long, requires = "checkpoint")]
     new_anchor: bool,
     /// The newest checkpoint of this log that anybody has.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "new_anchor")]
     checkpoint: Option<PathBuf>,
 }
 
@@ -160,7 +162,15 @@ fn run_init(args: Init) -> Result<ExitCode, Failure> {
     })?;
     let identity = signer.identity();
     eprintln!("made a log in {} with its anchor {}", new.data.display(), new.anchor.display());
-    eprintln!("back up {}/keys now: without them the log ends", new.data.display());
+    eprintln!(
+        "back up the directory and the anchor, keys included: the keys alone cannot go on with it"
+    );
+    if new.note_key.is_some() || new.v1_key.is_some() {
+        eprintln!(
+            "warning: a key that signed for another log, or for an earlier one of this name, must"
+        );
+        eprintln!("never sign for this one: its two histories would prove each other false");
+    }
     println!(
         "{}",
         serde_json::json!({
@@ -210,7 +220,7 @@ fn run_fsck(args: Fsck) -> Result<ExitCode, Failure> {
         FsckError::Export { .. } => Failure::Unavailable(error.into()),
     };
     if args.drop_unsigned {
-        let export = args.export.unwrap_or_else(|| data.with_extension("dropped.jsonl"));
+        let export = args.export.unwrap_or_else(|| default_export(&data));
         let count = drop_unsigned(&data, anchor.as_deref(), &export).map_err(failed)?;
         match count {
             0 => eprintln!("no entries lie above the anchor; nothing was dropped"),
@@ -252,6 +262,12 @@ fn run_fsck(args: Fsck) -> Result<ExitCode, Failure> {
     Ok(if checkup.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(6) })
 }
 
+fn default_export(data: &std::path::Path) -> PathBuf {
+    let mut name = data.as_os_str().to_os_string();
+    name.push(".dropped.jsonl");
+    name.into()
+}
+
 fn run_claim(args: Claim) -> Result<ExitCode, Failure> {
     let Location { data, anchor } = args.location;
     let claimed = match &args.checkpoint {
@@ -279,9 +295,10 @@ fn start_failure(error: StartError) -> Failure {
             | DirectoryError::Exists { .. }
             | DirectoryError::OtherVersion { .. },
         ) => Failure::Usage(error.into()),
-        StartError::Directory(DirectoryError::Locked { .. } | DirectoryError::Io { .. }) => {
-            Failure::Unavailable(error.into())
-        }
+        StartError::Directory(DirectoryError::AnchorInside { .. }) => Failure::Usage(error.into()),
+        StartError::Directory(DirectoryError::Locked { .. } | DirectoryError::Io { .. })
+        | StartError::Anchor(AnchorError::Locked { .. } | AnchorError::Io { .. })
+        | StartError::Key(KeyFileError::Io { .. }) => Failure::Unavailable(error.into()),
         _ => Failure::Integrity(error.into()),
     }
 }

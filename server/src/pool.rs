@@ -20,6 +20,7 @@ use treering_proto::tree::LeafIndex;
 use crate::health::{Health, LatchReason, Refusal};
 use crate::limits::{
     BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, BATCH_POSTINGS_MAX, POOL_BYTES_MAX, POOL_ENTRIES_MAX,
+    WAITERS_MAX,
 };
 use crate::publisher::Snapshot;
 use crate::store::Store;
@@ -44,7 +45,7 @@ pub struct Logged {
     pub time: u64,
     /// The published tree that covers it.
     pub snapshot: Arc<Snapshot>,
-    /// Its SET, if one was asked for.
+    /// Its SET, if Rekor v1 defines its kind.
     pub set: Option<Vec<u8>>,
 }
 
@@ -55,15 +56,6 @@ pub enum Rejected {
     Full,
     /// The log takes no entries now.
     Refused(Refusal),
-}
-
-/// An entry that waits for the sequencer.
-#[derive(Debug)]
-pub struct Pending {
-    /// The entry.
-    pub entry: VerifiedEntry,
-    /// Whether a SET is to be signed for it.
-    pub wants_set: bool,
 }
 
 /// The pool. Shared by all connections and the sequencer.
@@ -77,7 +69,7 @@ pub struct Pool {
 
 #[derive(Default)]
 struct Inner {
-    waiting: VecDeque<Pending>,
+    waiting: VecDeque<VerifiedEntry>,
     /// Everybody who waits, by leaf: entries in `waiting`, in the batch that is sequenced now, or
     /// being looked up.
     waiters: HashMap<Hash, Vec<Waiter>>,
@@ -98,11 +90,7 @@ impl Pool {
     }
 
     /// Takes a submission. The receiver hears its outcome exactly once.
-    pub fn submit(
-        &self,
-        entry: VerifiedEntry,
-        wants_set: bool,
-    ) -> Result<oneshot::Receiver<Outcome>, Rejected> {
+    pub fn submit(&self, entry: VerifiedEntry) -> Result<oneshot::Receiver<Outcome>, Rejected> {
         if let Some(refusal) = self.health.refusal() {
             return Err(Rejected::Refused(refusal));
         }
@@ -114,6 +102,9 @@ impl Pool {
                 return Err(Rejected::Refused(Refusal::Stopping));
             }
             if let Some(waiters) = inner.waiters.get_mut(&leaf) {
+                if waiters.len() >= WAITERS_MAX {
+                    return Err(Rejected::Full);
+                }
                 waiters.push(Waiter { sender, is_first: false });
                 return Ok(receiver);
             }
@@ -130,10 +121,16 @@ impl Pool {
             Ok(None) => {
                 let mut inner = self.lock();
                 inner.bytes += weight(&entry);
-                inner.waiting.push_back(Pending { entry, wants_set });
+                inner.waiting.push_back(entry);
                 self.arrived.notify_one();
             }
-            Ok(Some(index)) => self.finish(&leaf, &Outcome::Duplicate(index)),
+            // A latch comes before its batch is sent away, so an index that was committed and never
+            // published is not told to anybody.
+            Ok(Some(index)) => {
+                let refusal = self.health.refusal();
+                let outcome = refusal.map_or(Outcome::Duplicate(index), Outcome::Refused);
+                self.finish(&leaf, &outcome);
+            }
             Err(error) => {
                 let why = error.to_string();
                 self.health.latch(LatchReason::Storage, why.clone());
@@ -146,7 +143,7 @@ impl Pool {
 
     /// The next batch: whatever waits, within bounds. Empty after `idle` without work; `None` when
     /// stopping and done.
-    pub fn next_batch(&self, idle: Duration) -> Option<Vec<Pending>> {
+    pub fn next_batch(&self, idle: Duration) -> Option<Vec<VerifiedEntry>> {
         let mut inner = self.lock();
         if inner.waiting.is_empty() && !inner.stopping {
             let waited = self.arrived.wait_timeout_while(inner, idle, |inner| {
@@ -160,8 +157,8 @@ impl Pool {
         let (mut bytes, mut postings) = (0, 0);
         let mut batch = Vec::new();
         while let Some(next) = inner.waiting.front() {
-            bytes += weight(&next.entry);
-            postings += next.entry.facts().len();
+            bytes += weight(next);
+            postings += next.facts().len();
             let full = batch.len() == BATCH_ENTRIES_MAX
                 || bytes > BATCH_BYTES_MAX
                 || postings > BATCH_POSTINGS_MAX;
@@ -180,16 +177,12 @@ impl Pool {
     }
 
     /// Sends a batch away, and after a latch everything that waits.
-    pub fn refuse(&self, batch: &[Pending], refusal: &Refusal) {
+    pub fn refuse(&self, batch: &[VerifiedEntry], refusal: &Refusal) {
         let outcome = Outcome::Refused(refusal.clone());
-        for pending in batch {
-            self.lock().bytes -= weight(&pending.entry);
-            self.finish(&pending.entry.leaf(), &outcome);
-        }
         let waiting = std::mem::take(&mut self.lock().waiting);
-        for pending in waiting {
-            self.lock().bytes -= weight(&pending.entry);
-            self.finish(&pending.entry.leaf(), &outcome);
+        for entry in batch.iter().chain(&waiting) {
+            self.lock().bytes -= weight(entry);
+            self.finish(&entry.leaf(), &outcome);
         }
     }
 

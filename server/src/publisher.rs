@@ -61,7 +61,8 @@ pub struct Publisher {
 impl Publisher {
     /// Publishes the head that start-up found, and starts.
     pub fn start(signer: Arc<Signer>, store: Store, fenced: Fenced) -> Result<Self, StoreError> {
-        let notes = match store.notes(fenced.head().size)? {
+        let stored = store.notes(fenced.head().size)?;
+        let notes = match stored.filter(|notes| signer.has_signed(notes, fenced.head())) {
             Some(notes) => notes,
             None => {
                 let notes = sign(&signer, &fenced);

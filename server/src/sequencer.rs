@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use treering_proto::append::RightEdge;
+use treering_proto::entry::VerifiedEntry;
 use treering_proto::tree::LeafIndex;
 
 use crate::anchor::{Anchor, AnchorError};
@@ -23,7 +24,7 @@ use crate::clock::{self, BatchClock, ClockError};
 use crate::crash_point::CrashPoint;
 use crate::health::{Health, LatchReason, Refusal};
 use crate::metrics::Metrics;
-use crate::pool::{Logged, Pending, Pool};
+use crate::pool::{Logged, Pool};
 use crate::publisher::{Publisher, SetRequest, Snapshot};
 use crate::selfcheck::{SelfCheck, SelfCheckError};
 use crate::store::{Batch, Store, StoreError};
@@ -90,7 +91,8 @@ impl Sequencer {
                 self.pool.refuse(&batch, &refusal);
                 continue;
             }
-            let result = if batch.is_empty() { self.thin_notes() } else { self.sequence(&batch) };
+            let result = if batch.is_empty() { Ok(()) } else { self.sequence(&batch) };
+            let result = result.and_then(|()| self.thin_notes());
             if let Err(fault) = result {
                 let refusal = Refusal::Latched(fault.reason(), fault.to_string());
                 self.health.latch(fault.reason(), fault.to_string());
@@ -103,7 +105,7 @@ impl Sequencer {
     }
 
     /// Takes one batch through every step.
-    fn sequence(&mut self, batch: &[Pending]) -> Result<(), Fault> {
+    fn sequence(&mut self, batch: &[VerifiedEntry]) -> Result<(), Fault> {
         let started = std::time::Instant::now();
         let in_flight = batch.len();
         CrashPoint::Batched.pass(in_flight);
@@ -115,7 +117,7 @@ impl Sequencer {
                 return Ok(());
             }
         };
-        let leaves: Vec<_> = batch.iter().map(|pending| pending.entry.leaf()).collect();
+        let leaves: Vec<_> = batch.iter().map(VerifiedEntry::leaf).collect();
         let extension =
             self.edge.extend(&leaves).expect("a tree of 2^53 entries would take 10,000 years");
         let edge = extension.edge.clone();
@@ -123,7 +125,7 @@ impl Sequencer {
 
         // A crash before this line loses nothing that anyone was told; after it, start-up finds the
         // entries and resumes.
-        let entries: Vec<_> = batch.iter().map(|pending| &pending.entry).collect();
+        let entries: Vec<_> = batch.iter().collect();
         let first =
             self.edge.size().next_index().expect("the tree was extended, so it has a next index");
         let rows = Batch { first, time_ms, entries: &entries, extension };
@@ -141,12 +143,8 @@ impl Sequencer {
         let time = time_ms / 1000;
         let requests: Vec<SetRequest<'_>> = (first.get()..)
             .zip(batch)
-            .filter(|(_, pending)| pending.wants_set)
-            .map(|(index, pending)| SetRequest {
-                index: indexed(index),
-                time,
-                body: pending.entry.body(),
-            })
+            .filter(|(_, entry)| entry.kind().is_rekor_v1())
+            .map(|(index, entry)| SetRequest { index: indexed(index), time, body: entry.body() })
             .collect();
         let (snapshot, sets) = self.publisher.publish(&fenced, &requests, in_flight)?;
         CrashPoint::Published.pass(in_flight);
@@ -159,17 +157,17 @@ impl Sequencer {
 
     fn wake(
         &self,
-        batch: &[Pending],
+        batch: &[VerifiedEntry],
         first: LeafIndex,
         time: u64,
         snapshot: &Arc<Snapshot>,
         sets: Vec<Vec<u8>>,
     ) {
         let mut sets = sets.into_iter();
-        for (index, pending) in (first.get()..).zip(batch) {
-            let set = if pending.wants_set { sets.next() } else { None };
+        for (index, entry) in (first.get()..).zip(batch) {
+            let set = if entry.kind().is_rekor_v1() { sets.next() } else { None };
             let logged = Logged { index: indexed(index), time, snapshot: snapshot.clone(), set };
-            self.pool.resolve(&pending.entry, logged);
+            self.pool.resolve(entry, logged);
         }
     }
 
@@ -196,7 +194,7 @@ impl Sequencer {
 
     fn disk_refusal(&self) -> Option<Refusal> {
         let free = match rustix::fs::statvfs(&self.data) {
-            Ok(stat) => stat.f_bavail * stat.f_frsize,
+            Ok(stat) => stat.f_bavail.saturating_mul(stat.f_frsize),
             Err(error) => {
                 let path = self.data.display();
                 return Some(Refusal::DiskFull(format!(
@@ -214,13 +212,16 @@ impl Sequencer {
         })
     }
 
-    /// Thins old notes, a bounded number at a time.
+    /// Thins old notes, a bounded number at a time, whether the log is busy or idle.
     fn thin_notes(&mut self) -> Result<(), Fault> {
+        let now = clock::read();
+        if !self.thinning.is_due(now.boot_ms) {
+            return Ok(());
+        }
         let notes = self.store.notes_from(self.thinning.next_size(), thinning::ROUND)?;
         let dated: Vec<(u64, u64)> =
             notes.iter().map(|(size, notes)| (*size, notes.time_ms)).collect();
-        let newest = self.edge.size().get();
-        let forgotten = self.thinning.round(&dated, newest, clock::read().wall_ms);
+        let forgotten = self.thinning.round(&dated, self.edge.size().get(), now.wall_ms);
         if forgotten.is_empty() {
             return Ok(());
         }

@@ -16,7 +16,7 @@ use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _};
 use pkcs8::LineEnding;
 use pkcs8::der::pem::PemLabel as _;
 use treering_proto::api::v1::{TreeId, set_payload};
-use treering_proto::checkpoint::Checkpoint;
+use treering_proto::checkpoint::{Checkpoint, open_checkpoint};
 use treering_proto::encoding::to_base64;
 use treering_proto::identity::{IdentityError, LogIdentity};
 use treering_proto::key::PublicKey;
@@ -25,6 +25,7 @@ use treering_proto::tree::{LeafIndex, TreeHead};
 use zeroize::Zeroizing;
 
 use crate::anchor::Fenced;
+use crate::store::format::NotePair;
 
 /// Why a key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +47,7 @@ pub enum KeyFileError {
         kind: &'static str,
     },
     /// The keys are not those of the log.
-    #[error("the keys in {path} are not those that the log was made with")]
+    #[error("{path} does not belong to the log whose identity document stands beside it")]
     OtherLog {
         /// Which directory.
         path: PathBuf,
@@ -157,6 +158,16 @@ impl Signer {
         let text = checkpoint_text(&self.identity.v1_origin(), fenced.head());
         let signatures = vec![self.ecdsa_line(&text)];
         Note { text, signatures }.format()
+    }
+
+    /// Whether both notes are ours and state `head`.
+    pub fn has_signed(&self, notes: &NotePair, head: TreeHead) -> bool {
+        let note_key = [self.identity.note_key().clone()];
+        let v1_key = [self.identity.v1_note_key()];
+        let note = open_checkpoint(notes.note.as_bytes(), self.identity.origin(), &note_key);
+        let v1_origin = self.identity.v1_origin();
+        let v1_note = open_checkpoint(notes.v1_note.as_bytes(), &v1_origin, &v1_key);
+        note.is_ok_and(|note| note.head() == head) && v1_note.is_ok_and(|note| note.head() == head)
     }
 
     /// The SignedEntryTimestamp of a logged entry, DER.

@@ -4,6 +4,7 @@
 //! | found | means | action | clients saw |
 //! |---|---|---|---|
 //! | storage behind anchor | files deleted, or a backup restored | refuse | heads that are gone |
+//! | notes above the anchor | the anchor is an older copy | refuse | heads it forgot |
 //! | same size, other root | storage or anchor belongs elsewhere | refuse | another head |
 //! | storage = anchor, no notes | died between fence and publish | sign the same head | nothing |
 //! | storage = anchor, notes | stopped, or died after publish | serve | all of it |
@@ -75,6 +76,22 @@ pub enum StartError {
         /// Entries signed.
         signed: u64,
     },
+    /// A note was published that the anchor does not know of.
+    #[error(
+        "{path} holds a checkpoint published for {published} entries, but the anchor {anchor} says that only {signed} were \
+         signed: the anchor is an older copy. Put the newest anchor back; if it is lost, give the newest checkpoint that \
+         anyone has: treering-server claim --new-anchor --checkpoint FILE"
+    )]
+    AnchorBehind {
+        /// The database directory.
+        path: PathBuf,
+        /// The anchor file.
+        anchor: PathBuf,
+        /// The size that was published.
+        published: u64,
+        /// The size in the anchor.
+        signed: u64,
+    },
     /// Storage has another tree than was signed.
     #[error(
         "{path} has root {stored} at size {size}, but its anchor {anchor} says {signed}: the entries changed, or the \
@@ -134,6 +151,9 @@ pub fn open(data: &Path, anchor: Option<&Path>) -> Result<OpenLog, StartError> {
     if *signer.identity() != identity {
         return Err(KeyFileError::OtherLog { path: directory.path().join("keys") }.into());
     }
+    if store.identity()? != directory.identity()?.as_bytes() {
+        return Err(KeyFileError::OtherLog { path: directory.shard(tree_id) }.into());
+    }
     compare(&store, &directory.shard(tree_id), &anchor)?;
 
     let recovered = store.recover()?;
@@ -153,10 +173,11 @@ pub fn open(data: &Path, anchor: Option<&Path>) -> Result<OpenLog, StartError> {
 
 /// Opens directory, anchor and rows of the log in `data`.
 pub fn parts(data: &Path, anchor: Option<&Path>) -> Result<Parts, StartError> {
-    let directory = DataDirectory::open(data)?;
+    let mut directory = DataDirectory::open(data)?;
     let identity = LogIdentity::open(directory.identity()?.as_bytes())?;
     let anchor = Anchor::open(anchor.unwrap_or(directory.anchor_path()))?;
     directory.check_anchor(anchor.path(), anchor.id())?;
+    directory.remember_anchor(anchor.path())?;
     let store = open_store(&directory, &identity)?;
     Ok(Parts { directory, identity, store, anchor })
 }
@@ -182,6 +203,16 @@ pub fn compare(store: &Store, path: &Path, anchor: &Anchor) -> Result<TreeHead, 
             path: path.to_owned(),
             anchor: anchor.path().to_owned(),
             stored: stored.size.get(),
+            signed: signed.size.get(),
+        });
+    }
+    // A head is fenced before it is published, so a published one above the anchor means that the
+    // anchor was put back.
+    if let Some((published, _)) = store.notes_from(signed.size.get() + 1, 1)?.first() {
+        return Err(StartError::AnchorBehind {
+            path: path.to_owned(),
+            anchor: anchor.path().to_owned(),
+            published: *published,
             signed: signed.size.get(),
         });
     }

@@ -13,15 +13,28 @@ const THINNED_MS: u64 = 60 * 1000;
 /// Notes looked at in one round: bounds how long the sequencer is held up.
 pub const ROUND: usize = 1000;
 
+/// Time between two rounds. A thousand notes a second are more than any log publishes.
+const PAUSE_MS: u64 = 1000;
+
 /// How far old notes have been thinned. Owned by the sequencer; lost with the process, and then a
 /// new one finds only what is left.
 #[derive(Default, Debug)]
 pub struct Thinning {
     next_size: u64,
     kept_ms: Option<u64>,
+    last_round_ms: Option<u64>,
 }
 
 impl Thinning {
+    /// Whether it is time for a round, by the boot-time clock in milliseconds. Then the pause begins.
+    pub fn is_due(&mut self, boot_ms: u64) -> bool {
+        let due = self.last_round_ms.is_none_or(|last| boot_ms >= last.saturating_add(PAUSE_MS));
+        if due {
+            self.last_round_ms = Some(boot_ms);
+        }
+        due
+    }
+
     /// The size at which the next round starts.
     pub fn next_size(&self) -> u64 {
         self.next_size
@@ -64,6 +77,13 @@ mod tests {
         let young: Vec<(u64, u64)> = (300..400).map(|size| (size, NOW - KEPT_MS)).collect();
         assert!(thinning.round(&young, 1000, NOW).is_empty());
         assert_eq!(thinning.next_size(), 300, "they are looked at again when they are older");
+    }
+
+    #[test]
+    fn a_round_is_due_once_a_second() {
+        let mut thinning = Thinning::default();
+        let due: Vec<u64> = (0..30).map(|i| i * 100).filter(|now| thinning.is_due(*now)).collect();
+        assert_eq!(due, [0, 1000, 2000]);
     }
 
     #[test]

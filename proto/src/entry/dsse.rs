@@ -28,7 +28,7 @@ use super::hashedrekord::{
 use super::{EntryError, EntryKind, Statement, VerifiedEntry, malformed};
 use crate::dsse_envelope::{Envelope, EnvelopeSignature, IN_TOTO_PAYLOAD_TYPE, pae};
 use crate::encoding::{from_base64, from_base64_lenient, from_hex_lower, to_base64};
-use crate::facts::{self, FactSources};
+use crate::facts::{self, Fact, FactSources};
 use crate::hash::{Hash, sha256};
 use crate::key::{HashAlgorithm, KeyKind, PublicKey};
 use crate::model_statement::{ModelStatement, is_model_statement};
@@ -99,6 +99,19 @@ impl Dsse {
         .into_bytes()
     }
 
+    /// What the entry is found by; `payload` counts if it is the one that was signed.
+    pub(super) fn facts(&self, payload: Option<&[u8]>) -> Vec<Fact> {
+        let verifiers: Vec<Verifier> =
+            self.signatures.iter().map(|signature| signature.verifier.clone()).collect();
+        facts::extract(&FactSources {
+            verifiers: &verifiers,
+            payload_hash: Some(self.payload_hash),
+            payload: payload.filter(|payload| sha256(payload) == self.payload_hash),
+            envelope_sha256: self.envelope_hash,
+            ..FactSources::default()
+        })
+    }
+
     /// Reads the `spec` of 0.0.1 as it is logged.
     pub(super) fn parse_v001(spec: &str) -> Result<Self, EntryError> {
         let spec: LoggedV001 = serde_json::from_str(spec).map_err(malformed)?;
@@ -138,19 +151,10 @@ impl Dsse {
     }
 
     fn into_verified(self, envelope: Envelope) -> Result<VerifiedEntry, EntryError> {
-        let statement = (envelope.payload_type == IN_TOTO_PAYLOAD_TYPE)
+        let is_statement = admit(&envelope)?;
+        let statement = is_statement
             .then_some(Statement { payload_hash: self.payload_hash, payload: envelope.payload });
-        if let Some(statement) = &statement {
-            admit(&statement.payload)?;
-        }
-        let verifiers: Vec<Verifier> =
-            self.signatures.iter().map(|signature| signature.verifier.clone()).collect();
-        let facts = facts::extract(&FactSources {
-            verifiers: &verifiers,
-            artifact: None,
-            payload: statement.as_ref().map(|s| (IN_TOTO_PAYLOAD_TYPE, s.payload.as_slice())),
-            envelope_sha256: self.envelope_hash,
-        });
+        let facts = self.facts(statement.as_ref().map(|statement| statement.payload.as_slice()));
         VerifiedEntry::new(self.kind, self.to_body(), facts, statement)
     }
 }
@@ -277,14 +281,18 @@ fn fits(details: KeyDetails, kind: KeyKind) -> bool {
         || (details == KeyDetails::Ed25519 && kind == KeyKind::Ed25519)
 }
 
-/// Strict admission: a payload that calls itself a statement must be one, and a model statement
-/// must mean one thing.
-fn admit(payload: &[u8]) -> Result<(), EntryError> {
-    let statement = crate::statement::Statement::parse(payload)?;
+/// Strict admission: a payload that calls itself a statement must be one, and a model statement must
+/// mean one thing. Returns whether the payload is a statement, whatever it is called.
+fn admit(envelope: &Envelope) -> Result<bool, EntryError> {
+    let statement = match crate::statement::Statement::parse(&envelope.payload) {
+        Ok(statement) => statement,
+        Err(error) if envelope.payload_type == IN_TOTO_PAYLOAD_TYPE => return Err(error.into()),
+        Err(_) => return Ok(false),
+    };
     if is_model_statement(&statement.predicate_type) {
         ModelStatement::parse(&statement)?;
     }
-    Ok(())
+    Ok(true)
 }
 
 fn sha256_value(hash: &HashV001) -> Result<Hash, EntryError> {

@@ -23,7 +23,7 @@ use serde::Deserialize;
 use super::{EntryError, EntryKind, VerifiedEntry, malformed};
 use crate::certificate::Certificate;
 use crate::encoding::{from_base64_lenient, from_base64_lines, to_base64};
-use crate::facts::{self, FactSources};
+use crate::facts::{self, Fact, FactSources};
 use crate::key::{HashAlgorithm, KeyKind, PublicKey};
 use crate::verifier::{Verifier, VerifierError};
 
@@ -85,6 +85,15 @@ impl Hashedrekord {
             r#"{{"apiVersion":"0.0.2","kind":"hashedrekord","spec":{{"hashedRekordV002":{{"data":{{"algorithm":"{algorithm}","digest":"{digest}"}},"signature":{{"content":"{signature}","verifier":{verifier}}}}}}}}}"#
         )
         .into_bytes()
+    }
+
+    /// What the entry is found by.
+    pub(super) fn facts(&self) -> Vec<Fact> {
+        facts::extract(&FactSources {
+            verifiers: std::slice::from_ref(&self.verifier),
+            artifact: Some((self.hash, &self.digest)),
+            ..FactSources::default()
+        })
     }
 
     /// Reads the `spec` of 0.0.1, which is logged in the shape it is submitted in.
@@ -152,13 +161,7 @@ impl Hashedrekord {
         }
         key.verify_digest(self.hash, &self.digest, &self.signature)
             .map_err(|_| EntryError::SignatureInvalid)?;
-        let facts = facts::extract(&FactSources {
-            verifiers: std::slice::from_ref(&self.verifier),
-            artifact: Some((self.hash, &self.digest)),
-            payload: None,
-            envelope_sha256: None,
-        });
-        VerifiedEntry::new(self.kind, self.to_body(), facts, None)
+        VerifiedEntry::new(self.kind, self.to_body(), self.facts(), None)
     }
 }
 

@@ -282,6 +282,23 @@ impl Entry {
         }
     }
 
+    /// SHA-256 of the payload, for an envelope.
+    pub fn payload_hash(&self) -> Option<Hash> {
+        match self {
+            Self::Hashedrekord(_) => None,
+            Self::Dsse(entry) => Some(entry.payload_hash()),
+        }
+    }
+
+    /// What the entry can be found by: follows from its canonical bytes and, for an envelope, from
+    /// the payload. A payload that is not the one that was signed is not looked at.
+    pub fn facts(&self, payload: Option<&[u8]>) -> Vec<Fact> {
+        match self {
+            Self::Hashedrekord(entry) => entry.facts(),
+            Self::Dsse(entry) => entry.facts(payload),
+        }
+    }
+
     /// Kind and version.
     pub fn kind(&self) -> EntryKind {
         match self {

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::certificate::Certificate;
+use crate::hash::sha256;
 use crate::key::PublicKey;
 use crate::model_statement::Resource;
 use crate::statement::STATEMENT_TYPE_V1;
@@ -18,7 +19,8 @@ fn key() -> PublicKey {
 
 fn of_payload(payload: &[u8]) -> Vec<Fact> {
     extract(&FactSources {
-        payload: Some((IN_TOTO_PAYLOAD_TYPE, payload)),
+        payload_hash: Some(sha256(payload)),
+        payload: Some(payload),
         ..FactSources::default()
     })
 }
@@ -99,7 +101,8 @@ fn keys_artifacts_payloads_and_envelopes_are_found_by_digest() {
     let facts = extract(&FactSources {
         verifiers: &verifiers,
         artifact: Some((HashAlgorithm::Sha512, &[0xab; 64])),
-        payload: Some(("text/plain", b"hello")),
+        payload_hash: Some(sha256(b"hello")),
+        payload: Some(b"hello"),
         envelope_sha256: Some(Hash([0xcd; 32])),
     });
     let hello = sha256(b"hello").to_hex();

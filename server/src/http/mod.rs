@@ -2,8 +2,10 @@
 //! answer.
 //!
 //! Invariants: reads go to the store and one snapshot, writes to the pool; nothing here knows
-//! RocksDB; connections, header and body time, and body bytes are bounded (`limits`).
+//! RocksDB; connections, silence, header and body time, and bytes in memory are bounded (`limits`).
 
+pub mod connection;
+pub mod heavy;
 pub mod native;
 pub mod query;
 pub mod reply;
@@ -17,6 +19,7 @@ pub mod v2;
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ALLOW, CONTENT_LENGTH, HeaderValue,
@@ -29,11 +32,13 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use self::connection::{ACCEPT_PAUSE, AnswerBody, Budget};
+use self::heavy::Heavy;
 use self::query::Query;
 use self::reply::{Fault, Reply};
 use self::route::{Face, NoRoute, Route};
 use crate::health::Health;
-use crate::limits::{CONNECTIONS_MAX, DRAIN_TIME_MAX, HEADER_TIME_MAX};
+use crate::limits::{DRAIN_TIME_MAX, HEADER_TIME_MAX, SILENCE_MAX, STREAMS_MAX};
 use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::publisher::Published;
@@ -58,46 +63,54 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Whether anybody may write.
     pub open_writes: bool,
-    /// Bounds how many large bodies are parsed at once.
-    pub large_bodies: Arc<Semaphore>,
+    /// Where large work is done.
+    pub heavy: Heavy,
+    /// What requests and answers may take of memory.
+    pub budget: Budget,
 }
 
 /// Serves connections from `listener` until `stop` completes; then lets open requests end.
 pub async fn serve(app: Arc<App>, listener: TcpListener, stop: impl Future<Output = ()>) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME_MAX).keep_alive(true);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(128);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .keep_alive_interval(SILENCE_MAX / 2)
+        .keep_alive_timeout(HEADER_TIME_MAX);
     let graceful = GracefulShutdown::new();
-    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let connections = Arc::new(Semaphore::new(connection::room_for_connections()));
     let mut stop = std::pin::pin!(stop);
     loop {
         // The permit comes before the connection, so that surplus clients wait in the listener's
         // queue.
-        let permit =
-            connections.clone().acquire_owned().await.expect("nobody closes the semaphore");
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+        let accepted = async {
+            let permit = connections.clone().acquire_owned().await;
+            let permit = permit.expect("nobody closes the semaphore");
+            (permit, listener.accept().await)
+        };
+        let (permit, stream) = tokio::select! {
+            biased;
+            () = &mut stop => break,
+            (permit, accepted) = accepted => match accepted {
+                Ok((stream, _)) => (permit, stream),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::task::yield_now().await;
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             },
-            () = &mut stop => break,
         };
-        // Without this, the second small answer on a connection waits for the client's delayed
-        // acknowledgement.
-        let _ = stream.set_nodelay(true);
-        let app = app.clone();
-        let service = service_fn(move |request| {
-            let app = app.clone();
-            async move { Ok::<_, Infallible>(answer(&app, request).await) }
-        });
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let connection = graceful.watch(connection);
+        let (app, builder, watcher) = (app.clone(), builder.clone(), graceful.watcher());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            let Some(stream) = connection::bounded(stream).await else { return };
+            let service = service_fn(move |request| {
+                let app = app.clone();
+                async move { Ok::<_, Infallible>(answer(&app, request).await) }
+            });
+            let connection = builder.serve_connection(TokioIo::new(stream), service);
+            if let Err(error) = watcher.watch(connection).await {
                 tracing::debug!(%error, "connection ended");
             }
             drop(permit);
@@ -110,7 +123,7 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, stop: impl Future<Outpu
 }
 
 /// Answers one request, whatever happens in it.
-async fn answer(app: &App, request: Request<Incoming>) -> Reply {
+async fn answer(app: &Arc<App>, request: Request<Incoming>) -> Reply {
     let face = Face::of(request.uri().path());
     let is_head = request.method() == Method::HEAD;
     let route = Route::parse(request.method(), request.uri().path());
@@ -127,21 +140,26 @@ async fn answer(app: &App, request: Request<Incoming>) -> Reply {
     if is_head { without_body(reply) } else { reply }
 }
 
-async fn dispatch(app: &App, route: Route, request: Request<Incoming>) -> Result<Reply, Fault> {
+async fn dispatch(
+    app: &Arc<App>,
+    route: Route,
+    request: Request<Incoming>,
+) -> Result<Reply, Fault> {
     let query = Query::parse(request.uri().query().unwrap_or(""));
     match route {
         Route::V2Submit => v2::serve_submit(app, request).await,
         Route::V1Submit => v1::serve_submit(app, request).await,
         Route::Checkpoint => Ok(tiles::serve_checkpoint(app)),
-        Route::Tile(path) => tiles::serve_tile(app, &path),
+        Route::Tile(path) => tiles::serve_tile(app, &path).await,
         Route::V1EntryByIndex => v1::serve_entry_by_index(app, &query),
         Route::V1EntryById(id) => v1::serve_entry_by_id(app, &id),
         Route::V1LogInfo => Ok(v1::serve_log_info(app)),
         Route::V1PublicKey => v1::serve_public_key(app, &query, &request),
         Route::V1Proof => v1::serve_proof(app, &query),
+        Route::V1NotEnabled(operation) => Err(v1::not_enabled(operation)),
         Route::Entry(index) => native::serve_entry(app, &index),
-        Route::Search => native::serve_search(app, &query),
-        Route::Statement(hash) => native::serve_statement(app, &hash),
+        Route::Search => native::serve_search(app, &query).await,
+        Route::Statement(hash) => native::serve_statement(app, &hash).await,
         Route::Statements => native::serve_statements(app, request).await,
         Route::Identity => Ok(native::serve_identity(app)),
         Route::Live => Ok(status::serve_live()),
@@ -188,5 +206,5 @@ fn without_body(reply: Reply) -> Reply {
     if let Some(length) = body.size_hint().exact() {
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
-    Reply::from_parts(parts, Default::default())
+    Reply::from_parts(parts, AnswerBody::small(Bytes::new()))
 }

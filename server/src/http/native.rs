@@ -5,6 +5,7 @@
 //! completeness only by reading the whole log.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hyper::Request;
 use hyper::body::Incoming;
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use treering_proto::api::v1::EntryId;
 use treering_proto::api::v2::{InclusionProof, TransparencyLogEntry};
 use treering_proto::encoding::{from_hex_lower, to_base64};
-use treering_proto::entry::{Entry, EntryKind};
+use treering_proto::entry::EntryKind;
 use treering_proto::facts::{Tag, search_key};
 use treering_proto::hash::{Hash, hash_leaf};
 use treering_proto::proof::plan_inclusion;
@@ -21,7 +22,7 @@ use treering_proto::tree::{LeafIndex, TreeSize};
 
 use super::App;
 use super::query::Query;
-use super::reply::{Fault, Reply, immutable, json, plain};
+use super::reply::{Fault, JSON, Reply, immutable, json, plain, with_body};
 use super::submit::read_body;
 use crate::limits::{
     BULK_BODY_BYTES_MAX, BULK_BYTES_MAX, BULK_STATEMENTS_MAX, SEARCH_LIMIT_MAX, SEARCH_READS_MAX,
@@ -43,7 +44,7 @@ pub fn serve_entry(app: &App, index: &str) -> Result<Reply, Fault> {
     }
     let body = app.store.entry(index).map_err(Fault::internal)?;
     let body = body.ok_or_else(|| Fault::internal(format!("entry {index} is missing")))?;
-    let kind = Entry::parse(&body).map_err(Fault::internal)?.kind();
+    let kind = EntryKind::of_body(&body).map_err(Fault::internal)?;
     Ok(json(log_entry(app, &snapshot, index, &body, kind)?.to_json()))
 }
 
@@ -107,14 +108,12 @@ struct Search {
 }
 
 /// `GET /api/treering/v1/search?TAG=VALUE&...`: entries that have every one of the facts.
-pub fn serve_search(app: &App, query: &Query) -> Result<Reply, Fault> {
+pub async fn serve_search(app: &Arc<App>, query: &Query) -> Result<Reply, Fault> {
     let search = Search::parse(query)?;
-    let snapshot = app.published.snapshot();
-    let (found, next) = search.run(app, snapshot.head.size)?;
-    let entries = found.into_iter().map(|index| hit(app, index)).collect::<Result<_, _>>()?;
-    let tree_size = snapshot.head.size.to_string();
-    let answer = SearchAnswer { tree_size, entries, next: next.map(|next| next.to_string()) };
-    Ok(json(serde_json::to_vec(&answer).map_err(Fault::internal)?))
+    let searched = app.clone();
+    let answer = app.heavy.run(move || search.answer(&searched)).await??;
+    let body = serde_json::to_vec(&answer).map_err(Fault::internal)?;
+    Ok(with_body(JSON, app.budget.answer(body.into())?))
 }
 
 impl Search {
@@ -145,6 +144,8 @@ impl Search {
                 }
             }
         }
+        search.keys.sort();
+        search.keys.dedup();
         if (1..=SEARCH_TERMS_MAX).contains(&search.keys.len()) {
             return Ok(search);
         }
@@ -152,26 +153,33 @@ impl Search {
         Err(Fault::bad_request("search-terms", message))
     }
 
+    fn answer(&self, app: &App) -> Result<SearchAnswer, Fault> {
+        let size = app.published.snapshot().head.size;
+        let (found, next) = self.run(app, size)?;
+        let entries = found.into_iter().map(|index| hit(app, index)).collect::<Result<_, _>>()?;
+        let next = next.map(|next| next.to_string());
+        Ok(SearchAnswer { tree_size: size.to_string(), entries, next })
+    }
+
     /// Walks the postings of the first term and keeps those that every other term has, too.
     ///
     /// Bounded by what it reads: a page may come back short, or empty, with a cursor to go on from.
     fn run(&self, app: &App, size: TreeSize) -> Result<(Vec<LeafIndex>, Option<u64>), Fault> {
         let (first, others) = self.keys.split_first().expect("parsing left at least one term");
-        let reads = if others.is_empty() { self.limit + 1 } else { SEARCH_READS_MAX };
-        let candidates = app.store.postings(first, self.cursor, size, self.order, reads);
+        let candidates_max = match others.len() {
+            0 => self.limit + 1,
+            others => SEARCH_READS_MAX / (1 + others),
+        };
+        let candidates = app.store.postings(first, self.cursor, size, self.order, candidates_max);
         let candidates = candidates.map_err(Fault::internal)?;
-        let is_cut = candidates.len() == reads;
+        let is_cut = candidates.len() == candidates_max;
         let mut found = Vec::new();
         let mut last = None;
         for index in candidates {
             if found.len() == self.limit {
                 return Ok((found, Some(index.get())));
             }
-            let mut has_all = true;
-            for other in others {
-                has_all = has_all && app.store.is_posted(other, index).map_err(Fault::internal)?;
-            }
-            if has_all {
+            if has_all(app, index, others)? {
                 found.push(index);
             }
             last = Some(index.get());
@@ -184,11 +192,20 @@ impl Search {
     }
 }
 
+fn has_all(app: &App, index: LeafIndex, keys: &[Hash]) -> Result<bool, Fault> {
+    for key in keys {
+        if !app.store.is_posted(key, index).map_err(Fault::internal)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 fn hit(app: &App, index: LeafIndex) -> Result<Hit, Fault> {
     let missing = || Fault::internal(format!("entry {index} is missing"));
     let body = app.store.entry(index).map_err(Fault::internal)?.ok_or_else(missing)?;
     let time = app.store.time(index).map_err(Fault::internal)?.ok_or_else(missing)?;
-    let kind = Entry::parse(&body).map_err(Fault::internal)?.kind();
+    let kind = EntryKind::of_body(&body).map_err(Fault::internal)?;
     let tree_id = app.signer.identity().tree_id();
     Ok(Hit {
         index: index.to_string(),
@@ -200,13 +217,15 @@ fn hit(app: &App, index: LeafIndex) -> Result<Hit, Fault> {
 }
 
 /// `GET /api/treering/v1/statements/{payload hash}`: the payload, byte for byte.
-pub fn serve_statement(app: &App, hash: &str) -> Result<Reply, Fault> {
+pub async fn serve_statement(app: &Arc<App>, hash: &str) -> Result<Reply, Fault> {
     let hash = parse_payload_hash(hash)?;
-    let statement = visible_statement(app, &hash)?.ok_or_else(|| {
+    let reader = app.clone();
+    let statement = app.heavy.run(move || visible_statement(&reader, &hash)).await??;
+    let statement = statement.ok_or_else(|| {
         let message = "no published entry came with this statement";
         Fault::not_found("no-statement", message)
     })?;
-    Ok(immutable(IN_TOTO, statement))
+    Ok(immutable(IN_TOTO, app.budget.answer(statement.into())?))
 }
 
 /// A bulk request.
@@ -228,14 +247,21 @@ struct BulkAnswer {
 }
 
 /// `POST /api/treering/v1/statements` with `{"hashes":["..."]}`: many payloads at once.
-pub async fn serve_statements(app: &App, request: Request<Incoming>) -> Result<Reply, Fault> {
-    let body = read_body(request, BULK_BODY_BYTES_MAX).await?;
-    let request: BulkRequest = serde_json::from_slice(&body)
+pub async fn serve_statements(app: &Arc<App>, request: Request<Incoming>) -> Result<Reply, Fault> {
+    let body = read_body(app, request, BULK_BODY_BYTES_MAX).await?;
+    let request: BulkRequest = serde_json::from_slice(&body.bytes)
         .map_err(|error| Fault::bad_request("malformed", error.to_string()))?;
     if request.hashes.len() > BULK_STATEMENTS_MAX {
         let message = format!("at most {BULK_STATEMENTS_MAX} hashes in one request");
         return Err(Fault::bad_request("too-many-hashes", message));
     }
+    let reader = app.clone();
+    let answer = app.heavy.run(move || bulk(&reader, request)).await??;
+    let body = serde_json::to_vec(&answer).map_err(Fault::internal)?;
+    Ok(with_body(JSON, app.budget.answer(body.into())?))
+}
+
+fn bulk(app: &App, request: BulkRequest) -> Result<BulkAnswer, Fault> {
     let mut answer =
         BulkAnswer { statements: BTreeMap::new(), missing: Vec::new(), left_out: Vec::new() };
     let mut bytes = 0;
@@ -253,7 +279,7 @@ pub async fn serve_statements(app: &App, request: Request<Incoming>) -> Result<R
             None => answer.missing.push(text),
         }
     }
-    Ok(json(serde_json::to_vec(&answer).map_err(Fault::internal)?))
+    Ok(answer)
 }
 
 /// `GET /api/treering/v1/identity`.

@@ -34,9 +34,9 @@ fn decode(text: &str) -> Cow<'_, str> {
     let mut rest = text.as_bytes();
     while let Some((byte, after)) = rest.split_first() {
         let escaped = match (byte, after) {
-            (b'%', [high, low, ..]) => std::str::from_utf8(&[*high, *low])
-                .ok()
-                .and_then(|hex| u8::from_str_radix(hex, 16).ok()),
+            (b'%', [high, low, ..]) => {
+                hex_digit(*high).zip(hex_digit(*low)).map(|(h, l)| h * 16 + l)
+            }
             _ => None,
         };
         match escaped {
@@ -53,16 +53,20 @@ fn decode(text: &str) -> Cow<'_, str> {
     Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+fn hex_digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn escapes_are_decoded_and_broken_ones_kept() {
-        let query = Query::parse("identity=a%40b.c&x=1+2&bad=%zz%4&&empty=&flag");
+        let query = Query::parse("identity=a%40b.c&x=1+2&bad=%zz%4%+5&&empty=&flag");
         assert_eq!(query.one("identity"), Some("a@b.c"));
         assert_eq!(query.one("x"), Some("1 2"));
-        assert_eq!(query.one("bad"), Some("%zz%4"));
+        assert_eq!(query.one("bad"), Some("%zz%4% 5"));
         assert_eq!(query.one("empty"), Some(""));
         assert_eq!(query.one("flag"), Some(""));
         assert_eq!(query.one("none"), None);

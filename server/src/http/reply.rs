@@ -10,21 +10,23 @@
 //!
 //! Nothing is compressed here, and `ETag` is bare: Rekor v1 clients use its value as a key.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, EXPIRES, HeaderName, HeaderValue,
-    PRAGMA, RETRY_AFTER,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_TYPE,
+    EXPIRES, HeaderName, HeaderValue, PRAGMA, RETRY_AFTER,
 };
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 use treering_proto::api::v1::{ApiError, to_json};
 
+use super::connection::AnswerBody;
 use super::route::Face;
 use crate::limits::RETRY_AFTER_SECONDS;
 
 /// What the server sends.
-pub type Reply = Response<Full<Bytes>>;
+pub type Reply = Response<AnswerBody>;
 
 /// The header that carries an error's stable label, whatever the face's body looks like.
 pub const ERROR_LABEL: HeaderName = HeaderName::from_static("treering-error");
@@ -74,11 +76,16 @@ impl Fault {
         fault
     }
 
-    /// 500 that says nothing of the inside; the cause is in the server's log.
+    /// 500 that says nothing of the inside; the cause is in the server's log, under the number that
+    /// the client is told.
     pub fn internal(cause: impl std::fmt::Display) -> Self {
-        tracing::error!(%cause, "request failed");
-        let message = "internal error; the server's log has the cause";
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
+        let request = REQUESTS_FAILED.fetch_add(1, Ordering::Relaxed) + 1;
+        let process = std::process::id();
+        let id = format!("{process}-{request}");
+        tracing::error!(%cause, request = id, "request failed");
+        let message = format!("internal error; the server's log has the cause of request {id}");
+        let fault = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message);
+        fault.with(HeaderName::from_static("treering-request"), &id)
     }
 
     /// Adds a header.
@@ -109,7 +116,7 @@ impl Fault {
                 message: &self.message,
             }),
         };
-        let mut reply = Response::new(Full::new(Bytes::from(body)));
+        let mut reply = Response::new(AnswerBody::small(Bytes::from(body)));
         *reply.status_mut() = self.status;
         let headers = reply.headers_mut();
         headers.extend(self.headers);
@@ -119,6 +126,7 @@ impl Fault {
         headers.insert(ERROR_LABEL, HeaderValue::from_static(self.label));
         headers.insert(CACHE_CONTROL, NO_STORE);
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANYONE);
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
         reply
     }
 }
@@ -139,13 +147,19 @@ struct NativeError<'a> {
     message: &'a str,
 }
 
-/// 200 with `no-store`.
+/// 200 with `no-store`, for a small body.
 pub fn plain(content_type: HeaderValue, body: impl Into<Bytes>) -> Reply {
-    let mut reply = Response::new(Full::new(body.into()));
+    with_body(content_type, AnswerBody::small(body.into()))
+}
+
+/// 200 with `no-store`.
+pub fn with_body(content_type: HeaderValue, body: AnswerBody) -> Reply {
+    let mut reply = Response::new(body);
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, content_type);
     headers.insert(CACHE_CONTROL, NO_STORE);
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANYONE);
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
     reply
 }
 
@@ -155,8 +169,8 @@ pub fn json(body: impl Into<Bytes>) -> Reply {
 }
 
 /// 200 for bytes that never change.
-pub fn immutable(content_type: HeaderValue, body: impl Into<Bytes>) -> Reply {
-    let mut reply = plain(content_type, body);
+pub fn immutable(content_type: HeaderValue, body: AnswerBody) -> Reply {
+    let mut reply = with_body(content_type, body);
     reply.headers_mut().insert(CACHE_CONTROL, IMMUTABLE);
     reply
 }
@@ -186,6 +200,8 @@ fn grpc_code(status: StatusCode) -> u8 {
     }
 }
 
+static REQUESTS_FAILED: AtomicU64 = AtomicU64::new(0);
+
 /// The label of an entry that is not there.
 pub const NO_ENTRY: &str = "no-entry";
 
@@ -201,6 +217,9 @@ pub const BYTES: HeaderValue = HeaderValue::from_static("application/octet-strea
 /// Everybody's browser may read.
 pub const ANYONE: HeaderValue = HeaderValue::from_static("*");
 
+/// What a browser's script may read beside the body.
+const EXPOSED: HeaderValue =
+    HeaderValue::from_static("etag, location, x-log-index, treering-error, treering-request");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=604800, immutable");
 const V1_NO_CACHE: HeaderValue = HeaderValue::from_static(

@@ -27,6 +27,8 @@ pub enum Route {
     V1PublicKey,
     /// `GET /api/v1/log/proof`.
     V1Proof,
+    /// An operation of Rekor v1 that this log does not offer, by its name there.
+    V1NotEnabled(&'static str),
     /// `GET /api/treering/v1/entries/{index}`.
     Entry(String),
     /// `GET /api/treering/v1/search`.
@@ -95,18 +97,19 @@ impl Route {
         if *method == Method::OPTIONS {
             return Err(NoRoute::Preflight);
         }
-        let reads = [(&Method::GET, Self::read(&path))];
-        let writes = [(&Method::POST, Self::write(&path))];
-        let wanted = if *method == Method::HEAD { &Method::GET } else { method };
-        let mut other = None;
-        for (allowed, route) in reads.into_iter().chain(writes) {
-            match route {
-                Some(route) if wanted == allowed => return Ok(route),
-                Some(_) => other = Some(if allowed == Method::GET { "GET, HEAD" } else { "POST" }),
-                None => {}
-            }
-        }
-        Err(other.map_or(NoRoute::NotFound, |allow| NoRoute::MethodNotAllowed { allow }))
+        let (read, write) = (Self::read(&path), Self::write(&path));
+        let allow = match (&read, &write) {
+            (None, None) => return Err(NoRoute::NotFound),
+            (Some(_), None) => "GET, HEAD",
+            (None, Some(_)) => "POST",
+            (Some(_), Some(_)) => "GET, HEAD, POST",
+        };
+        let route = match *method {
+            Method::GET | Method::HEAD => read,
+            Method::POST => write,
+            _ => None,
+        };
+        route.ok_or(NoRoute::MethodNotAllowed { allow })
     }
 
     fn read(path: &str) -> Option<Self> {
@@ -143,6 +146,8 @@ impl Route {
         match path {
             "/api/v2/log/entries" => Some(Self::V2Submit),
             "/api/v1/log/entries" => Some(Self::V1Submit),
+            "/api/v1/log/entries/retrieve" => Some(Self::V1NotEnabled("Search Log Query")),
+            "/api/v1/index/retrieve" => Some(Self::V1NotEnabled("Search Index")),
             "/api/treering/v1/statements" => Some(Self::Statements),
             _ => None,
         }
@@ -187,6 +192,10 @@ mod tests {
         assert_eq!(Route::parse(&Method::GET, "/api/v2/log/entries"), not_allowed);
         let not_allowed = Err(NoRoute::MethodNotAllowed { allow: "GET, HEAD" });
         assert_eq!(Route::parse(&Method::DELETE, "/checkpoint"), not_allowed);
+        let both = Err(NoRoute::MethodNotAllowed { allow: "GET, HEAD, POST" });
+        assert_eq!(Route::parse(&Method::PUT, "/api/v1/log/entries"), both);
+        let search = Ok(Route::V1NotEnabled("Search Index"));
+        assert_eq!(Route::parse(&Method::POST, "/api/v1/index/retrieve"), search);
         assert_eq!(Route::parse(&Method::GET, "/api/v1"), Err(NoRoute::NotFound));
         assert_eq!(Route::parse(&Method::GET, "/api/v1/log/entries/a/b"), Err(NoRoute::NotFound));
         assert_eq!(Route::parse(&Method::OPTIONS, "/anything"), Err(NoRoute::Preflight));

@@ -18,7 +18,7 @@ pub fn serve_ready(app: &App) -> Reply {
     let body = serde_json::json!({
         "ready": refusal.is_none(),
         "label": refusal.as_ref().map(|refusal| refusal.label()),
-        "reason": refusal.as_ref().map(|refusal| refusal.message()),
+        "reason": refusal.as_ref().map(|refusal| refusal.public_message()),
         "treeSize": app.published.snapshot().head.size.to_string(),
         "writes": if app.open_writes { "open" } else { "closed" },
     });

@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::CONTENT_ENCODING;
 use hyper::{Request, StatusCode};
-use treering_proto::entry::{EntryError, VerifiedEntry};
+use tokio::sync::OwnedSemaphorePermit;
+use treering_proto::entry::{EntryError, EntryKind, VerifiedEntry};
+use treering_proto::hash::Hash;
 
 use super::App;
 use super::reply::Fault;
@@ -18,8 +20,12 @@ pub type Parse = fn(&[u8]) -> Result<VerifiedEntry, EntryError>;
 
 /// A submission that ended well: it is logged now, or was before.
 pub struct Submitted {
-    /// The entry.
-    pub entry: VerifiedEntry,
+    /// What it was.
+    pub kind: EntryKind,
+    /// Its leaf.
+    pub leaf: Hash,
+    /// Its canonical bytes.
+    pub body: Vec<u8>,
     /// Logged, or a duplicate.
     pub outcome: Outcome,
 }
@@ -38,16 +44,29 @@ impl From<Fault> for NotSubmitted {
     }
 }
 
-/// Reads a body of at most `max` bytes. Compressed bodies are refused: what they unpack to has no
-/// bound.
-pub async fn read_body(request: Request<Incoming>, max: usize) -> Result<Bytes, Fault> {
+/// A request body, and the room that it takes in memory.
+pub struct RequestBody {
+    /// The bytes.
+    pub bytes: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+/// Reads a body of at most `max` bytes, if there is room for it. Compressed bodies are refused: what
+/// they unpack to has no bound.
+pub async fn read_body(
+    app: &App,
+    request: Request<Incoming>,
+    max: usize,
+) -> Result<RequestBody, Fault> {
     if request.headers().contains_key(CONTENT_ENCODING) {
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         return Err(Fault::new(status, "content-encoding", "compressed bodies are not accepted"));
     }
+    let stated = request.body().size_hint().exact().and_then(|len| usize::try_from(len).ok());
+    let room = app.budget.request(stated.unwrap_or(max).min(max))?;
     let collect = Limited::new(request.into_body(), max).collect();
     match tokio::time::timeout(BODY_TIME_MAX, collect).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Ok(body)) => Ok(RequestBody { bytes: body.to_bytes(), _room: room }),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             let message = format!("Request Entity Too Large. Limit set to {max}");
             Err(Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", message))
@@ -60,33 +79,19 @@ pub async fn read_body(request: Request<Incoming>, max: usize) -> Result<Bytes, 
     }
 }
 
-/// Verifies a submission and takes it through the pool.
-pub async fn submit(
-    app: &App,
-    body: Bytes,
-    parse: Parse,
-    wants_set: bool,
-) -> Result<Submitted, NotSubmitted> {
+/// Refuses before a body is read, when nothing can be taken.
+pub fn check_open(app: &App) -> Result<(), Fault> {
     if !app.open_writes {
         let message = "this log takes no entries: writes are closed (serve with --open-writes)";
-        return Err(Fault::new(StatusCode::FORBIDDEN, "writes-closed", message).into());
+        return Err(Fault::new(StatusCode::FORBIDDEN, "writes-closed", message));
     }
-    if let Some(refusal) = app.health.refusal() {
-        return Err(refused(&refusal).into());
-    }
-    let entry = verify(app, body, parse).await?;
-    let receiver = match app.pool.submit(entry.clone(), wants_set) {
-        Ok(receiver) => receiver,
-        Err(Rejected::Full) => {
-            let message = "reached max pushback; retry";
-            return Err(Fault::unavailable("pool-full", message).into());
-        }
-        Err(Rejected::Refused(refusal)) => return Err(refused(&refusal).into()),
-    };
-    match tokio::time::timeout(ANSWER_TIME_MAX, receiver).await {
-        Ok(Ok(Outcome::Refused(refusal))) => Err(refused(&refusal).into()),
-        Ok(Ok(outcome)) => Ok(Submitted { entry, outcome }),
-        Ok(Err(_)) => Err(refused(&Refusal::Stopping).into()),
+    app.health.refusal().map_or(Ok(()), |refusal| Err(refused(&refusal)))
+}
+
+/// Verifies a submission and takes it through the pool, within the time that clients wait.
+pub async fn submit(app: &App, body: RequestBody, parse: Parse) -> Result<Submitted, NotSubmitted> {
+    match tokio::time::timeout(ANSWER_TIME_MAX, verify_and_wait(app, body, parse)).await {
+        Ok(submitted) => submitted,
         Err(_) => {
             let message = "the entry was not published in time; submit it again to learn its fate";
             Err(Fault::unavailable("publish-timeout", message).into())
@@ -94,21 +99,38 @@ pub async fn submit(
     }
 }
 
+async fn verify_and_wait(
+    app: &App,
+    body: RequestBody,
+    parse: Parse,
+) -> Result<Submitted, NotSubmitted> {
+    let entry = verify(app, body, parse).await?;
+    let (kind, leaf, body) = (entry.kind(), entry.leaf(), entry.body().to_vec());
+    let receiver = match app.pool.submit(entry) {
+        Ok(receiver) => receiver,
+        Err(Rejected::Full) => {
+            let message = "reached max pushback; retry";
+            return Err(Fault::unavailable("pool-full", message).into());
+        }
+        Err(Rejected::Refused(refusal)) => return Err(refused(&refusal).into()),
+    };
+    match receiver.await {
+        Ok(Outcome::Refused(refusal)) => Err(refused(&refusal).into()),
+        Ok(outcome) => Ok(Submitted { kind, leaf, body, outcome }),
+        Err(_) => Err(refused(&Refusal::Stopping).into()),
+    }
+}
+
 /// Verifies small bodies here, where a hand-over would cost more than the signature, and large ones
 /// off this thread.
-async fn verify(app: &App, body: Bytes, parse: Parse) -> Result<VerifiedEntry, NotSubmitted> {
-    if body.len() <= LARGE_BODY_BYTES {
-        return parse(&body).map_err(NotSubmitted::Entry);
+async fn verify(app: &App, body: RequestBody, parse: Parse) -> Result<VerifiedEntry, NotSubmitted> {
+    if body.bytes.len() <= LARGE_BODY_BYTES {
+        return parse(&body.bytes).map_err(NotSubmitted::Entry);
     }
-    let permit = app.large_bodies.clone().acquire_owned().await.map_err(Fault::internal)?;
-    let verified = tokio::task::spawn_blocking(move || {
-        let verified = parse(&body);
-        drop(permit);
-        verified
-    });
-    verified.await.map_err(Fault::internal)?.map_err(NotSubmitted::Entry)
+    let verified = app.heavy.run(move || parse(&body.bytes)).await?;
+    verified.map_err(NotSubmitted::Entry)
 }
 
 fn refused(refusal: &Refusal) -> Fault {
-    Fault::unavailable(refusal.label(), refusal.message())
+    Fault::unavailable(refusal.label(), refusal.public_message())
 }

@@ -4,12 +4,15 @@
 //! full one will be, so it is cut, not stored; a path that is not the one spelling of a tile is
 //! 400, one that the tree does not have 404.
 
+use std::sync::Arc;
+
 use treering_proto::tile::{
     ENTRY_LEN_MAX, TILE_WIDTH, Tile, TileKind, encode_entry, encode_hashes,
 };
 
 use super::App;
 use super::reply::{BYTES, Fault, Reply, TEXT, immutable, plain};
+use crate::limits::ANSWER_BYTES_MAX;
 
 /// `GET /checkpoint`.
 pub fn serve_checkpoint(app: &App) -> Reply {
@@ -17,12 +20,13 @@ pub fn serve_checkpoint(app: &App) -> Reply {
 }
 
 /// `GET /tile/...`.
-pub fn serve_tile(app: &App, path: &str) -> Result<Reply, Fault> {
+pub async fn serve_tile(app: &Arc<App>, path: &str) -> Result<Reply, Fault> {
     let tile = Tile::parse_path(path)
         .map_err(|error| Fault::bad_request("malformed-tile-path", error.to_string()))?;
     let snapshot = app.published.snapshot();
     if !tile.is_within(snapshot.head.size) {
-        return Err(Fault::not_found("no-tile", "the published tree does not have this tile"));
+        let message = "the published tree does not have this tile";
+        return Err(Fault::not_found("no-tile", message));
     }
     let bytes = match tile.kind {
         TileKind::Hashes(level) => {
@@ -30,15 +34,21 @@ pub fn serve_tile(app: &App, path: &str) -> Result<Reply, Fault> {
             encode_hashes(&hashes)
         }
         TileKind::Entries => {
-            let first = tile.index * TILE_WIDTH;
-            let entries = app.store.entries(first, tile.width).map_err(Fault::internal)?;
-            let mut bytes = Vec::with_capacity(entries.iter().map(|entry| 2 + entry.len()).sum());
-            entries.iter().for_each(|entry| encode_entry(entry, &mut bytes));
-            bytes
+            let store = app.store.clone();
+            let read = move || store.entries(tile.index * TILE_WIDTH, tile.width);
+            entry_tile(&app.heavy.run(read).await?.map_err(Fault::internal)?)
         }
     };
-    Ok(immutable(BYTES, bytes))
+    Ok(immutable(BYTES, app.budget.answer(bytes.into())?))
 }
 
-const _: () =
-    assert!(ENTRY_LEN_MAX * (TILE_WIDTH as usize) < 32 << 20, "an entry tile is built in memory");
+fn entry_tile(entries: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(entries.iter().map(|entry| 2 + entry.len()).sum());
+    entries.iter().for_each(|entry| encode_entry(entry, &mut bytes));
+    bytes
+}
+
+const _: () = assert!(
+    ENTRY_LEN_MAX * (TILE_WIDTH as usize) < ANSWER_BYTES_MAX,
+    "the largest entry tile can be answered"
+);

@@ -19,7 +19,7 @@ use treering_proto::tree::{LeafIndex, TreeSize};
 use super::App;
 use super::query::Query;
 use super::reply::{Fault, JSON, NO_ENTRY, Reply, v1_read};
-use super::submit::{NotSubmitted, Submitted, read_body, submit};
+use super::submit::{NotSubmitted, Submitted, check_open, read_body, submit};
 use crate::limits::V1_BODY_BYTES_MAX;
 use crate::pool::{Logged, Outcome};
 use crate::publisher::Snapshot;
@@ -27,18 +27,19 @@ use crate::publisher::Snapshot;
 /// `POST /api/v1/log/entries`.
 pub async fn serve_submit(app: &App, request: Request<Incoming>) -> Result<Reply, Fault> {
     require_json(&request)?;
-    let body = read_body(request, V1_BODY_BYTES_MAX).await?;
-    let submitted = submit(app, body, VerifiedEntry::from_v1_request, true).await;
-    let Submitted { entry, outcome } = submitted.map_err(|error| match error {
+    check_open(app)?;
+    let body = read_body(app, request, V1_BODY_BYTES_MAX).await?;
+    let submitted = submit(app, body, VerifiedEntry::from_v1_request).await;
+    let Submitted { leaf, body, outcome, .. } = submitted.map_err(|error| match error {
         NotSubmitted::Fault(fault) => fault,
         NotSubmitted::Entry(error) => invalid(&error),
     })?;
-    let id = EntryId { tree_id: tree_id(app), leaf: entry.leaf() }.to_string();
+    let id = EntryId { tree_id: tree_id(app), leaf }.to_string();
     let location = format!("{ENTRIES}/{id}");
     match outcome {
         Outcome::Logged(Logged { index, time, snapshot, set }) => {
-            let set = set.expect("a SET was asked for");
-            let found = Found { index, time, body: entry.body(), set };
+            let set = set.expect("an entry of Rekor v1 gets a SET");
+            let found = Found { index, time, body: &body, set };
             let entries = LogEntries::from([(id.clone(), log_entry(app, &snapshot, &found)?)]);
             let mut reply = super::reply::json(to_json(&entries));
             *reply.status_mut() = StatusCode::CREATED;
@@ -87,6 +88,12 @@ pub fn serve_entry_by_id(app: &App, id: &str) -> Result<Reply, Fault> {
     }
     let index = app.store.index_of(&parsed.leaf).map_err(Fault::internal)?;
     serve_entry(app, index.ok_or_else(no_entry)?)
+}
+
+/// An operation that Rekor has and this log does not offer, refused as Rekor refuses it.
+pub fn not_enabled(operation: &str) -> Fault {
+    let message = format!("{operation} API not enabled in this Rekor instance");
+    Fault::new(StatusCode::NOT_IMPLEMENTED, "not-enabled", message)
 }
 
 /// `GET /api/v1/log`.
@@ -207,6 +214,10 @@ fn invalid(error: &EntryError) -> Fault {
         EntryError::UnknownKind(_) => {
             let fault = Fault::v1_invalid(422, error.to_string());
             Fault { label: "unknown-kind", ..fault }
+        }
+        EntryError::Missing(_) => {
+            let fault = Fault::v1_invalid(602, error.to_string());
+            Fault { label: "missing-field", ..fault }
         }
         EntryError::Malformed(why) => Fault::bad_request("malformed", why.clone()),
         EntryError::RefusedKind { .. } => Fault::bad_request("refused-kind", error.to_string()),

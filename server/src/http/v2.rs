@@ -12,28 +12,29 @@ use treering_proto::entry::{EntryError, VerifiedEntry};
 use super::App;
 use super::native::log_entry;
 use super::reply::{Fault, Reply, json};
-use super::submit::{NotSubmitted, Submitted, read_body, submit};
+use super::submit::{NotSubmitted, Submitted, check_open, read_body, submit};
 use crate::limits::V2_BODY_BYTES_MAX;
 use crate::pool::Outcome;
 
 /// `POST /api/v2/log/entries`.
 pub async fn serve_submit(app: &App, request: Request<Incoming>) -> Result<Reply, Fault> {
-    let body = read_body(request, V2_BODY_BYTES_MAX).await.map_err(|fault| {
+    check_open(app)?;
+    let body = read_body(app, request, V2_BODY_BYTES_MAX).await.map_err(|fault| {
         // grpc-gateway answers 400 where HTTP would have 413.
         if fault.status == StatusCode::PAYLOAD_TOO_LARGE {
             return Fault::bad_request(fault.label, "http: request body too large");
         }
         fault
     })?;
-    let submitted = submit(app, body, VerifiedEntry::from_v2_request, false).await;
-    let Submitted { entry, outcome } = submitted.map_err(|error| match error {
+    let submitted = submit(app, body, VerifiedEntry::from_v2_request).await;
+    let Submitted { kind, body, outcome, .. } = submitted.map_err(|error| match error {
         NotSubmitted::Fault(fault) => fault,
         NotSubmitted::Entry(error) => invalid(&error),
     })?;
     match outcome {
         Outcome::Logged(logged) => {
             let entry: TransparencyLogEntry =
-                log_entry(app, &logged.snapshot, logged.index, entry.body(), entry.kind())?;
+                log_entry(app, &logged.snapshot, logged.index, &body, kind)?;
             let mut reply = json(entry.to_json());
             *reply.status_mut() = StatusCode::CREATED;
             Ok(reply)

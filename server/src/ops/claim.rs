@@ -11,6 +11,7 @@ use treering_proto::tree::TreeHead;
 
 use crate::anchor::{Anchor, AnchorError};
 use crate::data_directory::{DataDirectory, DirectoryError, default_anchor};
+use crate::selfcheck::SelfCheck;
 use crate::startup::{StartError, compare, open_store};
 use crate::store::StoreError;
 
@@ -87,11 +88,17 @@ pub fn claim_with_new_anchor(
     let identity = LogIdentity::open(directory.identity()?.as_bytes())?;
     let known = open_checkpoint(known, identity.origin(), &[identity.note_key().clone()])?.head();
     let store = open_store(&directory, &identity)?;
-    let stored = store.recover()?.edge.head();
+    let recovered = store.recover()?;
+    let stored = recovered.edge.head();
     let covers = stored.size >= known.size && store.head_at(known.size)? == known;
     if !covers {
         return Err(ClaimError::NotCovered { stored, known });
     }
+    // What lies above the checkpoint may never have been checked, and start-up checks only what lies
+    // above the anchor.
+    let durable = store.found_durable(known, &recovered);
+    let mut selfcheck = SelfCheck::new(&store.edge_at(known.size)?);
+    selfcheck.check(&store, durable).map_err(StartError::from)?;
     let mut id = [0; 16];
     getrandom::fill(&mut id).expect("the system has randomness");
     let anchor = Anchor::create(path, id, stored)?;

@@ -4,21 +4,20 @@
 //! With `--drop-unsigned` it takes out entries above the anchor, which were never signed nor
 //! acknowledged, after writing them to a file. It refuses to touch anything at or below the anchor.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use treering_proto::audit::{Audit, Finding, Report};
 use treering_proto::checkpoint::open_checkpoint;
-use treering_proto::dsse_envelope::IN_TOTO_PAYLOAD_TYPE;
 use treering_proto::entry::Entry;
-use treering_proto::facts::{FactSources, extract, search_key};
-use treering_proto::hash::{Hash, hash_leaf, sha256};
+use treering_proto::facts::search_key;
+use treering_proto::hash::{Hash, hash_leaf};
 use treering_proto::identity::LogIdentity;
 use treering_proto::tile::TileKind;
 use treering_proto::tree::{LeafIndex, TreeHead, TreeSize};
 
+use crate::anchor::sync_directory_of;
 use crate::startup::{Parts, StartError, compare, parts};
 use crate::store::{Store, StoreError};
 
@@ -67,7 +66,7 @@ pub fn check(
     anchor: Option<&Path>,
     mut progress: impl FnMut(u64),
 ) -> Result<Checkup, FsckError> {
-    let Parts { identity, store, anchor, .. } = parts(data, anchor)?;
+    let Parts { directory: _directory, identity, store, anchor } = parts(data, anchor)?;
     let committed = store.committed()?.head;
     let mut problems = Problems::default();
     let mut heads = vec![committed, anchor.head()];
@@ -79,7 +78,6 @@ pub fn check(
             store.tile_if_present(level, tile.index).ok().flatten()
         }),
     );
-    let mut leaves = HashSet::new();
     let mut last_time = 0;
     for index in 0..committed.size.get() {
         let at = LeafIndex::new(index).expect("a committed size is a tree size");
@@ -88,9 +86,6 @@ pub fn check(
             break;
         };
         let leaf = hash_leaf(&body);
-        if !leaves.insert(leaf) {
-            problems.add(format!("entry {index} repeats an earlier one"));
-        }
         audit.entry(&body);
         last_time = check_rows(&store, at, leaf, &body, last_time, &mut problems)?;
         if index % PROGRESS_ENTRIES == 0 {
@@ -163,7 +158,7 @@ fn check_rows(
     problems: &mut Problems,
 ) -> Result<u64, StoreError> {
     if store.index_of(&leaf)? != Some(index) {
-        problems.add(format!("index_by_leaf does not lead to entry {index}"));
+        problems.add(format!("index_by_leaf does not lead to entry {index}, or it is there twice"));
     }
     let time = store.time(index)?;
     match time {
@@ -184,25 +179,11 @@ fn check_rows(
 /// The search keys of an entry, computed again from its bytes and its statement.
 pub(super) fn posted_keys(store: &Store, body: &[u8]) -> Result<Vec<Hash>, StoreError> {
     let Ok(entry) = Entry::parse(body) else { return Ok(Vec::new()) };
-    let facts = match &entry {
-        Entry::Hashedrekord(entry) => extract(&FactSources {
-            verifiers: std::slice::from_ref(entry.verifier()),
-            artifact: Some((entry.hash(), entry.digest())),
-            ..FactSources::default()
-        }),
-        Entry::Dsse(entry) => {
-            let verifiers: Vec<_> =
-                entry.signatures().iter().map(|signature| signature.verifier.clone()).collect();
-            let statement = store.statement(&entry.payload_hash())?;
-            let statement = statement.filter(|payload| sha256(payload) == entry.payload_hash());
-            extract(&FactSources {
-                verifiers: &verifiers,
-                payload: statement.as_deref().map(|payload| (IN_TOTO_PAYLOAD_TYPE, payload)),
-                envelope_sha256: entry.envelope_hash(),
-                ..FactSources::default()
-            })
-        }
+    let statement = match entry.payload_hash() {
+        Some(hash) => store.statement(&hash)?,
+        None => None,
     };
+    let facts = entry.facts(statement.as_deref());
     Ok(facts.iter().map(|fact| search_key(fact.tag, &fact.value)).collect())
 }
 
@@ -216,7 +197,8 @@ fn write_lines(path: &Path, first: TreeSize, bodies: &[Vec<u8>]) -> io::Result<(
     }
     writer.flush()?;
     drop(writer);
-    file.sync_all()
+    file.sync_all()?;
+    sync_directory_of(path)
 }
 
 /// Problems, bounded: a damaged log could have one for every entry.

@@ -56,10 +56,10 @@ pub fn init(new: &NewLog) -> Result<Signer, InitError> {
     if new.anchor.exists() {
         return Err(AnchorError::Exists { path: new.anchor.clone() }.into());
     }
-    let id = random_bytes();
-    let directory = DataDirectory::create(&new.data, &new.anchor, id)?;
     let note_key = import_or_generate(new.note_key.as_deref(), generate_note_key)?;
     let v1_key = import_or_generate(new.v1_key.as_deref(), generate_v1_key)?;
+    let id = random_bytes();
+    let directory = DataDirectory::create(&new.data, &new.anchor, id)?;
     write_key(&directory.note_key(), &note_key)?;
     write_key(&directory.v1_key(), &v1_key)?;
     let tree_id = random_tree_id();

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
 
 use crate::clock::{self, BatchClock};
 use crate::crash_point;
 use crate::health::{Health, Refusal};
+use crate::http::connection::Budget;
+use crate::http::heavy::Heavy;
 use crate::http::{self, App};
-use crate::limits::LARGE_BODIES_AT_ONCE_MAX;
 use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::scrubber::{self, Stop};
@@ -95,7 +95,8 @@ fn app(log: &OpenLog, open_writes: bool) -> App {
         health,
         metrics: Arc::new(Metrics::default()),
         open_writes,
-        large_bodies: Arc::new(Semaphore::new(LARGE_BODIES_AT_ONCE_MAX)),
+        heavy: Heavy::default(),
+        budget: Budget::default(),
     }
 }
 

@@ -32,7 +32,7 @@ use self::columns::{
 use self::format::{CommittedHead, HEAD_KEY, NotePair, number_key, posting_key, tile_key};
 
 pub use self::columns::FORMAT_VERSION;
-pub use self::open::damaged_log_file;
+pub use self::open::{OPEN_FILES_MAX, WAL_BYTES_MAX, damaged_log_file};
 pub use self::read::{Order, Recovered};
 
 /// Why the store did not do what was asked.

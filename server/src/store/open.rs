@@ -15,11 +15,11 @@ const BLOCK_CACHE_BYTES: usize = 256 << 20;
 
 /// Write-ahead log on disk before memory tables are flushed, in bytes: bounds the time to open
 /// after a crash.
-const WAL_BYTES_MAX: u64 = 256 << 20;
+pub const WAL_BYTES_MAX: u64 = 64 << 20;
 
 /// Files that RocksDB keeps open; leaves most of a usual limit of 1,024 to connections when it is
 /// not raised.
-const OPEN_FILES_MAX: i32 = 512;
+pub const OPEN_FILES_MAX: i32 = 512;
 
 impl Store {
     /// Makes the database of a new log. The directory must not hold one.
