@@ -11,6 +11,7 @@ use treering_server::limits::FREE_DISK_BYTES_MIN;
 use treering_server::ops::claim::{ClaimError, claim, claim_with_new_anchor};
 use treering_server::ops::fsck::{FsckError, check, describe, drop_unsigned};
 use treering_server::ops::init::{InitError, NewLog, init};
+use treering_server::ops::rebuild::rebuild;
 use treering_server::ops::serve::{ServeError, Service, serve};
 use treering_server::ops::trust_export::{ExportError, export};
 use treering_server::startup::StartError;
@@ -101,6 +102,9 @@ struct Fsck {
     /// Take out entries that were never signed, after writing them to --export.
     #[arg(long)]
     drop_unsigned: bool,
+    /// Write tiles, leaf index and postings again, from entries and statements.
+    #[arg(long)]
+    rebuild: bool,
     /// Where --drop-unsigned writes what it takes out [default: DIR.dropped.jsonl].
     #[arg(long, value_name = "FILE")]
     export: Option<PathBuf>,
@@ -215,6 +219,10 @@ fn run_fsck(args: Fsck) -> Result<ExitCode, Failure> {
                 export.display()
             ),
         }
+    }
+    if args.rebuild {
+        let count = rebuild(&data, anchor.as_deref(), |_| {}).map_err(failed)?;
+        eprintln!("wrote the derived rows of {count} entries again");
     }
     let is_terminal = std::io::stderr().is_terminal();
     let checkup = check(&data, anchor.as_deref(), |entries| {

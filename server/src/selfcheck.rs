@@ -202,3 +202,6 @@ impl Hasher for Rfc6962 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,18 +27,10 @@ use crate::pool::{Logged, Pending, Pool};
 use crate::publisher::{Publisher, SetRequest, Snapshot};
 use crate::selfcheck::{SelfCheck, SelfCheckError};
 use crate::store::{Batch, Store, StoreError};
+use crate::thinning::{self, Thinning};
 
 /// How often an idle sequencer looks at clock and disk.
 const IDLE: Duration = Duration::from_millis(500);
-
-/// Notes younger than this are all kept: whoever got an answer may still ask for its checkpoint.
-const NOTES_KEPT_MS: u64 = 24 * 3600 * 1000;
-
-/// Older notes are thinned to one in this time.
-const NOTES_THINNED_MS: u64 = 60 * 1000;
-
-/// Notes looked at in one round of thinning: bounds how long the loop is held up.
-const THINNING_ROUND: usize = 1000;
 
 /// Everything the loop owns.
 pub struct Sequencer {
@@ -64,15 +56,8 @@ pub struct Sequencer {
     pub data: PathBuf,
     /// Free space below which nothing is acknowledged, in bytes.
     pub free_disk_min: u64,
-    /// Where thinning of notes goes on: the next size to look at.
+    /// How far old notes have been thinned.
     pub thinning: Thinning,
-}
-
-/// How far old notes have been thinned.
-#[derive(Default)]
-pub struct Thinning {
-    next_size: u64,
-    kept_ms: u64,
 }
 
 /// Why the loop must not go on.
@@ -229,20 +214,13 @@ impl Sequencer {
         })
     }
 
-    /// Thins notes older than a day to one a minute, a bounded number at a time.
+    /// Thins old notes, a bounded number at a time.
     fn thin_notes(&mut self) -> Result<(), Fault> {
-        let before = clock::read().wall_ms.saturating_sub(NOTES_KEPT_MS);
-        let notes = self.store.notes_from(self.thinning.next_size, THINNING_ROUND)?;
-        let mut forgotten = Vec::new();
-        for (size, notes) in notes.iter().take_while(|(_, notes)| notes.time_ms < before) {
-            let is_kept = *size == 0 || notes.time_ms >= self.thinning.kept_ms + NOTES_THINNED_MS;
-            if is_kept {
-                self.thinning.kept_ms = notes.time_ms;
-            } else if *size < self.edge.size().get() {
-                forgotten.push(*size);
-            }
-            self.thinning.next_size = size + 1;
-        }
+        let notes = self.store.notes_from(self.thinning.next_size(), thinning::ROUND)?;
+        let dated: Vec<(u64, u64)> =
+            notes.iter().map(|(size, notes)| (*size, notes.time_ms)).collect();
+        let newest = self.edge.size().get();
+        let forgotten = self.thinning.round(&dated, newest, clock::read().wall_ms);
         if forgotten.is_empty() {
             return Ok(());
         }

@@ -182,7 +182,7 @@ fn check_rows(
 }
 
 /// The search keys of an entry, computed again from its bytes and its statement.
-fn posted_keys(store: &Store, body: &[u8]) -> Result<Vec<Hash>, StoreError> {
+pub(super) fn posted_keys(store: &Store, body: &[u8]) -> Result<Vec<Hash>, StoreError> {
     let Ok(entry) = Entry::parse(body) else { return Ok(Vec::new()) };
     let facts = match &entry {
         Entry::Hashedrekord(entry) => extract(&FactSources {

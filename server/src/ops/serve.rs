@@ -15,8 +15,10 @@ use crate::http::{self, App};
 use crate::limits::LARGE_BODIES_AT_ONCE_MAX;
 use crate::metrics::Metrics;
 use crate::pool::Pool;
-use crate::sequencer::{Sequencer, Thinning};
+use crate::scrubber::{self, Stop};
+use crate::sequencer::Sequencer;
 use crate::startup::{self, OpenLog, StartError};
+use crate::thinning::Thinning;
 
 /// How a log is served.
 pub struct Service {
@@ -67,9 +69,13 @@ pub async fn serve(service: Service) -> Result<(), ServeError> {
         .spawn(move || abort_on_panic(|| sequencer.run()))
         .expect("a process that just started can start a thread");
 
+    let scrubbing = Stop::default();
+    spawn_scrubber(&app, &scrubbing);
+
     announce(&app, address, started.elapsed());
     let stop = stop_signal().map_err(ServeError::Signal)?;
     http::serve(app, listener, stop).await;
+    scrubbing.stop();
     health.set_passing(Some(Refusal::Stopping));
     pool.stop();
     let joined = tokio::task::spawn_blocking(move || sequencing.join()).await;
@@ -131,6 +137,16 @@ fn abort_on_panic(run: impl FnOnce()) {
         tracing::error!("the sequencer broke a promise of its own; the process ends");
         std::process::abort();
     }
+}
+
+/// Ends with the process, so nobody waits for it.
+fn spawn_scrubber(app: &Arc<App>, stop: &Stop) {
+    let (app, stop) = (app.clone(), stop.clone());
+    let scrub = move || {
+        scrubber::run(&app.store, &app.published, &app.health, &app.metrics, &stop);
+    };
+    let spawned = std::thread::Builder::new().name("scrubber".into()).spawn(scrub);
+    drop(spawned.expect("a process that just started can start a thread"));
 }
 
 fn announce(app: &App, address: SocketAddr, took: std::time::Duration) {

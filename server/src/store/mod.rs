@@ -22,7 +22,7 @@ use treering_proto::append::{Extension, RightEdge};
 use treering_proto::entry::VerifiedEntry;
 use treering_proto::facts;
 use treering_proto::hash::Hash;
-use treering_proto::tile::{TILE_LEVEL_MAX, TILE_WIDTH, TileKind, encode_hashes, hashes_at};
+use treering_proto::tile::{TILE_LEVEL_MAX, TILE_WIDTH, Tile, TileKind, encode_hashes, hashes_at};
 use treering_proto::tree::{LeafIndex, TreeHead};
 
 use self::columns::{
@@ -90,6 +90,18 @@ pub struct Batch<'a> {
     pub extension: Extension,
 }
 
+/// Rows that follow from entries.
+pub struct DerivedRows<'a> {
+    /// Index of the first entry.
+    pub first: u64,
+    /// Leaves of the entries.
+    pub leaves: &'a [Hash],
+    /// Search keys of each.
+    pub search_keys: &'a [Vec<Hash>],
+    /// Tiles that they complete.
+    pub full_tiles: &'a [(Tile, Vec<Hash>)],
+}
+
 /// A head whose entries are on disk, not yet checked or signed. Only a commit or start-up makes
 /// one.
 #[derive(Debug)]
@@ -139,13 +151,7 @@ impl Store {
         for (index, entry) in (first.get()..).zip(entries) {
             self.put_entry(&mut rows, index, time_ms / 1000, entry);
         }
-        for (tile, hashes) in &extension.full_tiles {
-            let TileKind::Hashes(level) = tile.kind else {
-                unreachable!("appending grows hash tiles")
-            };
-            let key = tile_key(level, tile.index);
-            rows.put_cf(self.column(TILE_BY_COORDINATE), key, encode_hashes(hashes));
-        }
+        self.put_tiles(&mut rows, &extension.full_tiles);
         let committed = CommittedHead { head: extension.head, time_ms };
         rows.put_cf(self.column(META), HEAD_KEY, committed.to_bytes());
         let mut synced = WriteOptions::default();
@@ -218,9 +224,34 @@ impl Store {
         self.db.write_opt(rows, &synced).map_err(|source| self.failed("truncate", source))
     }
 
+    /// Writes derived rows again. Not synced: whoever rebuilds syncs at the end.
+    pub fn rewrite_derived(&self, derived: &DerivedRows<'_>) -> Result<(), StoreError> {
+        let mut rows = WriteBatch::default();
+        let entries = (derived.first..).zip(derived.leaves).zip(derived.search_keys);
+        for ((index, leaf), search_keys) in entries {
+            rows.put_cf(self.column(INDEX_BY_LEAF), leaf.as_bytes(), number_key(index));
+            for search_key in search_keys {
+                let posting = posting_key(search_key, index);
+                rows.put_cf(self.column(POSTING_BY_SEARCH_KEY), posting, []);
+            }
+        }
+        self.put_tiles(&mut rows, derived.full_tiles);
+        self.db.write(rows).map_err(|source| self.failed("rebuild", source))
+    }
+
     /// Waits until everything written is on disk, for a clean stop.
     pub fn sync(&self) -> Result<(), StoreError> {
         self.db.flush_wal(true).map_err(|source| self.failed("sync", source))
+    }
+
+    fn put_tiles(&self, rows: &mut WriteBatch, tiles: &[(Tile, Vec<Hash>)]) {
+        for (tile, hashes) in tiles {
+            let TileKind::Hashes(level) = tile.kind else {
+                unreachable!("appending grows hash tiles")
+            };
+            let key = tile_key(level, tile.index);
+            rows.put_cf(self.column(TILE_BY_COORDINATE), key, encode_hashes(hashes));
+        }
     }
 
     fn put_entry(&self, rows: &mut WriteBatch, index: u64, time: u64, entry: &VerifiedEntry) {
