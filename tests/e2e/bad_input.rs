@@ -42,7 +42,7 @@ impl Target {
     }
 
     /// The log has what it had, and works.
-    fn is_unharmed(mut self) {
+    fn must_be_unharmed(mut self) {
         assert_eq!(self.server.size(), 8, "something was logged");
         write(&self.server, &mut self.history, 4);
         check_log(&self.server, &mut self.history);
@@ -105,7 +105,7 @@ fn json_that_is_not_what_it_should_be_is_refused() {
     target.refuses("deep", Face::V2, deep_spec.as_bytes(), 400, "malformed");
     target.refuses("empty", Face::V1, b"", 400, "malformed");
     target.refuses("empty", Face::V2, b"", 400, "unknown-kind");
-    target.is_unharmed();
+    target.must_be_unharmed();
 }
 
 fn nested(depth: usize) -> String {
@@ -121,7 +121,7 @@ fn bodies_beyond_the_limit_are_refused() {
         let v2 = vec![b' '; (4 << 20) + surplus];
         target.refuses("oversized", Face::V2, &v2, 400, "body-too-large");
     }
-    target.is_unharmed();
+    target.must_be_unharmed();
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn other_content_types_and_compressed_bodies_are_refused() {
     let headers = "content-type: application/json; charset=utf-8\r\n";
     let mut connection = target.server.connect();
     assert_eq!(connection.post_with(Face::V1.path(), headers, b"{").unwrap().status, 400);
-    target.is_unharmed();
+    target.must_be_unharmed();
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn a_body_that_ends_early_is_not_logged() {
             expect_refusal("cut off", face, &response, 400, "body-cut-off");
         }
     }
-    target.is_unharmed();
+    target.must_be_unharmed();
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn a_hashedrekord_that_does_not_hold_together_is_refused() {
     }
     let unknown = with("/signature", json!({ "contents": "" }));
     target.refuses("field", Face::V2, unknown.to_string().as_bytes(), 400, "malformed");
-    target.is_unharmed();
+    target.must_be_unharmed();
 }
 
 fn two_keys(one: &PublicKey, other: &PublicKey) -> String {
@@ -248,7 +248,7 @@ fn kinds_that_are_not_taken_are_refused_by_name() {
     let version = json!({ "kind": "dsse", "apiVersion": "9.9.9", "spec": {} }).to_string();
     target.refuses("version", Face::V1, version.as_bytes(), 400, "invalid-entry");
     target.refuses("no kind", Face::V2, b"{}", 400, "unknown-kind");
-    target.is_unharmed();
+    target.must_be_unharmed();
 }
 
 #[test]
@@ -291,7 +291,7 @@ fn envelopes_that_do_not_hold_together_are_refused() {
         let request = dsse_v1(&envelope(&signer, payload).to_string(), &key).to_string();
         target.refuses("no statement", Face::V1, request.as_bytes(), 400, "invalid-entry");
     }
-    target.is_unharmed();
+    target.must_be_unharmed();
 }
 
 #[test]
@@ -325,7 +325,7 @@ fn model_statements_that_mean_nothing_or_two_things_are_refused() {
         }});
         target.refuses(what, Face::V2, v2.to_string().as_bytes(), 400, "invalid-entry");
     }
-    target.is_unharmed();
+    target.must_be_unharmed();
 }
 
 #[test]
