@@ -253,3 +253,31 @@ fn a_lost_index_of_a_search_key_is_found() {
     let problems = report(&checked)["problems"].to_string();
     assert!(problems.contains(&format!("entry {index} cannot be found")), "{problems}");
 }
+
+#[test]
+fn the_checker_of_these_tests_hears_a_log_that_lies() {
+    let (log, mut history) = stopped_log();
+    let hears = |history: &mut History| {
+        let server = log.serve();
+        let check = std::panic::AssertUnwindSafe(|| drop(check_log(&server, history)));
+        let heard = std::panic::catch_unwind(check).is_err();
+        assert_eq!(server.terminate().code(), Some(0));
+        heard
+    };
+    assert!(!hears(&mut history), "nothing is wrong yet");
+    // An acknowledgement that the log does not keep: another index, and an entry that is not there.
+    let (first, second) = (history.attempts[0].index, history.attempts[1].index);
+    history.attempts[0].index = second;
+    assert!(hears(&mut history), "an entry that moved");
+    history.attempts[0].index = first;
+    let gone = history.attempts.pop();
+    assert!(hears(&mut history), "an entry that nobody submitted");
+    history.attempts.extend(gone);
+    assert!(!hears(&mut history));
+    // An entry below the growing tile, which start-up does not read.
+    change_row(&log, "entry_by_index", &5_u64.to_be_bytes(), |mut value| {
+        value[20] ^= 1;
+        Some(value)
+    });
+    assert!(hears(&mut history), "an entry that changed");
+}

@@ -5,10 +5,16 @@
 //!
 //! Out of scope: other people's clients (`tests/interop`) and speed (`scripts/bench`).
 
+mod bad_input;
+mod client;
 mod fsck;
 mod recovery;
 mod refusals;
+mod search;
 mod submit;
+mod tiles;
+mod v1;
+mod v2;
 
 use treering_tests::binaries;
 

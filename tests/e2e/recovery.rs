@@ -99,7 +99,7 @@ fn resume_and_check(log: &Log, history: &mut History, outcome: Outcome) {
     assert_eq!(server.terminate().code(), Some(0));
 }
 
-/// Submits every attempt from `first` on again: a known index is repeated, an unknown one is learnt.
+/// Submits every attempt from `first` on again: a known index is repeated, an unknown one learnt.
 fn retry(server: &Server, history: &mut History, first: usize) {
     let mut connection = server.connect();
     let mut notes = Vec::new();

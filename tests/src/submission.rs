@@ -223,7 +223,7 @@ pub fn submit(connection: &mut Connection, submission: &Submission) -> io::Resul
         }
         (409, Face::V1) => {
             let location = response.header("location").expect("a v1 duplicate has a location");
-            let found = connection.get(&location.to_owned())?;
+            let found = connection.get(location)?;
             Answer::Duplicate { index: v1_entry(&found).0 }
         }
         (409, Face::V2) => {
