@@ -96,15 +96,17 @@ impl StateDirectory {
         read_bounded(&self.file(log, "checkpoint"))
     }
 
-    /// Whether this origin is remembered under a key other than that of `log`.
-    pub fn knows_other_key(&self, log: &LogName) -> bool {
-        let own = self.file(log, "checkpoint");
-        let prefix = format!("{}+", safe_name(&log.origin));
+    /// Whether the origin of `logs` is remembered under a key that is none of theirs.
+    pub fn knows_other_key(&self, logs: &[LogName]) -> bool {
+        let Some(first) = logs.first() else { return false };
+        let own: Vec<PathBuf> = logs.iter().map(|log| self.file(log, "checkpoint")).collect();
+        let prefix = format!("{}+", safe_name(&first.origin));
         let Ok(entries) = fs::read_dir(&self.path) else { return false };
         entries.flatten().any(|entry| {
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            name.starts_with(&prefix) && name.ends_with(".checkpoint") && entry.path() != own
+            let is_checkpoint = name.starts_with(&prefix) && name.ends_with(".checkpoint");
+            is_checkpoint && !own.contains(&entry.path())
         })
     }
 
@@ -270,9 +272,11 @@ mod tests {
         let dir = tempfile::TempDir::new().unwrap();
         let state = StateDirectory::new(dir.path().to_owned());
         state.swap(&log("a"), None, b"x").unwrap();
-        assert!(!state.knows_other_key(&log("a")));
-        assert!(state.knows_other_key(&LogName { origin: "a".to_owned(), key_id: [9; 4] }));
-        assert!(!state.knows_other_key(&LogName { origin: "b".to_owned(), key_id: [9; 4] }));
+        let other = |origin: &str| LogName { origin: origin.to_owned(), key_id: [9; 4] };
+        assert!(!state.knows_other_key(&[log("a")]));
+        assert!(!state.knows_other_key(&[other("a"), log("a")]));
+        assert!(state.knows_other_key(&[other("a")]));
+        assert!(!state.knows_other_key(&[other("b")]));
     }
 
     #[test]

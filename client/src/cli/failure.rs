@@ -79,6 +79,8 @@ impl From<FollowError> for Failure {
             FollowError::Log(error) => error.into(),
             FollowError::BadState { .. } => Self::new(exit, "the state is not usable", error)
                 .advise("say another --state, or move the file away and accept a first contact"),
+            FollowError::Alarm(_) => Self::new(exit, "the log contradicts itself", error)
+                .advise("stop trusting this log; show the evidence to its operator and to others"),
             other => Self::new(exit, "the log cannot be followed", other),
         }
     }

@@ -130,9 +130,9 @@ impl Finish<'_> {
         let signers = [SignerRule { name: "this signer".to_owned(), who: own }];
         let policy = Policy { trust: self.trust, signers: &signers, now: now() };
         let mut verification = verify(&opened, &policy, model);
-        let evidence =
+        let followed =
             online::consistency(self.log, self.trust, self.state, &mut verification).await;
-        if let Some(evidence) = evidence.or(verification.evidence.take()) {
+        if let Some(evidence) = followed.evidence.or(verification.evidence.take()) {
             keep_evidence(Some(self.state), self.trust, &evidence, output);
         }
         let exit = verification.report.exit();
