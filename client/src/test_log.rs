@@ -54,6 +54,12 @@ pub enum Fault {
     LoseAnswer,
     /// Breaks the connection and takes nothing.
     LoseRequest,
+    /// None: a write that succeeds.
+    Take,
+    /// Answers with this status and takes nothing.
+    Refuse(u16),
+    /// Answers look-ups of entries with 403, from when all before it happened, for ever.
+    HideEntries,
 }
 
 /// A log that answers over HTTP until the process ends.
@@ -316,6 +322,10 @@ impl Served {
         if method == "POST" {
             return self.post(&body);
         }
+        let hidden = self.faults.lock().unwrap().first() == Some(&Fault::HideEntries);
+        if hidden && path.contains("/entries/") {
+            return Some(respond(403, "", b""));
+        }
         let log = self.log.lock().unwrap();
         if path == "/checkpoint" {
             let shown = self.shown.lock().unwrap();
@@ -349,7 +359,8 @@ impl Served {
         match fault {
             Some(Fault::Busy) => return Some(respond(503, "Retry-After: 0\r\n", b"")),
             Some(Fault::LoseRequest) => return None,
-            Some(Fault::LoseAnswer) | None => {}
+            Some(Fault::Refuse(status)) => return Some(respond(status, "", b"")),
+            Some(_) | None => {}
         }
         let verified = match VerifiedEntry::from_v1_request(body) {
             Ok(verified) => verified,
@@ -364,7 +375,7 @@ impl Served {
             return Some(respond(409, &location, b"{}"));
         }
         let at = log.admit(&verified).get() as usize;
-        (fault.is_none()).then(|| respond(201, "", &log.v1(at)))
+        (fault != Some(Fault::LoseAnswer)).then(|| respond(201, "", &log.v1(at)))
     }
 }
 
