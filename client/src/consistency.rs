@@ -1,15 +1,18 @@
 //! Following a log: every checkpoint seen must extend every one seen before.
 //!
 //! ```text
-//! known: what is remembered (else the floor of the trust file), and what came with a bundle
+//! known: what is remembered under any key of the trust file, its floor, and what came with a
+//!        bundle
 //! shown: the log's newest checkpoint
 //!
-//! shown extends all known   -> remember shown, unless the remembered one is larger
-//! it does not               -> once more, past all caches -> still not -> alarm, with evidence
+//! shown extends all known          -> remember shown under each of its keys
+//! shown provably contradicts one   -> alarm at once, with evidence: no cache can sign a fork
+//! shown is smaller, or the tiles are wrong
+//!                                  -> once more, past all caches -> still so, or no answer -> alarm
 //! ```
 //!
 //! Invariants: nothing is remembered after an alarm, nor without the quorum that the trust file
-//! asks for; what is remembered never shrinks. Out of scope: what a fork means for a signature.
+//! asks for; what is remembered never shrinks; no second answer takes back a first proof. Out of scope: what a fork means for a signature.
 
 use treering_proto::checkpoint::{SignedCheckpoint, open_checkpoint};
 use treering_proto::note::Note;
@@ -71,19 +74,59 @@ pub enum FollowError {
         /// Of the checkpoint.
         size: u64,
     },
-    /// The tiles do not belong to the log's own checkpoint: a fault, and no evidence.
-    #[error("the tiles that were served do not belong to the checkpoint of {size} entries")]
-    BadTiles {
-        /// Of the checkpoint.
-        size: u64,
+    /// The tiles do not belong to the log's own checkpoint: a fault that proves no fork.
+    #[error("{0}: the tiles that were served do not belong to the checkpoint")]
+    BadTiles(Box<Evidence>),
+    /// The tiles could not be read.
+    #[error("{evidence}: {error}")]
+    NoTiles {
+        /// Why not.
+        error: LogError,
+        /// The two checkpoints, whose relation is not known.
+        evidence: Box<Evidence>,
     },
 }
 
-/// The name under which the state of the trusted log is kept.
+/// A key of the log, and what is remembered under it.
+struct Memory {
+    name: LogName,
+    note: Option<Vec<u8>>,
+    checkpoint: Option<SignedCheckpoint>,
+}
+
+impl FollowError {
+    /// The checkpoints that do not go together, or may not.
+    pub fn evidence(&self) -> Option<&Evidence> {
+        match self {
+            Self::Alarm(evidence) | Self::BadTiles(evidence) | Self::NoTiles { evidence, .. } => {
+                Some(evidence)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the log said something that an honest log does not say.
+    pub fn is_alarm(&self) -> bool {
+        matches!(self, Self::Alarm(_) | Self::BadTiles(_))
+    }
+
+    fn is_proof(&self) -> bool {
+        matches!(self, Self::Alarm(evidence) if evidence.kind().is_proof())
+    }
+}
+
+/// The name under which evidence against the trusted log is kept: that of its first key.
 pub fn log_name(trust: &TrustFile) -> LogName {
-    let key = trust.log.checkpoint_keys().into_iter().next();
-    let key = key.expect("a trust file has a checkpoint key");
-    LogName { origin: trust.log.origin.clone(), key_id: key.key_id() }
+    let name = log_names(trust).into_iter().next();
+    name.expect("a trust file has a checkpoint key")
+}
+
+/// The names under which the state of the trusted log is kept, one for each of its keys: adding a
+/// key, or listing them in another order, must not make the client forget.
+fn log_names(trust: &TrustFile) -> Vec<LogName> {
+    let origin = &trust.log.origin;
+    let keys = trust.log.checkpoint_keys().into_iter();
+    keys.map(|key| LogName { origin: origin.clone(), key_id: key.key_id() }).collect()
 }
 
 /// Fetches the newest checkpoint, compares it with what is remembered and with `also`, and
@@ -97,34 +140,29 @@ pub async fn follow(
     state: &StateDirectory,
     also: Option<&SignedCheckpoint>,
 ) -> Result<Followed, FollowError> {
-    let name = log_name(trust);
     let mut remarks = Vec::new();
     for attempt in 0.. {
-        let seen = state.load(&name)?;
-        let remembered = seen.as_deref().map(|note| open_state(note, trust, state)).transpose()?;
-        let since = match (&remembered, &trust.floor) {
-            (Some(known), _) => Since::Remembered(known.head().size.get()),
+        let memories = recall(trust, state)?;
+        let remembered = || memories.iter().filter_map(|memory| memory.checkpoint.as_ref());
+        let largest = remembered().map(|known| known.head().size.get()).max();
+        let since = match (largest, &trust.floor) {
+            (Some(size), _) => Since::Remembered(size),
             (None, Some(floor)) => Since::Floor(floor.head().size.get()),
             (None, None) => Since::FirstContact,
         };
-        let known: Vec<&SignedCheckpoint> =
-            [remembered.as_ref(), trust.floor.as_ref(), also].into_iter().flatten().collect();
+        let known: Vec<&SignedCheckpoint> = remembered().chain(&trust.floor).chain(also).collect();
         let head = newest(log, &known).await?;
         if !trust.has_quorum(&head) {
             return Err(FollowError::NoQuorum { size: head.head().size.get() });
         }
-        if remembered.is_none() && state.knows_other_key(&name) {
+        if largest.is_none() && state.knows_other_key(&log_names(trust)) {
             remarks.push(format!(
                 "{} was known under another key: make sure that its key was replaced on purpose",
-                name.origin
+                trust.log.origin
             ));
         }
         remarks.extend(unlisted_key(&head, trust));
-        let swapped = match &remembered {
-            Some(known) if known.head() == head.head() => Ok(()),
-            _ => state.swap(&name, seen.as_deref(), head.note_bytes()),
-        };
-        match swapped {
+        match remember(state, &memories, &head) {
             Err(StateError::Conflict) if attempt < SWAPS_MAX => remarks.clear(),
             Ok(()) => return Ok(Followed { head, since, remarks }),
             Err(error) => {
@@ -136,14 +174,45 @@ pub async fn follow(
     unreachable!("the loop above ends by returning")
 }
 
-/// The newest checkpoint, if it extends all of `known`; asked for twice when it seems not to.
+/// What is remembered under each key of the log.
+fn recall(trust: &TrustFile, state: &StateDirectory) -> Result<Vec<Memory>, FollowError> {
+    let recall = |name| {
+        let note = state.load(&name)?;
+        let checkpoint = note.as_deref().map(|note| open_state(note, trust, state)).transpose()?;
+        Ok(Memory { name, note, checkpoint })
+    };
+    log_names(trust).into_iter().map(recall).collect()
+}
+
+/// Keeps `head` under every key that signed it.
+fn remember(
+    state: &StateDirectory,
+    memories: &[Memory],
+    head: &SignedCheckpoint,
+) -> Result<(), StateError> {
+    let signed_by = |name: &LogName| {
+        let mut keys = head.verified().iter().map(|signature| &signature.key);
+        keys.any(|key| key.is_log_key() && key.key_id() == name.key_id)
+    };
+    for memory in memories.iter().filter(|memory| signed_by(&memory.name)) {
+        if memory.checkpoint.as_ref().map(SignedCheckpoint::head) != Some(head.head()) {
+            state.swap(&memory.name, memory.note.as_deref(), head.note_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// The newest checkpoint, if it extends all of `known`; asked for twice when a cache may be why it
+/// seems not to.
 async fn newest(
     log: &LogReader<'_>,
     known: &[&SignedCheckpoint],
 ) -> Result<SignedCheckpoint, FollowError> {
     match compare(log, known, Reading::Cached).await {
-        Err(FollowError::Alarm(_) | FollowError::BadTiles { .. }) => {
-            compare(log, known, Reading::Fresh).await
+        Err(first) if first.is_alarm() && !first.is_proof() => {
+            let again = compare(log, known, Reading::Fresh).await;
+            // Silence is no answer to a suspicion.
+            if again.as_ref().is_err_and(|error| !error.is_alarm()) { Err(first) } else { again }
         }
         other => other,
     }
@@ -155,10 +224,24 @@ async fn compare(
     reading: Reading,
 ) -> Result<SignedCheckpoint, FollowError> {
     let shown = log.checkpoint(reading).await?;
-    for known in known {
-        check_extends(log, known, &shown, reading).await?;
+    // Proofs that need no tile first: a log must not be able to withhold them.
+    if let Some(fork) = known.iter().find_map(|known| Evidence::fork_size(known, &shown)) {
+        return Err(FollowError::Alarm(Box::new(fork)));
     }
-    Ok(shown)
+    let mut fault: Option<FollowError> = None;
+    for known in known {
+        match check_extends(log, known, &shown, reading).await {
+            Ok(()) => {}
+            Err(error) if error.is_proof() => return Err(error),
+            Err(error) => {
+                let is_worse = error.is_alarm() && !fault.as_ref().is_some_and(|f| f.is_alarm());
+                if is_worse || fault.is_none() {
+                    fault = Some(error);
+                }
+            }
+        }
+    }
+    fault.map_or(Ok(shown), Err)
 }
 
 async fn check_extends(
@@ -169,9 +252,6 @@ async fn check_extends(
 ) -> Result<(), FollowError> {
     let alarm = |evidence| Err(FollowError::Alarm(Box::new(evidence)));
     let (old, new) = (known.head(), shown.head());
-    if let Some(evidence) = Evidence::fork_size(known, shown) {
-        return alarm(evidence);
-    }
     if old.size == new.size {
         return Ok(());
     }
@@ -184,13 +264,17 @@ async fn check_extends(
         }
         return alarm(Evidence::rollback_suspected(known, shown));
     }
-    let prefix = log.prefix(old.size, new.size, reading).await?;
+    let unproven = || Box::new(Evidence::unproven(known, shown));
+    let prefix = log
+        .prefix(old.size, new.size, reading)
+        .await
+        .map_err(|error| FollowError::NoTiles { error, evidence: unproven() })?;
     if check_consistency(old, new, &prefix.proof).is_ok() {
         return Ok(());
     }
     match Evidence::fork_prefix(known, shown, prefix.root, &prefix.proof) {
         Some(evidence) => alarm(evidence),
-        None => Err(FollowError::BadTiles { size: new.size.get() }),
+        None => Err(FollowError::BadTiles(unproven())),
     }
 }
 

@@ -15,7 +15,9 @@
 //! Kinds. `fork-size`: two notes of one size with two roots. `fork-prefix`: note 1 provably extends
 //! a tree that is not the tree of note 0. `rollback-suspected`: the log shows note 1 although it
 //! signed the larger note 0 before; a checkpoint has no time, so this may be an old note served
-//! again, and proves nothing by itself.
+//! again, and proves nothing by itself. `inconsistent-unproven`: whether note 1 extends note 0
+//! could not be found out, because the log served wrong tiles or none; the notes are kept for those
+//! who get the tiles.
 //!
 //! Invariant: notes are kept byte for byte, with every signature. `seen` is this client's word
 //! only.
@@ -37,6 +39,8 @@ pub enum EvidenceKind {
     ForkPrefix,
     /// A smaller tree after a larger one: suspicious, not proven.
     RollbackSuspected,
+    /// Two trees whose relation the log does not show: not proven.
+    InconsistentUnproven,
 }
 
 /// Two checkpoints of one log that do not go together.
@@ -62,7 +66,13 @@ impl EvidenceKind {
             Self::ForkSize => "fork-size",
             Self::ForkPrefix => "fork-prefix",
             Self::RollbackSuspected => "rollback-suspected",
+            Self::InconsistentUnproven => "inconsistent-unproven",
         }
+    }
+
+    /// Whether the two notes alone, with the proof in the file, convict the log.
+    pub fn is_proof(self) -> bool {
+        matches!(self, Self::ForkSize | Self::ForkPrefix)
     }
 }
 
@@ -99,6 +109,15 @@ impl Evidence {
     pub fn rollback_suspected(known: &SignedCheckpoint, shown: &SignedCheckpoint) -> Self {
         Self {
             kind: EvidenceKind::RollbackSuspected,
+            notes: [known.clone(), shown.clone()],
+            rewritten: None,
+        }
+    }
+
+    /// The log did not show whether `shown` extends `known`.
+    pub fn unproven(known: &SignedCheckpoint, shown: &SignedCheckpoint) -> Self {
+        Self {
+            kind: EvidenceKind::InconsistentUnproven,
             notes: [known.clone(), shown.clone()],
             rewritten: None,
         }
@@ -161,6 +180,11 @@ impl fmt::Display for Evidence {
             EvidenceKind::RollbackSuspected => write!(
                 f,
                 "the log shows a tree of {} entries, but it signed one of {} before",
+                second.size, first.size
+            ),
+            EvidenceKind::InconsistentUnproven => write!(
+                f,
+                "the log does not show that its tree of {} entries extends that of {} entries",
                 second.size, first.size
             ),
         }

@@ -5,21 +5,21 @@
 //! Invariant: search answers are the log's word; the report says so. Consistency is proven.
 //! Out of scope: everything that can be checked without the log (see [`crate::verify`]).
 
-use treering_proto::trust::{Signer, SignerRule, TrustFile};
+mod newest;
+
+use treering_proto::trust::{SignerRule, TrustFile};
 
 use crate::consistency::{FollowError, Since, follow};
 use crate::evidence::Evidence;
-use crate::log::{LogError, LogReader, SearchHit};
+use crate::log::{LogError, LogReader};
 use crate::report::{Exit, Report};
 use crate::state::StateDirectory;
 use crate::transport::TransportError;
 use crate::verify::{Opened, Verification};
+use newest::Searcher;
 
 /// The checks of this module, as the report names them.
 pub const CHECKS: [&str; 3] = ["consistency", "first-seen", "newest"];
-
-/// Newer entries that are asked for; more change nothing.
-const NEWER_MAX: &str = "50";
 
 /// What else is to be known.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +30,15 @@ pub struct OnlinePolicy<'a> {
     pub signers: &'a [SignerRule],
     /// Whether a model may be older than the newest of its name.
     pub allow_older: bool,
+}
+
+/// What following the log came to.
+#[derive(Clone, Debug)]
+pub struct Consistency {
+    /// The size of the newest tree; `None` if the log could not be followed.
+    pub size: Option<u64>,
+    /// Present if the log contradicts itself, or may.
+    pub evidence: Option<Evidence>,
 }
 
 /// Adds a line for each check that was not asked for.
@@ -47,20 +56,22 @@ pub async fn check(
     policy: OnlinePolicy<'_>,
     verification: &mut Verification,
 ) -> Option<Evidence> {
-    let evidence = consistency(log, policy.trust, state, verification).await;
-    first_seen(log, opened, verification).await;
-    newest(log, opened, policy, verification).await;
-    evidence
+    let followed = consistency(log, policy.trust, state, verification).await;
+    let known = verification.entry.as_ref().map_or(0, |entry| entry.checkpoint.head().size.get());
+    let searcher = Searcher { log, size: followed.size.unwrap_or(0).max(known) };
+    first_seen(&searcher, opened, verification).await;
+    newest::check(&searcher, opened, policy, verification).await;
+    followed.evidence
 }
 
 /// Follows the log to its newest checkpoint, which must extend the bundle's and all seen before,
-/// and adds the line about that. Returns evidence if the log contradicts itself.
+/// and adds the line about that.
 pub async fn consistency(
     log: &LogReader<'_>,
     trust: &TrustFile,
     state: &StateDirectory,
     verification: &mut Verification,
-) -> Option<Evidence> {
+) -> Consistency {
     let also = verification.entry.as_ref().map(|entry| entry.checkpoint.clone());
     let report = &mut verification.report;
     match follow(log, trust, state, also.as_ref()).await {
@@ -75,20 +86,14 @@ pub async fn consistency(
             };
             report.passed("consistency", format!("the log has {size} entries; {since}"));
             report.details(followed.remarks);
-            None
-        }
-        Err(FollowError::Alarm(evidence)) => {
-            report.failed("consistency", evidence.to_string(), Exit::Alarm);
-            Some(*evidence)
-        }
-        Err(error @ FollowError::BadTiles { .. }) => {
-            report.failed("consistency", error.to_string(), Exit::Alarm);
-            None
+            Consistency { size: Some(size.get()), evidence: None }
         }
         Err(error) => {
-            let exit = follow_exit(&error);
-            report.could_not_check("consistency", error.to_string(), exit);
-            None
+            match follow_exit(&error) {
+                exit if error.is_alarm() => report.failed("consistency", error.to_string(), exit),
+                exit => report.could_not_check("consistency", error.to_string(), exit),
+            }
+            Consistency { size: None, evidence: error.evidence().cloned() }
         }
     }
 }
@@ -96,8 +101,8 @@ pub async fn consistency(
 /// How a failure to follow the log ends the process.
 pub fn follow_exit(error: &FollowError) -> Exit {
     match error {
-        FollowError::Alarm(_) | FollowError::BadTiles { .. } => Exit::Alarm,
-        FollowError::Log(error) => log_exit(error),
+        FollowError::Alarm(_) | FollowError::BadTiles(_) => Exit::Alarm,
+        FollowError::Log(error) | FollowError::NoTiles { error, .. } => log_exit(error),
         FollowError::State(_) | FollowError::BadState { .. } | FollowError::NoQuorum { .. } => {
             Exit::Unavailable
         }
@@ -117,28 +122,24 @@ pub fn log_exit(error: &LogError) -> Exit {
     }
 }
 
-async fn first_seen(log: &LogReader<'_>, opened: &Opened, verification: &mut Verification) {
+async fn first_seen(searcher: &Searcher<'_>, opened: &Opened, verification: &mut Verification) {
     let report = &mut verification.report;
     let id = opened.model_id().to_hex();
-    let page = [("order", "oldest"), ("limit", "1")];
-    match log.search(&[("model-id", &id)], &page).await {
-        Ok(found) => match found.entries.first() {
-            Some(hit) => report.passed(
-                "first-seen",
-                format!(
-                    "the log says that these bytes were first logged as entry {}, {}",
-                    hit.index,
-                    time_text(hit.time)
-                ),
+    match searcher.oldest(&[("model-id", &id)]).await {
+        Ok(Some((index, hit))) => report.passed(
+            "first-seen",
+            format!(
+                "the log says that these bytes were first logged as entry {index}, {}",
+                time_text(hit.time)
             ),
-            None if sees_statement(opened) => report.failed(
-                "first-seen",
-                "the log's search does not find this model, though the log has the entry",
-                Exit::NotVerified,
-            ),
-            None => report.not_checked("first-seen", "the log was not shown what was signed"),
-        },
-        Err(error) => report.could_not_check("first-seen", error.to_string(), log_exit(&error)),
+        ),
+        Ok(None) if sees_statement(opened) => report.failed(
+            "first-seen",
+            "the log's search does not find this model, though the log has the entry",
+            Exit::NotVerified,
+        ),
+        Ok(None) => report.not_checked("first-seen", "the log was not shown what was signed"),
+        Err(error) => report.could_not_check("first-seen", error.to_string(), error.exit()),
     }
 }
 
@@ -146,84 +147,6 @@ async fn first_seen(log: &LogReader<'_>, opened: &Opened, verification: &mut Ver
 /// only.
 fn sees_statement(opened: &Opened) -> bool {
     opened.bundle().log_entries.iter().any(|entry| entry.kind == "dsse")
-}
-
-async fn newest(
-    log: &LogReader<'_>,
-    opened: &Opened,
-    policy: OnlinePolicy<'_>,
-    verification: &mut Verification,
-) {
-    let facts = signer_facts(policy.signers, verification);
-    let (Some(name), Some(entry)) = (opened.statement().name(), &verification.entry) else {
-        let why = "it needs a proven entry, and a model with a name";
-        return verification.report.could_not_check("newest", why, Exit::NotVerified);
-    };
-    let Some(mut facts) = facts else {
-        let why = "no rule accepts the signer";
-        return verification.report.could_not_check("newest", why, Exit::NotVerified);
-    };
-    facts.push(("subject-name", name.to_owned()));
-    let newer = newer_of_other_models(log, opened, &facts, entry.index.get()).await;
-    let report = &mut verification.report;
-    let newer = match newer {
-        Ok(newer) => newer,
-        Err(error) => {
-            return report.could_not_check("newest", error.to_string(), log_exit(&error));
-        }
-    };
-    if newer.is_empty() {
-        let why = format!("the log says that the signer logged nothing newer as {name:?}");
-        report.passed("newest", why);
-    } else if policy.allow_older {
-        let why = format!("{} newer models are named {name:?}; that is allowed", newer.len());
-        report.not_checked("newest", why);
-    } else {
-        let why = format!("the signer logged {} newer models as {name:?}", newer.len());
-        report.failed("newest", why, Exit::Policy);
-    }
-    let line = |hit: &SearchHit| format!("newer: entry {}, {}", hit.index, time_text(hit.time));
-    report.details(newer.iter().map(line).collect());
-}
-
-/// Entries above `index` with these facts that are about another model: the same bytes signed again
-/// are no newer model.
-async fn newer_of_other_models(
-    log: &LogReader<'_>,
-    opened: &Opened,
-    facts: &[(&str, String)],
-    index: u64,
-) -> Result<Vec<SearchHit>, LogError> {
-    let page = [("order", "newest"), ("limit", NEWER_MAX)];
-    let newer = |hits: Vec<SearchHit>| {
-        let above = |hit: &SearchHit| hit.index.parse::<u64>().is_ok_and(|at| at > index);
-        hits.into_iter().filter(above).collect::<Vec<_>>()
-    };
-    let id = opened.model_id().to_hex();
-    let facts: Vec<(&str, &str)> =
-        facts.iter().map(|(tag, value)| (*tag, value.as_str())).collect();
-    let all = newer(log.search(&facts, &page).await?.entries);
-    if all.is_empty() {
-        return Ok(all);
-    }
-    let same_model = [&facts[..], &[("model-id", id.as_str())]].concat();
-    let same = newer(log.search(&same_model, &page).await?.entries);
-    Ok(all.into_iter().filter(|hit| !same.iter().any(|s| s.index == hit.index)).collect())
-}
-
-/// How the log's search knows the accepted signer.
-fn signer_facts(
-    signers: &[SignerRule],
-    verification: &Verification,
-) -> Option<Vec<(&'static str, String)>> {
-    let rule = signers.iter().find(|rule| Some(&rule.name) == verification.signer.as_ref())?;
-    Some(match &rule.who {
-        Signer::Key(key) => vec![("public-key", key.fingerprint().to_hex())],
-        Signer::Identity { identity, issuer } => {
-            let issuer = issuer.iter().map(|issuer| ("issuer", issuer.clone()));
-            [("identity", identity.clone())].into_iter().chain(issuer).collect()
-        }
-    })
 }
 
 /// Unix seconds as RFC 3339.

@@ -5,6 +5,7 @@
 //! <state>/log.example+1a2b3c4d.checkpoint     the note, byte for byte, with every signature
 //! <state>/log.example+1a2b3c4d.lock           held while the file above is replaced
 //! <state>/log.example+1a2b3c4d.fork-size.1.evidence
+//! <state>/<hash>.unlogged                     a signature that was sent and is not proven yet
 //! ```
 //!
 //! Invariants: a checkpoint is replaced only by one whose author saw the present one (compare and
@@ -16,7 +17,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use treering_proto::hash::sha256;
+use treering_proto::bundle::BUNDLE_LEN_MAX;
+use treering_proto::hash::{Hash, sha256};
 
 /// The longest checkpoint file read: the longest note there is.
 const CHECKPOINT_LEN_MAX: u64 = 1 << 20;
@@ -93,18 +95,20 @@ impl StateDirectory {
     /// # Errors
     /// [`StateError::Read`].
     pub fn load(&self, log: &LogName) -> Result<Option<Vec<u8>>, StateError> {
-        read_bounded(&self.file(log, "checkpoint"))
+        read_bounded(&self.file(log, "checkpoint"), CHECKPOINT_LEN_MAX)
     }
 
-    /// Whether this origin is remembered under a key other than that of `log`.
-    pub fn knows_other_key(&self, log: &LogName) -> bool {
-        let own = self.file(log, "checkpoint");
-        let prefix = format!("{}+", safe_name(&log.origin));
+    /// Whether the origin of `logs` is remembered under a key that is none of theirs.
+    pub fn knows_other_key(&self, logs: &[LogName]) -> bool {
+        let Some(first) = logs.first() else { return false };
+        let own: Vec<PathBuf> = logs.iter().map(|log| self.file(log, "checkpoint")).collect();
+        let prefix = format!("{}+", safe_name(&first.origin));
         let Ok(entries) = fs::read_dir(&self.path) else { return false };
         entries.flatten().any(|entry| {
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            name.starts_with(&prefix) && name.ends_with(".checkpoint") && entry.path() != own
+            let is_checkpoint = name.starts_with(&prefix) && name.ends_with(".checkpoint");
+            is_checkpoint && !own.contains(&entry.path())
         })
     }
 
@@ -124,7 +128,7 @@ impl StateDirectory {
             .map_err(read_only)?;
         lock.lock().map_err(read_only)?;
         let path = self.file(log, "checkpoint");
-        if read_bounded(&path)?.as_deref() != seen {
+        if read_bounded(&path, CHECKPOINT_LEN_MAX)?.as_deref() != seen {
             return Err(StateError::Conflict);
         }
         write_atomically(&path, note).map_err(|source| StateError::Write { path, source })
@@ -161,6 +165,36 @@ impl StateDirectory {
         Err(StateError::TooMuchEvidence)
     }
 
+    /// The signature kept under `hash`, a bundle, and where it is.
+    ///
+    /// # Errors
+    /// [`StateError::Read`].
+    pub fn load_unlogged(&self, hash: Hash) -> Result<Option<Vec<u8>>, StateError> {
+        read_bounded(&self.unlogged(hash), BUNDLE_LEN_MAX as u64)
+    }
+
+    /// Keeps a signature, a bundle, before it is sent; durable when it returns.
+    ///
+    /// # Errors
+    /// [`StateError::ReadOnly`], [`StateError::Write`].
+    pub fn keep_unlogged(&self, hash: Hash, bundle: &[u8]) -> Result<(), StateError> {
+        let read_only = |source| StateError::ReadOnly { path: self.path.clone(), source };
+        fs::create_dir_all(&self.path).map_err(read_only)?;
+        let path = self.unlogged(hash);
+        write_atomically(&path, bundle).map_err(|source| StateError::Write { path, source })
+    }
+
+    /// Removes what [`StateDirectory::keep_unlogged`] kept. What cannot be removed is harmless: it
+    /// is sent again when the same files are signed again, and the log has it already.
+    pub fn forget_unlogged(&self, hash: Hash) {
+        let _ = fs::remove_file(self.unlogged(hash));
+    }
+
+    /// Where the signature under `hash` is kept.
+    pub fn unlogged(&self, hash: Hash) -> PathBuf {
+        self.path.join(format!("{hash}.unlogged"))
+    }
+
     fn file(&self, log: &LogName, suffix: &str) -> PathBuf {
         let key_id = hex::encode(log.key_id);
         self.path.join(format!("{}+{key_id}.{suffix}", safe_name(&log.origin)))
@@ -193,7 +227,7 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-fn read_bounded(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
+fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, StateError> {
     let failed = |source| StateError::Read { path: path.to_owned(), source };
     let file = match File::open(path) {
         Ok(file) => file,
@@ -201,9 +235,9 @@ fn read_bounded(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
         Err(error) => return Err(failed(error)),
     };
     let mut bytes = Vec::new();
-    file.take(CHECKPOINT_LEN_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > CHECKPOINT_LEN_MAX {
-        return Err(failed(io::Error::other("longer than any checkpoint")));
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > limit {
+        return Err(failed(io::Error::other("longer than any file of the state")));
     }
     Ok(Some(bytes))
 }
@@ -270,9 +304,11 @@ mod tests {
         let dir = tempfile::TempDir::new().unwrap();
         let state = StateDirectory::new(dir.path().to_owned());
         state.swap(&log("a"), None, b"x").unwrap();
-        assert!(!state.knows_other_key(&log("a")));
-        assert!(state.knows_other_key(&LogName { origin: "a".to_owned(), key_id: [9; 4] }));
-        assert!(!state.knows_other_key(&LogName { origin: "b".to_owned(), key_id: [9; 4] }));
+        let other = |origin: &str| LogName { origin: origin.to_owned(), key_id: [9; 4] };
+        assert!(!state.knows_other_key(&[log("a")]));
+        assert!(!state.knows_other_key(&[other("a"), log("a")]));
+        assert!(state.knows_other_key(&[other("a")]));
+        assert!(!state.knows_other_key(&[other("b")]));
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Invariants: an envelope whose log entry would be refused is never sent; whatever the network
-//! does, sending again cannot make a second entry, because the same envelope has the same leaf.
+//! does, sending the same envelope again cannot make a second entry, because it has the same leaf;
+//! once a request may have arrived, no error says that the envelope is not logged.
 //! Out of scope: believing the answer; callers verify it like any bundle.
 
 use treering_proto::api::v1::LogEntries;
@@ -21,7 +22,7 @@ use treering_proto::tree::LeafIndex;
 use treering_proto::verifier::Verifier;
 
 use crate::log::{ENTRY_ANSWER_LEN_MAX, LogError, LogReader, refused};
-use crate::transport::{Answer, Sent, TransportError};
+use crate::transport::{Answer, Sent, TransportError, Trouble};
 
 const ENTRIES: &str = "/api/v1/log/entries";
 
@@ -40,11 +41,20 @@ pub enum SubmitError {
     /// The log could not be read, or not reached.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// It was sent, and no answer came in time.
-    #[error("the entry was sent, and no answer came in time: {why}")]
-    Unknown {
-        /// The last fault.
-        why: String,
+    /// There is no log behind the URL.
+    #[error("{ENTRIES} is not there, so log.url in the trust file is not that of a log")]
+    NoLog,
+    /// It was sent, and may or may not have arrived.
+    #[error("the entry was sent, and what became of it is not known: {0}")]
+    Unsure(#[source] Box<SubmitError>),
+    /// The log took it, or had it, and did not prove that.
+    #[error("the log answered that it has the entry, but gave no proof: {error}")]
+    Unproven {
+        /// Where, by the log's word.
+        index: LeafIndex,
+        /// What came instead of a proof.
+        #[source]
+        error: Box<SubmitError>,
     },
     /// The log answered about another entry.
     #[error("the log answered with another entry than the one that was sent")]
@@ -72,9 +82,10 @@ pub async fn submit(
     let request = request_json(envelope, verifier);
     let expected = VerifiedEntry::from_v1_request(&request)?;
     let (index, novelty) = send(log, request, expected.leaf()).await?;
-    let entry = log.entry(index).await?;
+    let unproven = |error| SubmitError::Unproven { index, error: Box::new(error) };
+    let entry = log.entry(index).await.map_err(|error| unproven(error.into()))?;
     let same = entry.canonicalized_body == expected.body() && entry.log_index == index;
-    if same { Ok((entry, novelty)) } else { Err(SubmitError::OtherEntry) }
+    if same { Ok((entry, novelty)) } else { Err(unproven(SubmitError::OtherEntry)) }
 }
 
 /// The body of a Rekor v1 submission of kind `dsse` 0.0.1.
@@ -99,31 +110,58 @@ async fn send(
     leaf: Hash,
 ) -> Result<(LeafIndex, Novelty), SubmitError> {
     let mut tries = 0;
+    let mut maybe_arrived = false;
     loop {
-        let sent = log
-            .transport
-            .post_once(ENTRIES, request.clone(), ENTRY_ANSWER_LEN_MAX)
-            .await
-            .map_err(LogError::from)?;
-        match sent {
-            Sent::Answered(answer) => return read_answer(log, &answer, leaf).await,
-            Sent::NotTaken(trouble) => {
-                log.transport.wait(&mut tries, &trouble).await.map_err(LogError::from)?;
-            }
-            Sent::Unknown(trouble) => {
-                let unknown = |error| match error {
-                    LogError::Transport(TransportError::Unavailable { why }) => {
-                        SubmitError::Unknown { why }
-                    }
-                    other => SubmitError::Log(other),
-                };
-                log.transport.wait(&mut tries, &trouble).await.map_err(|e| unknown(e.into()))?;
-                if let Some(found) = log.rekor_v1_entry(&leaf.to_hex()).await.map_err(unknown)? {
-                    return Ok((read_entry(&found, leaf)?, Novelty::New));
-                }
-            }
+        let tried = try_once(log, &request, leaf, &mut maybe_arrived).await;
+        let trouble = match tried {
+            Ok(Tried::Logged(index, novelty)) => return Ok((index, novelty)),
+            Ok(Tried::Again(trouble)) => trouble,
+            Err(error) => return Err(unsure_if(maybe_arrived, error)),
+        };
+        let waited = log.transport.wait(&mut tries, &trouble).await;
+        waited.map_err(|error| unsure_if(maybe_arrived, LogError::from(error).into()))?;
+    }
+}
+
+/// What came of one try that did not fail for good.
+enum Tried {
+    Logged(LeafIndex, Novelty),
+    Again(Trouble),
+}
+
+/// Looks the entry up if an earlier request may have arrived, else sends it. `maybe_arrived` becomes
+/// true as soon as it may have.
+async fn try_once(
+    log: &LogReader<'_>,
+    request: &[u8],
+    leaf: Hash,
+    maybe_arrived: &mut bool,
+) -> Result<Tried, SubmitError> {
+    if *maybe_arrived && let Some(found) = log.rekor_v1_entry(&leaf.to_hex()).await? {
+        return Ok(Tried::Logged(read_entry(&found, leaf)?, Novelty::New));
+    }
+    let sent = log.transport.post_once(ENTRIES, request.to_vec(), ENTRY_ANSWER_LEN_MAX).await;
+    match sent {
+        Ok(Sent::Answered(answer)) => {
+            // Only a refusal says that nothing was taken.
+            *maybe_arrived |= !(400..=499).contains(&answer.status) || answer.status == 409;
+            let (index, novelty) = read_answer(log, &answer, leaf).await?;
+            Ok(Tried::Logged(index, novelty))
+        }
+        Ok(Sent::NotTaken(trouble)) => Ok(Tried::Again(trouble)),
+        Ok(Sent::Unknown(trouble)) => {
+            *maybe_arrived = true;
+            Ok(Tried::Again(trouble))
+        }
+        Err(error) => {
+            *maybe_arrived |= matches!(error, TransportError::TooLong { .. });
+            Err(LogError::from(error).into())
         }
     }
+}
+
+fn unsure_if(maybe_arrived: bool, error: SubmitError) -> SubmitError {
+    if maybe_arrived { SubmitError::Unsure(Box::new(error)) } else { error }
 }
 
 async fn read_answer(
@@ -143,6 +181,9 @@ async fn read_answer(
             let found = log.rekor_v1_entry(id).await?.ok_or(SubmitError::OtherEntry)?;
             Ok((read_entry(&found, leaf)?, Novelty::Known))
         }
+        404 => Err(SubmitError::NoLog),
+        // The log waited for the request and gave up.
+        408 => Err(refused(ENTRIES, answer).into()),
         400..=499 => Err(SubmitError::Refused { message: answer.message() }),
         _ => Err(refused(ENTRIES, answer).into()),
     }

@@ -30,6 +30,9 @@ pub const ORIGIN: &str = "log.example";
 /// The time at which every entry is logged.
 pub const TIME: u64 = 1_700_000_000;
 
+/// Short pages, so that tests turn them.
+const SEARCH_LIMIT_MAX: usize = 10;
+
 const TREE: &str = "0000000000001267";
 
 /// A log whose whole tree is in memory.
@@ -38,6 +41,8 @@ pub struct TestLog {
     key: SigningKey,
     pub bodies: Vec<Vec<u8>>,
     facts: Vec<Vec<Fact>>,
+    /// When set, the size of the tree that searches claim to cover.
+    pub searched: Option<u64>,
 }
 
 /// What a served log does wrong, each once, in order.
@@ -49,6 +54,12 @@ pub enum Fault {
     LoseAnswer,
     /// Breaks the connection and takes nothing.
     LoseRequest,
+    /// None: a write that succeeds.
+    Take,
+    /// Answers with this status and takes nothing.
+    Refuse(u16),
+    /// Answers look-ups of entries with 403, from when all before it happened, for ever.
+    HideEntries,
 }
 
 /// A log that answers over HTTP until the process ends.
@@ -66,7 +77,7 @@ pub struct Served {
 impl TestLog {
     pub fn new(seed: u8) -> Self {
         let key = SigningKey::from_bytes(&[seed; 32]);
-        Self { key, bodies: Vec::new(), facts: Vec::new() }
+        Self { key, bodies: Vec::new(), facts: Vec::new(), searched: None }
     }
 
     /// A log with `count` entries that nobody reads.
@@ -81,6 +92,13 @@ impl TestLog {
     pub fn append(&mut self, body: Vec<u8>) -> LeafIndex {
         self.bodies.push(body);
         self.facts.push(Vec::new());
+        LeafIndex::new(self.bodies.len() as u64 - 1).unwrap()
+    }
+
+    /// Takes an entry that passed the admission of a log, with what searches find it by.
+    pub fn admit(&mut self, verified: &VerifiedEntry) -> LeafIndex {
+        self.bodies.push(verified.body().to_vec());
+        self.facts.push(verified.facts().to_vec());
         LeafIndex::new(self.bodies.len() as u64 - 1).unwrap()
     }
 
@@ -232,13 +250,14 @@ impl TestLog {
 
     fn search(&self, query: &str) -> Vec<u8> {
         let mut found: Vec<usize> = (0..self.bodies.len()).collect();
-        let (mut limit, mut newest) = (100, true);
+        let (mut limit, mut newest, mut cursor) = (100, true, None);
         for pair in query.split('&') {
             let (tag, value) = pair.split_once('=').unwrap();
             // The only characters that these tests escape.
             let value = value.replace("%3A", ":").replace("%2F", "/");
             match tag {
                 "limit" => limit = value.parse().unwrap(),
+                "cursor" => cursor = value.parse().ok(),
                 "order" => newest = value == "newest",
                 _ => found.retain(|at| {
                     let has = |f: &Fact| f.tag.name() == tag && f.value == value.as_bytes();
@@ -249,7 +268,9 @@ impl TestLog {
         if newest {
             found.reverse();
         }
-        found.truncate(limit);
+        found.retain(|at| cursor.is_none_or(|from| if newest { *at <= from } else { *at >= from }));
+        let next = found.get(limit.min(SEARCH_LIMIT_MAX)).map(ToString::to_string);
+        found.truncate(limit.min(SEARCH_LIMIT_MAX));
         let hits: Vec<_> = found
             .into_iter()
             .map(|at| {
@@ -258,8 +279,8 @@ impl TestLog {
                     "version": "0.0.1", "time": TIME})
             })
             .collect();
-        let size = self.size().to_string();
-        serde_json::json!({"treeSize": size, "entries": hits, "next": null})
+        let size = self.searched.unwrap_or(self.size().get()).to_string();
+        serde_json::json!({"treeSize": size, "entries": hits, "next": next})
             .to_string()
             .into_bytes()
     }
@@ -301,6 +322,10 @@ impl Served {
         if method == "POST" {
             return self.post(&body);
         }
+        let hidden = self.faults.lock().unwrap().first() == Some(&Fault::HideEntries);
+        if hidden && path.contains("/entries/") {
+            return Some(respond(403, "", b""));
+        }
         let log = self.log.lock().unwrap();
         if path == "/checkpoint" {
             let shown = self.shown.lock().unwrap();
@@ -334,7 +359,8 @@ impl Served {
         match fault {
             Some(Fault::Busy) => return Some(respond(503, "Retry-After: 0\r\n", b"")),
             Some(Fault::LoseRequest) => return None,
-            Some(Fault::LoseAnswer) | None => {}
+            Some(Fault::Refuse(status)) => return Some(respond(status, "", b"")),
+            Some(_) | None => {}
         }
         let verified = match VerifiedEntry::from_v1_request(body) {
             Ok(verified) => verified,
@@ -348,10 +374,8 @@ impl Served {
             let location = format!("Location: /api/v1/log/entries/{TREE}{}\r\n", verified.leaf());
             return Some(respond(409, &location, b"{}"));
         }
-        log.bodies.push(verified.body().to_vec());
-        log.facts.push(verified.facts().to_vec());
-        let at = log.bodies.len() - 1;
-        (fault.is_none()).then(|| respond(201, "", &log.v1(at)))
+        let at = log.admit(&verified).get() as usize;
+        (fault != Some(Fault::LoseAnswer)).then(|| respond(201, "", &log.v1(at)))
     }
 }
 

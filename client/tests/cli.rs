@@ -13,7 +13,7 @@ use treering_client::{hash_model, transport};
 #[path = "../src/test_log.rs"]
 mod test_log;
 
-use test_log::{Served, TestLog};
+use test_log::{Fault, Served, TestLog};
 
 struct Bench {
     dir: TempDir,
@@ -213,6 +213,34 @@ fn a_bundle_of_another_tool_is_logged_in_place_and_exported() {
     assert!(entry.contains("signedEntryTimestamp"));
     let shown = bench.expect(0, &["inspect", "llama/model.sig"]);
     assert!(shown.starts_with("NOTHING BELOW IS VERIFIED") && shown.contains("sub/weights.bin"));
+}
+
+#[test]
+fn a_signature_that_was_sent_without_an_answer_is_sent_again_and_logged_once() {
+    let bench = Bench::new();
+    bench.accept_ci();
+    bench.served.faults.lock().unwrap().extend([Fault::LoseAnswer, Fault::HideEntries]);
+    let output = bench.run(&["sign", "llama", "--key", "ci.pem"], &[]);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(stderr.contains("may or may not be logged") && stderr.contains("again"), "{stderr}");
+    assert!(!bench.path("llama/model.sig").exists());
+    let kept = || {
+        let files = std::fs::read_dir(bench.path(".local/state/treering")).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".unlogged")).count()
+    };
+    assert_eq!(kept(), 1);
+    *bench.served.faults.lock().unwrap() = vec![Fault::Take, Fault::HideEntries];
+    let output = bench.run(&["sign", "llama", "--key", "ci.pem"], &[]);
+    assert!(!output.status.success());
+    bench.served.faults.lock().unwrap().clear();
+    let signed = bench.json(0, &["sign", "llama", "--key", "ci.pem"]);
+    assert_eq!((&signed["index"], &signed["new"]), (&300.into(), &false.into()));
+    assert_eq!(bench.served.log.lock().unwrap().bodies.len(), 301);
+    assert_eq!(kept(), 0);
+    bench.expect(0, &["verify", "llama"]);
+    // Signing once more is a wish of its own, and another entry.
+    assert_eq!(bench.json(0, &["sign", "llama", "--key", "ci.pem"])["index"], 301);
 }
 
 #[test]

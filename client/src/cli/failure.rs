@@ -12,6 +12,11 @@ use treering_client::submit::SubmitError;
 use treering_client::transport::TransportError;
 use treering_proto::entry::EntryError;
 
+/// True of `submit`, which reads its envelope from a file, and of `sign`, which keeps it in the
+/// state directory until it is logged.
+pub const SEND_AGAIN: &str =
+    "run the same command again: it sends the same signature, of which the log keeps one entry";
+
 /// A command that did not do what it was asked.
 #[derive(Debug)]
 pub struct Failure {
@@ -79,6 +84,8 @@ impl From<FollowError> for Failure {
             FollowError::Log(error) => error.into(),
             FollowError::BadState { .. } => Self::new(exit, "the state is not usable", error)
                 .advise("say another --state, or move the file away and accept a first contact"),
+            FollowError::Alarm(_) => Self::new(exit, "the log contradicts itself", error)
+                .advise("stop trusting this log; show the evidence to its operator and to others"),
             other => Self::new(exit, "the log cannot be followed", other),
         }
     }
@@ -132,7 +139,6 @@ impl From<PrivateKeyError> for Failure {
 impl From<SubmitError> for Failure {
     fn from(error: SubmitError) -> Self {
         let what = "the signature is not logged";
-        let safe = "run the same command again: the log keeps one entry however often it is sent";
         match error {
             SubmitError::Log(error) => Self { what: what.to_owned(), ..error.into() },
             SubmitError::Entry(EntryError::SignatureInvalid | EntryError::VerifierUnused) => {
@@ -140,10 +146,17 @@ impl From<SubmitError> for Failure {
                     .advise("say the public key that made this signature")
             }
             SubmitError::Entry(_) => Self::usage(what, error),
+            SubmitError::NoLog => {
+                Self::usage(what, error).advise("get the trust file again from the log's operator")
+            }
             SubmitError::Refused { .. } => Self::new(Exit::Policy, what, error),
-            SubmitError::Unknown { .. } => {
-                Self::new(Exit::Unavailable, "the signature may or may not be logged", error)
-                    .advise(safe)
+            SubmitError::Unsure(error) => {
+                let what = "the signature may or may not be logged".to_owned();
+                Self { what, ..Self::from(*error) }.advise(SEND_AGAIN)
+            }
+            SubmitError::Unproven { index, error } => {
+                let what = format!("the signature is logged as {index}, by the log's word only");
+                Self { what, ..Self::from(*error) }.advise(SEND_AGAIN)
             }
             SubmitError::OtherEntry => Self::new(Exit::Alarm, what, error)
                 .advise("keep the log's answer: it answers about something that was not sent"),

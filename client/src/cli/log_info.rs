@@ -2,14 +2,14 @@
 
 use clap::Args;
 use serde_json::json;
-use treering_client::consistency::{FollowError, Since, follow};
+use treering_client::consistency::{Since, follow};
 use treering_client::log::LogReader;
 use treering_client::report::Exit;
 
 use super::arguments::{NetworkArguments, StateArguments, TrustArguments};
 use super::failure::Failure;
 use super::output::Output;
-use super::verify::keep_evidence;
+use super::verify::not_followed;
 
 /// Show the log's newest checkpoint, after proving that it extends what was seen before
 #[derive(Args)]
@@ -34,14 +34,7 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
     let log = LogReader::new(&transport, &trust);
     let followed = match follow(&log, &trust, &state, None).await {
         Ok(followed) => followed,
-        Err(FollowError::Alarm(evidence)) => {
-            keep_evidence(Some(&state), &trust, &evidence, output);
-            let why = evidence.to_string();
-            return Err(Failure::new(Exit::Alarm, "the log contradicts itself", why).advise(
-                "stop trusting this log; show the evidence to its operator and to others",
-            ));
-        }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(not_followed(error, &state, &trust, output)),
     };
     let head = followed.head.head();
     let since = match followed.since {

@@ -9,16 +9,19 @@ use treering_client::log::LogReader;
 use treering_client::online;
 use treering_client::report::Exit;
 use treering_client::sign::{Description, default_name, sign};
-use treering_client::state::StateDirectory;
-use treering_client::submit::{Novelty, submit};
+use treering_client::state::{StateDirectory, StateError};
+use treering_client::submit::{Novelty, SubmitError, submit};
 use treering_client::verify::{Found, Model, Opened, Policy, verify};
+use treering_proto::bundle::Bundle;
+use treering_proto::dsse_envelope::Envelope;
+use treering_proto::hash::{Hash, sha256};
 use treering_proto::trust::{Signer, SignerRule, TrustFile};
 use treering_proto::verifier::Verifier;
 
 use super::arguments::{
     KeyArguments, NetworkArguments, StateArguments, TrustArguments, now, write_output,
 };
-use super::failure::Failure;
+use super::failure::{Failure, SEND_AGAIN};
 use super::model;
 use super::output::Output;
 use super::verify::{keep_evidence, model_json};
@@ -88,8 +91,14 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
     let transport = arguments.network.connect(&trust)?;
     let log = LogReader::new(&transport, &trust);
     let verifier = Verifier::PublicKey(Box::new(key.public_key().clone()));
-    let envelope = bundle.envelope().expect("a bundle that was just signed has an envelope");
-    let (entry, novelty) = submit(&log, envelope, &verifier).await?;
+    let (bundle, kept) = keep(&state, &trust, bundle, &verifier)?;
+    let (entry, novelty) = submit(&log, envelope(&bundle), &verifier).await.map_err(|error| {
+        let is_final = matches!(error, SubmitError::Entry(_) | SubmitError::Refused { .. });
+        if is_final {
+            state.forget_unlogged(kept);
+        }
+        Failure::from(error)
+    })?;
     let bundle = bundle.with_log_entry(entry);
     let found = Found {
         files: treering_client::sign::resources(&hashed),
@@ -98,7 +107,45 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
     };
     let finish =
         Finish { trust: &trust, log: &log, state: &state, verifier: &verifier, path: &signature };
-    finish.run(&bundle.to_json(), Model::Read(&found), novelty, output).await
+    let exit = finish.run(&bundle.to_json(), Model::Read(&found), novelty, output).await?;
+    if exit == Exit::Ok {
+        state.forget_unlogged(kept);
+    }
+    Ok(exit)
+}
+
+/// Keeps the signature before it is sent, or takes the one about the same files that an earlier
+/// run kept and did not get a proof for: another signature would be another entry.
+fn keep(
+    state: &StateDirectory,
+    trust: &TrustFile,
+    bundle: Bundle,
+    verifier: &Verifier,
+) -> Result<(Bundle, Hash), Failure> {
+    let failed = |error: StateError| {
+        let what = "the signature was not sent, because it cannot be kept";
+        Failure::new(Exit::Unavailable, what, error).advise("say --state DIR")
+    };
+    let (key, payload) = (verifier.key().fingerprint(), sha256(&envelope(&bundle).payload));
+    let name = sha256(format!("{}\n{key}\n{payload}", trust.log.origin).as_bytes());
+    let kept = state.load_unlogged(name).map_err(failed)?;
+    let kept = kept.and_then(|bytes| Bundle::parse(&bytes).ok()).filter(|kept| {
+        kept.envelope().is_some_and(|kept| {
+            let pae = kept.pae();
+            let mut signatures = kept.signatures.iter();
+            kept.payload == envelope(&bundle).payload
+                && signatures.all(|s| verifier.key().verify_dsse(&pae, &s.signature).is_ok())
+        })
+    });
+    if let Some(kept) = kept {
+        return Ok((kept, name));
+    }
+    state.keep_unlogged(name, &bundle.to_json()).map_err(failed)?;
+    Ok((bundle, name))
+}
+
+fn envelope(bundle: &Bundle) -> &Envelope {
+    bundle.envelope().expect("a bundle that sign made has an envelope")
 }
 
 /// How a bundle that came back from the log becomes a file.
@@ -124,25 +171,31 @@ impl Finish<'_> {
         novelty: Novelty,
         output: &Output,
     ) -> Result<Exit, Failure> {
-        let opened = Opened::open(bundle)
-            .map_err(|error| Failure::new(Exit::Alarm, "the log's answer is not usable", error))?;
+        let opened = Opened::open(bundle).map_err(|error| {
+            let what = "the signature is logged, but the log's answer is not usable";
+            Failure::new(Exit::Alarm, what, error)
+        })?;
         let own = Signer::Key(self.verifier.key().clone());
         let signers = [SignerRule { name: "this signer".to_owned(), who: own }];
         let policy = Policy { trust: self.trust, signers: &signers, now: now() };
         let mut verification = verify(&opened, &policy, model);
-        let evidence =
+        let followed =
             online::consistency(self.log, self.trust, self.state, &mut verification).await;
-        if let Some(evidence) = evidence.or(verification.evidence.take()) {
+        if let Some(evidence) = followed.evidence.or(verification.evidence.take()) {
             keep_evidence(Some(self.state), self.trust, &evidence, output);
         }
         let exit = verification.report.exit();
         let Some(entry) = verification.entry.as_ref().filter(|_| exit == Exit::Ok) else {
             let about = json!({ "signature": null });
-            let summary = "NOT VERIFIED: what the log answered; nothing was written";
+            let summary = "NOT VERIFIED: what the log answered; nothing was written, though the \
+                           signature is logged by the log's word";
             output.report(&verification.report, summary, about);
             return Ok(exit);
         };
-        write_output(self.path, bundle)?;
+        write_output(self.path, bundle).map_err(|failure| {
+            let what = format!("the signature is logged as {}, but {}", entry.index, failure.what);
+            Failure { what, ..failure }.advise(SEND_AGAIN)
+        })?;
         let word = match novelty {
             Novelty::New => "logged",
             Novelty::Known => "logged already",

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
-use treering_client::consistency::log_name;
+use treering_client::consistency::{FollowError, log_name};
 use treering_client::evidence::Evidence;
 use treering_client::hash_model::{HashModelError, HashOptions, normalize};
 use treering_client::log::LogReader;
@@ -188,6 +188,19 @@ fn unreadable(opened: &Opened, policy: &Policy<'_>, error: &HashModelError) -> V
         _ => Vec::new(),
     };
     verify(opened, policy, Model::Unacceptable(&why, &details))
+}
+
+/// The failure to follow a log, whose evidence is kept.
+pub fn not_followed(
+    error: FollowError,
+    state: &StateDirectory,
+    trust: &TrustFile,
+    output: &Output,
+) -> Failure {
+    if let Some(evidence) = error.evidence() {
+        keep_evidence(Some(state), trust, evidence, output);
+    }
+    error.into()
 }
 
 /// Writes evidence beside the state, or to stderr where that cannot be written.

@@ -136,14 +136,76 @@ async fn a_smaller_tree_that_the_larger_never_had_is_proof() {
 }
 
 #[tokio::test]
-async fn tiles_that_belong_to_no_checkpoint_are_an_alarm_without_evidence() {
+async fn tiles_that_belong_to_no_checkpoint_are_an_alarm_that_keeps_both_notes() {
     let client = Client::new(TestLog::filled(1, 9));
     client.follow().await.unwrap();
     client.grow(3);
     client.show(client.checkpoint(12), true);
     client.rewrite(2, 12);
     let error = client.follow().await.unwrap_err();
-    assert!(matches!(error, FollowError::BadTiles { size: 12 }), "{error}");
+    assert!(matches!(error, FollowError::BadTiles(_)), "{error}");
+    let text = error.evidence().unwrap().format("2026-01-01T00:00:00Z https://log.example");
+    assert!(text.starts_with("tlog-evidence@v1\nkind inconsistent-unproven\n"), "{text}");
+    assert_eq!(text.lines().filter(|line| line.starts_with("note ")).count(), 2);
+}
+
+#[tokio::test]
+async fn tiles_that_are_not_served_leave_both_notes_as_evidence() {
+    let client = Client::new(TestLog::filled(1, 9));
+    client.follow().await.unwrap();
+    let fork = TestLog::filled(1, 12);
+    client.show(fork.checkpoint(fork.size(), &[]), true);
+    let error = client.follow().await.unwrap_err();
+    assert!(matches!(error, FollowError::NoTiles { .. }), "{error}");
+    assert_eq!(error.evidence().unwrap().kind(), EvidenceKind::InconsistentUnproven);
+    assert_eq!(client.remembered(), 9);
+}
+
+#[tokio::test]
+async fn a_signed_fork_is_an_alarm_although_a_second_answer_would_be_good() {
+    let client = Client::new(TestLog::filled(1, 9));
+    client.follow().await.unwrap();
+    let mut fork = TestLog::filled(1, 8);
+    fork.append(b"forged".to_vec());
+    client.show(fork.checkpoint(fork.size(), &[]), false);
+    assert_eq!(alarm(client.follow().await).kind(), EvidenceKind::ForkSize);
+    assert_eq!(client.remembered(), 9);
+}
+
+#[tokio::test]
+async fn a_suspicion_is_not_taken_back_by_silence() {
+    let client = Client::new(TestLog::filled(1, 9));
+    client.follow().await.unwrap();
+    client.show(client.checkpoint(4), false);
+    // Asked past all caches, the log answers in a stranger's name.
+    *client.served.log.lock().unwrap() = TestLog::filled(2, 9);
+    assert_eq!(alarm(client.follow().await).kind(), EvidenceKind::RollbackSuspected);
+}
+
+#[tokio::test]
+async fn a_key_that_is_added_or_moved_does_not_make_the_client_forget() {
+    let mut client = Client::new(TestLog::filled(1, 9));
+    client.follow().await.unwrap();
+    let second = TestLog::new(7);
+    client.trust.log.keys.insert(0, second.note_key());
+    assert_eq!(client.follow().await.unwrap().since, Since::Remembered(9));
+    // Signed by both keys, it is remembered under both.
+    let both = |client: &Client, size: u64| {
+        let other = TestLog::filled(7, size as usize);
+        let other = other.checkpoint(other.size(), &[]);
+        format!("{}{}\n", client.checkpoint(size), other.lines().last().unwrap())
+    };
+    *client.served.log.lock().unwrap() = TestLog::filled(1, 10);
+    client.show(both(&client, 10), true);
+    client.follow().await.unwrap();
+    for name in log_names(&client.trust) {
+        assert!(client.state.load(&name).unwrap().is_some(), "{name:?}");
+    }
+    client.show(client.checkpoint(4), true);
+    for _ in 0..2 {
+        assert_eq!(alarm(client.follow().await).kind(), EvidenceKind::RollbackSuspected);
+        client.trust.log.keys.reverse();
+    }
 }
 
 #[tokio::test]

@@ -6,10 +6,12 @@ use super::*;
 use crate::private_key::{Curve, PrivateKey};
 use crate::report::Outcome;
 use crate::sign::{Description, resources, sign};
-use crate::submit::submit;
+use crate::submit::{request_json, submit};
 use crate::test_log::{Served, TestLog, hashed};
 use crate::verify::{Found, Model, Policy, verify};
 use treering_proto::bundle::Bundle;
+use treering_proto::entry::VerifiedEntry;
+use treering_proto::trust::Signer;
 use treering_proto::verifier::Verifier;
 
 struct Signer1 {
@@ -49,6 +51,19 @@ impl Signer1 {
         let log = LogReader::new(&transport, &trust);
         let (entry, _) = submit(&log, bundle.envelope().unwrap(), &verifier).await.unwrap();
         bundle.with_log_entry(entry)
+    }
+
+    /// What anybody can do with a public envelope: log it again, with `spaces` more of them.
+    fn repost(&self, bundle: &Bundle, spaces: usize) -> Bundle {
+        let verifier = Verifier::PublicKey(Box::new(self.key.public_key().clone()));
+        let request = request_json(bundle.envelope().unwrap(), &verifier);
+        let mut request: serde_json::Value = serde_json::from_slice(&request).unwrap();
+        let envelope = &mut request["spec"]["proposedContent"]["envelope"];
+        *envelope = format!("{}{}", envelope.as_str().unwrap(), " ".repeat(spaces)).into();
+        let verified = VerifiedEntry::from_v1_request(request.to_string().as_bytes()).unwrap();
+        let mut log = self.served.log.lock().unwrap();
+        let index = log.admit(&verified);
+        bundle.clone().with_log_entry(log.entry(index, &[]))
     }
 
     async fn verify(&self, bundle: &Bundle, model: &Path, allow_older: bool) -> Verification {
@@ -116,4 +131,52 @@ async fn a_log_that_was_rolled_back_below_the_bundle_is_an_alarm() {
     let verification = signer.verify(&bundle, &model, false).await;
     assert_eq!(verification.report.outcome("consistency"), Some(Outcome::Failed));
     assert_eq!(verification.report.exit(), Exit::Alarm);
+}
+
+#[tokio::test]
+async fn copies_of_an_old_signature_do_not_make_it_the_newest() {
+    let signer = Signer1::new();
+    let (old, new) = (signer.model("a", b"1"), signer.model("b", b"2"));
+    let bundle = signer.sign(&old, "llama").await;
+    signer.sign(&new, "llama").await;
+    let moved = signer.repost(&bundle, 1);
+    let verification = signer.verify(&moved, &old, false).await;
+    assert_eq!(verification.report.outcome("inclusion"), Some(Outcome::Passed));
+    assert_eq!(verification.report.outcome("newest"), Some(Outcome::Failed));
+    assert_eq!(verification.report.exit(), Exit::Policy);
+    // More copies than a page holds, and more than were ever asked for.
+    for spaces in 2..60 {
+        signer.repost(&bundle, spaces);
+    }
+    for bundle in [&bundle, &moved] {
+        let verification = signer.verify(bundle, &old, false).await;
+        assert_eq!(verification.report.outcome("newest"), Some(Outcome::Failed));
+    }
+}
+
+#[tokio::test]
+async fn a_search_behind_the_tree_answers_nothing() {
+    let signer = Signer1::new();
+    let model = signer.model("a", b"1");
+    let bundle = signer.sign(&model, "llama").await;
+    signer.served.log.lock().unwrap().searched = Some(2);
+    let verification = signer.verify(&bundle, &model, false).await;
+    for name in ["first-seen", "newest"] {
+        assert_eq!(verification.report.outcome(name), Some(Outcome::NotChecked), "{name}");
+    }
+    assert_eq!(verification.report.exit(), Exit::Unavailable);
+}
+
+#[tokio::test]
+async fn a_search_without_end_is_given_up() {
+    let signer = Signer1::new();
+    let (old, new) = (signer.model("a", b"1"), signer.model("b", b"2"));
+    let bundle = signer.sign(&old, "llama").await;
+    signer.sign(&new, "llama").await;
+    for spaces in 1..=1001 {
+        signer.repost(&bundle, spaces);
+    }
+    let verification = signer.verify(&bundle, &old, false).await;
+    assert_eq!(verification.report.outcome("newest"), Some(Outcome::NotChecked));
+    assert_eq!(verification.report.exit(), Exit::Unavailable);
 }

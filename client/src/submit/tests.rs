@@ -59,6 +59,42 @@ async fn a_lost_request_and_a_busy_log_are_tried_again() {
 }
 
 #[tokio::test]
+async fn after_something_was_sent_no_error_says_that_it_is_not_logged() {
+    // The answer is lost, and from then on the log answers no look-up.
+    let served = TestLog::filled(1, 3).serve();
+    served.faults.lock().unwrap().extend([Fault::LoseAnswer, Fault::HideEntries]);
+    let error = send(&served, &signed()).await.unwrap_err();
+    assert!(matches!(error, SubmitError::Unsure(_)), "{error}");
+    assert_eq!(posts(&served), 1);
+    // It is lost on the way, and the second request is refused.
+    let served = TestLog::filled(1, 3).serve();
+    served.faults.lock().unwrap().extend([Fault::LoseRequest, Fault::Refuse(400)]);
+    let error = send(&served, &signed()).await.unwrap_err();
+    assert!(matches!(error, SubmitError::Unsure(_)), "{error}");
+    // It is taken, and the proof is not given.
+    let served = TestLog::filled(1, 3).serve();
+    served.faults.lock().unwrap().extend([Fault::Take, Fault::HideEntries]);
+    let error = send(&served, &signed()).await.unwrap_err();
+    let SubmitError::Unproven { index, .. } = error else { panic!("{error}") };
+    assert_eq!(index.get(), 3);
+}
+
+#[tokio::test]
+async fn a_refusal_a_wrong_url_and_a_slow_log_are_told_apart() {
+    for (status, expected) in [(400, "refused"), (404, "no log"), (408, "log")] {
+        let served = TestLog::filled(1, 3).serve();
+        served.faults.lock().unwrap().push(Fault::Refuse(status));
+        let found = match send(&served, &signed()).await.unwrap_err() {
+            SubmitError::Refused { .. } => "refused",
+            SubmitError::NoLog => "no log",
+            SubmitError::Log(LogError::Refused { status: 408, .. }) => "log",
+            other => panic!("{other}"),
+        };
+        assert_eq!(found, expected);
+    }
+}
+
+#[tokio::test]
 async fn what_the_log_would_refuse_is_not_sent() {
     let served = TestLog::filled(1, 3).serve();
     let (mut envelope, verifier) = signed();
