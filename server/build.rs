@@ -1,13 +1,14 @@
 //! Bakes the hash of the sources into the binary: `treering-server --version` shows it.
 
-mod source_hash {
-    include!("source_hash.rs");
-}
+#[path = "source_hash.rs"]
+mod source_hash;
 
 use std::path::Path;
 
 fn main() {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the server lies in a workspace");
+    // Not at compile time: clones that share a target directory share this program, too.
+    let manifest = std::env::var("CARGO_MANIFEST_DIR").expect("cargo says where the package is");
+    let top = Path::new(&manifest).parent().expect("the server lies in a workspace");
     for source in source_hash::SOURCES {
         println!("cargo::rerun-if-changed={}", top.join(source).display());
     }

@@ -1,5 +1,6 @@
-// The hash of everything that the server binary is made from. The build script bakes it in, and the tests compute it
-// again, so that no test runs against a binary of another tree. Included by both.
+//! The hash of everything that the server binary is made from. The build script bakes it in, and
+//! the tests compute it again, so that no test runs against a binary of another tree. Both name
+//! this file as a module of their own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,8 +8,14 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 /// What the binary is made from, below the top of the tree.
-pub const SOURCES: [&str; 6] =
-    ["Cargo.lock", "Cargo.toml", "proto/Cargo.toml", "proto/src", "server/Cargo.toml", "server/src"];
+pub const SOURCES: [&str; 6] = [
+    "Cargo.lock",
+    "Cargo.toml",
+    "proto/Cargo.toml",
+    "proto/src",
+    "server/Cargo.toml",
+    "server/src",
+];
 
 /// SHA-256 over path and content of every source file, in hexadecimal, shortened to 16 digits.
 pub fn source_hash(top: &Path) -> String {

@@ -31,8 +31,8 @@ pub struct Followed {
     pub head: SignedCheckpoint,
     /// The size that was remembered, or that of the floor.
     pub since: Since,
-    /// What people should know: an unlisted key, a second key of the origin, a state that cannot be
-    /// kept.
+    /// What people should know: an unlisted key, a second key of the origin, a state that cannot
+    /// be kept.
     pub remarks: Vec<String>,
 }
 

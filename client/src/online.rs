@@ -47,9 +47,23 @@ pub async fn check(
     policy: OnlinePolicy<'_>,
     verification: &mut Verification,
 ) -> Option<Evidence> {
+    let evidence = consistency(log, policy.trust, state, verification).await;
+    first_seen(log, opened, verification).await;
+    newest(log, opened, policy, verification).await;
+    evidence
+}
+
+/// Follows the log to its newest checkpoint, which must extend the bundle's and all seen before,
+/// and adds the line about that. Returns evidence if the log contradicts itself.
+pub async fn consistency(
+    log: &LogReader<'_>,
+    trust: &TrustFile,
+    state: &StateDirectory,
+    verification: &mut Verification,
+) -> Option<Evidence> {
     let also = verification.entry.as_ref().map(|entry| entry.checkpoint.clone());
     let report = &mut verification.report;
-    let evidence = match follow(log, policy.trust, state, also.as_ref()).await {
+    match follow(log, trust, state, also.as_ref()).await {
         Ok(followed) => {
             let size = followed.head.head().size;
             let since = match followed.since {
@@ -76,10 +90,7 @@ pub async fn check(
             report.could_not_check("consistency", error.to_string(), exit);
             None
         }
-    };
-    first_seen(log, opened, verification).await;
-    newest(log, opened, policy, verification).await;
-    evidence
+    }
 }
 
 /// How a failure to follow the log ends the process.

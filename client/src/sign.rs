@@ -52,6 +52,8 @@ pub struct Description {
     pub version: Option<String>,
     /// What verifiers shall not look at, relative to the model.
     pub ignore: Vec<String>,
+    /// Whether links to files were followed.
+    pub links_followed: bool,
 }
 
 /// Signs `model` with `key`.
@@ -63,8 +65,9 @@ pub fn sign(
     description: Description,
     key: &PrivateKey,
 ) -> Result<Bundle, SignError> {
-    let Description { name, version, ignore } = description;
+    let Description { name, version, ignore, links_followed } = description;
     let statement = ModelStatement::new_files(&name, resources(model), ignore, version)?;
+    let statement = if links_followed { statement.with_symlinks_followed() } else { statement };
     let payload = statement.to_payload();
     let signature = key.sign(&pae(IN_TOTO_PAYLOAD_TYPE, &payload))?;
     Ok(Bundle {

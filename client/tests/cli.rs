@@ -238,19 +238,23 @@ fn a_rewritten_log_is_exit_six_with_evidence_and_an_absent_one_is_five() {
     bench.accept_ci();
     bench.sign_llama();
     let info = bench.json(0, &["log-info"]);
-    assert_eq!((&info["treeSize"], &info["firstContact"]), (&301.into(), &true.into()));
+    assert_eq!((&info["treeSize"], &info["firstContact"]), (&301.into(), &false.into()));
     bench.served.log.lock().unwrap().bodies[5] = b"forged".to_vec();
     bench.expect(6, &["log-info"]);
     let report = bench.json(6, &["verify", "llama", "--online"]);
     assert_eq!(outcome(&report, "consistency"), "failed");
     bench.expect(0, &["verify", "llama"]);
+    bench.expect(6, &["sign", "model.gguf", "--name", "q4", "--key", "ci.pem"]);
+    assert!(!bench.path("model.gguf.sig").exists());
     let state = bench.path(".local/state/treering");
     let files = std::fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path());
     let evidence: Vec<PathBuf> =
         files.filter(|path| path.extension().is_some_and(|end| end == "evidence")).collect();
-    assert_eq!(evidence.len(), 2);
-    let text = std::fs::read_to_string(&evidence[0]).unwrap();
-    assert!(text.starts_with("tlog-evidence@v1\nkind fork-size\n"), "{text}");
+    assert_eq!(evidence.len(), 3);
+    for path in evidence {
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(text.starts_with("tlog-evidence@v1\nkind fork-"), "{text}");
+    }
     absent(&bench);
 }
 

@@ -1,9 +1,10 @@
 //! Integration: leaves in, tiles and root out. The whole of growing a log, pure.
 //!
-//! The right edge holds, for each tile level, the hashes of the tile that is still growing: at most 255 of them. With the
-//! full tiles to its left it determines every node of the tree.
+//! The right edge holds, for each tile level, the hashes of the tile that is still growing: at most
+//! 255 of them. With the full tiles to its left it determines every node of the tree.
 //!
-//! Invariant: `edge.extend(a).extend(b)` and `edge.extend(a ++ b)` end in the same edge and produce the same full tiles.
+//! Invariant: `edge.extend(a).extend(b)` and `edge.extend(a ++ b)` end in the same edge and produce
+//! the same full tiles.
 
 use crate::hash::Hash;
 use crate::tile::{
@@ -15,7 +16,8 @@ use crate::tree::{Node, TreeHead, TreeSize, join_subtrees, perfect_subtrees};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RightEdge {
     size: TreeSize,
-    /// By tile level; level `l` holds `(size >> 8 l) % 256` hashes. No empty level above the last full one is kept.
+    /// By tile level; level `l` holds `(size >> 8 l) % 256` hashes. No empty level above the last
+    /// full one is kept.
     levels: Vec<Vec<Hash>>,
 }
 
@@ -99,15 +101,15 @@ impl RightEdge {
         let mut full_tiles = Vec::new();
         let mut rising = leaves.to_vec();
         for level in 0..edge.levels.len() {
-            let mut next = hashes_at(level as u8, self.size) / TILE_WIDTH;
+            let first = hashes_at(level as u8, self.size) / TILE_WIDTH;
             let row = &mut edge.levels[level];
             row.append(&mut rising);
             let complete = row.len() - row.len() % TILE_WIDTH as usize;
-            for hashes in row[..complete].chunks_exact(TILE_WIDTH as usize) {
+            for (index, hashes) in (first..).zip(row[..complete].chunks_exact(TILE_WIDTH as usize))
+            {
                 let kind = TileKind::Hashes(level as u8);
-                full_tiles.push((Tile { kind, index: next, width: TILE_WIDTH }, hashes.to_vec()));
+                full_tiles.push((Tile { kind, index, width: TILE_WIDTH }, hashes.to_vec()));
                 rising.push(perfect_root(hashes));
-                next += 1;
             }
             row.drain(..complete);
         }

@@ -1,12 +1,15 @@
-//! Audit: rebuilding a log from its bytes. The one algorithm behind `fsck`, remote audits and the test checker.
+//! Audit: rebuilding a log from its bytes. The one algorithm behind `fsck`, remote audits and the
+//! test checker.
 //!
-//! Entries go in, in order; each is hashed again and the tree is grown again from nothing. Along the way every tile is
-//! compared with the one that stands in the log, and every tree head that the log ever signed with the head that the
-//! rebuilt tree has at that size. What does not agree comes out as findings.
+//! Entries go in, in order; each is hashed again and the tree is grown again from nothing. Along
+//! the way every tile is compared with the one that stands in the log, and every tree head that the
+//! log ever signed with the head that the rebuilt tree has at that size. What does not agree comes
+//! out as findings.
 //!
-//! Invariants: no input is believed; a log without findings holds every entry that its signed heads commit to. The number
-//! of findings kept is bounded; their count is not.
-//! Out of scope: who signed the heads (the caller opens notes), where bytes come from, and derived rows.
+//! Invariants: no input is believed; a log without findings holds every entry that its signed heads
+//! commit to. The number of findings kept is bounded; their count is not.
+//! Out of scope: who signed the heads (the caller opens notes), where bytes come from, and derived
+//! rows.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +22,8 @@ use crate::tree::{LeafIndex, TreeHead};
 /// How many findings are kept. More say nothing new, and a hostile log could fill memory with them.
 pub const FINDINGS_MAX: usize = 1000;
 
-/// Entries taken before the tree is grown by them: bounds memory, and makes hashing the only real cost.
+/// Entries taken before the tree is grown by them: bounds memory, and makes hashing the only real
+/// cost.
 const BATCH: usize = 4096;
 
 /// Something in a log that does not agree with the rest of it.
@@ -40,7 +44,8 @@ pub enum Finding {
         /// Which.
         tile: Tile,
     },
-    /// A signed head has another root than the entries lead to: the log forked, or its entries changed.
+    /// A signed head has another root than the entries lead to: the log forked, or its entries
+    /// changed.
     HeadWrong {
         /// What was signed.
         signed: TreeHead,
@@ -82,7 +87,8 @@ pub struct Audit<'a> {
 pub type TileSource<'a> = dyn FnMut(Tile) -> Option<Vec<Hash>> + 'a;
 
 impl<'a> Audit<'a> {
-    /// Starts at the empty log. `heads` are all those that the log is known to have signed, in any order.
+    /// Starts at the empty log. `heads` are all those that the log is known to have signed, in any
+    /// order.
     pub fn new(heads: impl IntoIterator<Item = TreeHead>, tiles: Box<TileSource<'a>>) -> Self {
         let mut by_size: BTreeMap<u64, Vec<TreeHead>> = BTreeMap::new();
         for head in heads {

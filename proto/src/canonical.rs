@@ -1,17 +1,18 @@
 //! JSON read strictly and written canonically (RFC 8785, JCS).
 //!
-//! Bytes that are hashed or signed are compared by machines that disagree about sloppy JSON: which of two equal keys
-//! counts, how deep is too deep. So nothing sloppy gets in.
+//! Bytes that are hashed or signed are compared by machines that disagree about sloppy JSON: which
+//! of two equal keys counts, how deep is too deep. So nothing sloppy gets in.
 //!
-//! Invariant: `to_canonical(parse(text))` depends on the meaning of `text` alone, and no object read here has lost a
-//! duplicate key on the way.
+//! Invariant: `to_canonical(parse(text))` depends on the meaning of `text` alone, and no object
+//! read here has lost a duplicate key on the way.
 
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// How deep arrays and objects may nest. No format that Treering reads needs more than 10; more is an attack on the stack.
+/// How deep arrays and objects may nest. No format that Treering reads needs more than 10; more is
+/// an attack on the stack.
 pub const JSON_DEPTH_MAX: usize = 32;
 
 /// Why a text is not acceptable JSON.
@@ -21,7 +22,8 @@ pub struct JsonError(#[from] serde_json::Error);
 
 /// Reads one JSON value that fills `bytes`.
 ///
-/// Refuses duplicate keys, nesting beyond [`JSON_DEPTH_MAX`], trailing bytes, and what is not UTF-8.
+/// Refuses duplicate keys, nesting beyond [`JSON_DEPTH_MAX`], trailing bytes, and what is not
+/// UTF-8.
 pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = Strict { depth: 0 }.deserialize(&mut reader)?;

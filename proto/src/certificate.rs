@@ -1,7 +1,9 @@
-//! X.509 leaf certificates (RFC 5280) as signers present them: the key, the identities, the issuer, the validity.
+//! X.509 leaf certificates (RFC 5280) as signers present them: the key, the identities, the issuer,
+//! the validity.
 //!
-//! The log takes only the public key from a certificate, as Rekor does; chains are the verifier's business. So reading is
-//! lenient about what a certificate says and strict about how it is spelled (DER).
+//! The log takes only the public key from a certificate, as Rekor does; chains are the verifier's
+//! business. So reading is lenient about what a certificate says and strict about how it is spelled
+//! (DER).
 //!
 //! Out of scope: chain building, revocation, SCTs.
 
@@ -13,7 +15,8 @@ use x509_cert::ext::pkix::name::GeneralName;
 
 use crate::key::{KeyError, PublicKey, pem_decode, pem_encode};
 
-/// The longest certificate read: Fulcio's are about 2 KB, and the whole leaf entry must stay below 65,536 bytes.
+/// The longest certificate read: Fulcio's are about 2 KB, and the whole leaf entry must stay below
+/// 65,536 bytes.
 pub const CERTIFICATE_LEN_MAX: usize = 16 * 1024;
 
 /// How many identities of one certificate become facts; Fulcio issues one.
@@ -90,7 +93,8 @@ impl Certificate {
         &self.key
     }
 
-    /// Subject alternative names in order: e-mail addresses, URIs, DNS names, IP addresses, and Fulcio's other name.
+    /// Subject alternative names in order: e-mail addresses, URIs, DNS names, IP addresses, and
+    /// Fulcio's other name.
     pub fn identities(&self) -> &[String] {
         &self.identities
     }
@@ -144,9 +148,9 @@ fn identity(name: &GeneralName) -> Option<String> {
 
 fn ip_text(octets: &[u8]) -> Option<String> {
     if let Ok(v4) = <[u8; 4]>::try_from(octets) {
-        return Some(std::net::Ipv4Addr::from(v4).to_string());
+        return Some(core::net::Ipv4Addr::from(v4).to_string());
     }
-    <[u8; 16]>::try_from(octets).ok().map(|v6| std::net::Ipv6Addr::from(v6).to_string())
+    <[u8; 16]>::try_from(octets).ok().map(|v6| core::net::Ipv6Addr::from(v6).to_string())
 }
 
 /// Fulcio's issuer extension: version 2 is a DER UTF8String, version 1 the raw bytes.

@@ -171,6 +171,10 @@ impl<'a> EnvelopeJson<'a> {
 fn signature(value: &Value) -> Option<EnvelopeSignature> {
     let members = value.as_object()?;
     let signature_text = members.get("sig")?.as_str()?;
+    // This text is repeated letter for letter in leaves, where a line break would not be JSON.
+    if signature_text.contains(['\r', '\n']) {
+        return None;
+    }
     let signature = decode(signature_text).filter(|bytes| !bytes.is_empty())?;
     let keyid = match members.get("keyid") {
         None | Some(Value::Null) => None,

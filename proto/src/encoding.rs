@@ -1,6 +1,7 @@
 //! Base64 and hexadecimal as the wire formats want them.
 //!
-//! Invariant: strict decoding accepts exactly one text for each byte string, so text can be compared instead of bytes.
+//! Invariant: strict decoding accepts exactly one text for each byte string, so text can be
+//! compared instead of bytes.
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -30,7 +31,8 @@ pub fn from_base64_lenient(text: &str) -> Option<Vec<u8>> {
     LENIENT.decode(standard).ok()
 }
 
-/// The bytes of standard padded base64 in which carriage returns and line feeds do not count, as Go reads it.
+/// The bytes of standard padded base64 in which carriage returns and line feeds do not count, as Go
+/// reads it.
 pub fn from_base64_lines(text: &str) -> Option<Vec<u8>> {
     if text.contains(['\r', '\n']) {
         let joined: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();

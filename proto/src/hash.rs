@@ -1,7 +1,8 @@
 //! RFC 6962 hashing (section 2.1): the only place where leaves and nodes become hashes.
 //!
-//! Invariant: a leaf and a node can never have the same preimage, because they start with different bytes.
-//! Out of scope: other hash functions. The tree, the tiles and the proofs are SHA-256 for ever.
+//! Invariant: a leaf and a node can never have the same preimage, because they start with different
+//! bytes. Out of scope: other hash functions. The tree, the tiles and the proofs are SHA-256 for
+//! ever.
 
 use std::fmt;
 

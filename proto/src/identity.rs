@@ -1,7 +1,8 @@
 //! The identity document: one log says, under both its keys, which keys, origin and tree are one.
 //!
-//! A log has two signing keys because its clients leave no choice: Ed25519 for C2SP notes, ECDSA P-256 for Rekor v1. The
-//! document binds them, so that whoever trusts one can hold the log to both. It is a signed note with this text:
+//! A log has two signing keys because its clients leave no choice: Ed25519 for C2SP notes, ECDSA
+//! P-256 for Rekor v1. The document binds them, so that whoever trusts one can hold the log to
+//! both. It is a signed note with this text:
 //!
 //! ```text
 //! treering identity v1
@@ -11,7 +12,8 @@
 //! v1-key MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE...
 //! ```
 //!
-//! Invariant: a [`LogIdentity`] that was opened carries both signatures. Made once by `init`, never changed.
+//! Invariant: a [`LogIdentity`] that was opened carries both signatures. Made once by `init`, never
+//! changed.
 
 use crate::api::v1::{TreeId, v1_origin};
 use crate::encoding::{from_base64, to_base64};
@@ -43,7 +45,8 @@ pub enum IdentityError {
     /// One of the two keys did not sign.
     #[error("identity document: it must be signed by both keys that it names")]
     Unsigned,
-    /// The Rekor v1 key is not ECDSA P-256, the origin is no key name, or the note key has another name.
+    /// The Rekor v1 key is not ECDSA P-256, the origin is no key name, or the note key has another
+    /// name.
     #[error("identity document: the keys must be Ed25519 named by the origin, and ECDSA P-256")]
     Keys,
 }

@@ -1,11 +1,13 @@
-//! Public keys of signers, and the verification of their signatures: the only file that names algorithms.
+//! Public keys of signers, and the verification of their signatures: the only file that names
+//! algorithms.
 //!
-//! Keys: ECDSA on P-256, P-384, P-521; Ed25519; RSA of 2048, 3072 or 4096 bits (PKCS#1 v1.5). Read from SPKI DER
-//! (RFC 5280) or PEM (RFC 7468).
+//! Keys: ECDSA on P-256, P-384, P-521; Ed25519; RSA of 2048, 3072 or 4096 bits (PKCS#1 v1.5). Read
+//! from SPKI DER (RFC 5280) or PEM (RFC 7468).
 //!
-//! Invariants: a key that exists here is on its curve, is not weak (under a weak Ed25519 key other libraries accept any
-//! message), and has exactly one DER spelling. Ed25519 is verified strictly (RFC 8032 with the checks of
-//! "Taming the many EdDSAs"). Out of scope: private keys; certificate chains.
+//! Invariants: a key that exists here is on its curve, is not weak (under a weak Ed25519 key other
+//! libraries accept any message), and has exactly one DER spelling. Ed25519 is verified strictly
+//! (RFC 8032 with the checks of "Taming the many EdDSAs"). Out of scope: private keys; certificate
+//! chains.
 
 use aws_lc_rs::digest::{self, Digest};
 use aws_lc_rs::signature::{self, ParsedPublicKey, VerificationAlgorithm};
@@ -143,8 +145,9 @@ impl PublicKey {
         self.kind
     }
 
-    /// Verifies `signature` over `message` with the hash that goes with the key: SHA-256 for P-256 and RSA, SHA-384 for
-    /// P-384, SHA-512 for P-521; pure Ed25519. ECDSA signatures are ASN.1 DER, or r || s.
+    /// Verifies `signature` over `message` with the hash that goes with the key: SHA-256 for P-256
+    /// and RSA, SHA-384 for P-384, SHA-512 for P-521; pure Ed25519. ECDSA signatures are ASN.1
+    /// DER, or r || s.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
         match &self.ed25519 {
             Some(key) => {
@@ -159,8 +162,9 @@ impl PublicKey {
         }
     }
 
-    /// Verifies a DSSE signature over `pae`. Signers disagree about the hash for the larger curves: OpenSSF Model Signing
-    /// takes the curve's own, Rekor takes SHA-256. Either proves that the key signed.
+    /// Verifies a DSSE signature over `pae`. Signers disagree about the hash for the larger curves:
+    /// OpenSSF Model Signing takes the curve's own, Rekor takes SHA-256. Either proves that the
+    /// key signed.
     pub fn verify_dsse(&self, pae: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
         self.verify(pae, signature).or_else(|bad| match self.kind {
             KeyKind::EcdsaP384 | KeyKind::EcdsaP521 => {
@@ -171,8 +175,9 @@ impl PublicKey {
         })
     }
 
-    /// Verifies `signature` over a message of which only the digest is known. For Ed25519 keys this is Ed25519ph with an
-    /// empty context, which takes a SHA-512 digest; pure Ed25519 cannot be verified from a digest.
+    /// Verifies `signature` over a message of which only the digest is known. For Ed25519 keys this
+    /// is Ed25519ph with an empty context, which takes a SHA-512 digest; pure Ed25519 cannot be
+    /// verified from a digest.
     pub fn verify_digest(
         &self,
         hash: HashAlgorithm,
@@ -227,7 +232,8 @@ struct DigestAlgorithms {
 }
 
 impl KeyKind {
-    /// The hash that goes with the key when a format does not say: SHA-512 for Ed25519 (that is, Ed25519ph).
+    /// The hash that goes with the key when a format does not say: SHA-512 for Ed25519 (that is,
+    /// Ed25519ph).
     pub fn hash(self) -> HashAlgorithm {
         match self {
             Self::EcdsaP384 => HashAlgorithm::Sha384,

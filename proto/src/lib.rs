@@ -6,8 +6,8 @@
 //! `checkpoint`, `cosignature`, `policy`, `witness` and `proof_file` (C2SP texts), `key`,
 //! `certificate` and `verifier` (who signed), `dsse_envelope`, `statement` and `model_statement`
 //! (what was signed), `entry` (what may be logged), `facts` (what it is found by), `bundle` and
-//! `api` (Sigstore's shapes), `identity` (who a log is), `trust` (what a verifier believes), `audit`
-//! (rebuilding a log).
+//! `api` (Sigstore's shapes), `identity` (who a log is), `trust` (what a verifier believes),
+//! `audit` (rebuilding a log).
 #![forbid(unsafe_code)]
 
 pub mod api;

@@ -236,6 +236,11 @@ impl ModelStatement {
         Ok(statement)
     }
 
+    /// The same statement, saying that linked files were followed, so that verifiers follow them.
+    pub fn with_symlinks_followed(self) -> Self {
+        Self { allow_symlinks: true, ..self }
+    }
+
     /// The in-toto statement as Treering writes it: a DSSE payload that stock verifiers accept. For
     /// a statement that was read these are not the bytes it was read from.
     pub fn to_payload(&self) -> Vec<u8> {

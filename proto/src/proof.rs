@@ -1,15 +1,18 @@
-//! Inclusion and consistency proofs (RFC 6962 section 2.1, verified as in RFC 9162 section 2.1.3.2 and 2.1.4.2).
+//! Inclusion and consistency proofs (RFC 6962 section 2.1, verified as in RFC 9162 section 2.1.3.2
+//! and 2.1.4.2).
 //!
-//! Making a proof is three steps, so that the tree may live anywhere: *plan* which nodes are needed (pure), *fetch* them
-//! (the caller), *build* the hashes (pure). Checking needs nothing but the proof.
+//! Making a proof is three steps, so that the tree may live anywhere: *plan* which nodes are needed
+//! (pure), *fetch* them (the caller), *build* the hashes (pure). Checking needs nothing but the
+//! proof.
 //!
-//! Invariants: a proof does not bind the size of its tree, so the size must come from a signed checkpoint; surplus and
-//! missing hashes are refused; the lengths are fixed by index and size.
+//! Invariants: a proof does not bind the size of its tree, so the size must come from a signed
+//! checkpoint; surplus and missing hashes are refused; the lengths are fixed by index and size.
 
 use crate::hash::{Hash, hash_node};
 use crate::tree::{LeafIndex, Node, TreeHead, TreeSize, join_subtrees, perfect_subtrees};
 
-/// The most hashes in one proof: one for each level of the largest tree, and one more for consistency.
+/// The most hashes in one proof: one for each level of the largest tree, and one more for
+/// consistency.
 pub const PROOF_HASHES_MAX: usize = 63;
 
 /// Why a proof proves nothing.
@@ -95,7 +98,8 @@ pub fn plan_inclusion(index: LeafIndex, size: TreeSize) -> Result<ProofPlan, Pro
     Ok(ProofPlan { parts })
 }
 
-/// Plans the proof that the tree of `new` entries starts with the tree of `old`. Empty when `old` is 0 or `new`.
+/// Plans the proof that the tree of `new` entries starts with the tree of `old`. Empty when `old`
+/// is 0 or `new`.
 pub fn plan_consistency(old: TreeSize, new: TreeSize) -> Result<ProofPlan, ProofError> {
     let (old, new) = (old.get(), new.get());
     if old > new {
@@ -116,7 +120,8 @@ pub fn plan_consistency(old: TreeSize, new: TreeSize) -> Result<ProofPlan, Proof
             start = middle;
         }
     }
-    // The verifier holds the old root already; it needs this subtree only when it is not the whole old tree.
+    // The verifier holds the old root already; it needs this subtree only when it is not the whole
+    // old tree.
     if start > 0 {
         parts.push(perfect_subtrees(start, end));
     }
@@ -163,7 +168,8 @@ pub fn root_from_inclusion(
     Ok(root)
 }
 
-/// Checks that `leaf` stands at `index` in the tree of `head`, which must come from a verified checkpoint.
+/// Checks that `leaf` stands at `index` in the tree of `head`, which must come from a verified
+/// checkpoint.
 pub fn check_inclusion(
     index: LeafIndex,
     head: TreeHead,
@@ -178,7 +184,8 @@ pub fn check_inclusion(
 
 /// Checks that the tree of `new` starts with the tree of `old`.
 ///
-/// From the empty tree, or to the same size, the proof must be empty; equal sizes must have equal roots.
+/// From the empty tree, or to the same size, the proof must be empty; equal sizes must have equal
+/// roots.
 pub fn check_consistency(old: TreeHead, new: TreeHead, proof: &[Hash]) -> Result<(), ProofError> {
     let (from, to) = (old.size.get(), new.size.get());
     if from > to {

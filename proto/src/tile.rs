@@ -1,7 +1,8 @@
-//! Tiles (C2SP tlog-tiles): the tree cut into strips of 256 hashes, and the entries cut into runs of 256.
+//! Tiles (C2SP tlog-tiles): the tree cut into strips of 256 hashes, and the entries cut into runs
+//! of 256.
 //!
 //! ```text
-//! tile level 1   [ root of tile (0,0) | root of tile (0,1) | ... ]           one hash per full tile below
+//! tile level 1   [ root of tile (0,0) | root of tile (0,1) | ... ]    one hash per full tile below
 //! tile level 0   [ leaf 0 .. leaf 255 ] [ leaf 256 .. leaf 511 ] ...
 //!
 //! tile/0/000        full    256 hashes, 8,192 bytes, never changes
@@ -9,8 +10,8 @@
 //! tile/entries/000  entries 0..256, each as u16 big-endian length and bytes
 //! ```
 //!
-//! Invariants: hash `i` of tile (L, N) is the root of leaves `[(256 N + i) * 256^L, (256 N + i + 1) * 256^L)`, so a
-//! partial tile is a prefix of the full one; one resource has one path.
+//! Invariants: hash `i` of tile (L, N) is the root of leaves `[(256 N + i) * 256^L, (256 N + i + 1)
+//! * 256^L)`, so a partial tile is a prefix of the full one; one resource has one path.
 
 use crate::hash::{Hash, hash_node};
 use crate::tree::{Node, TREE_SIZE_MAX, TreeSize};
@@ -117,7 +118,8 @@ impl Tile {
         self.index * TILE_WIDTH + self.width <= count
     }
 
-    /// The tile of hashes that holds `node` or the leaves of the tile below it, as wide as a tree of `size` has it.
+    /// The tile of hashes that holds `node` or the leaves of the tile below it, as wide as a tree
+    /// of `size` has it.
     ///
     /// `None` when the tree has no such node.
     pub fn holding(node: Node, size: TreeSize) -> Option<Self> {
@@ -129,8 +131,9 @@ impl Tile {
     }
 }
 
-/// The tiles of hashes that a tree of `size` has and one of `old` had not, each as wide as `size` has it; low levels
-/// first. These are what must be readable before a checkpoint for `size` is published.
+/// The tiles of hashes that a tree of `size` has and one of `old` had not, each as wide as `size`
+/// has it; low levels first. These are what must be readable before a checkpoint for `size` is
+/// published.
 pub fn tiles_between(old: TreeSize, size: TreeSize) -> Vec<Tile> {
     let mut tiles = Vec::new();
     for level in 0..=TILE_LEVEL_MAX {
@@ -149,14 +152,16 @@ pub fn tiles_between(old: TreeSize, size: TreeSize) -> Vec<Tile> {
     tiles
 }
 
-/// The hash of `node`, from the hashes of the tile that [`Tile::holding`] names; `None` if there are too few.
+/// The hash of `node`, from the hashes of the tile that [`Tile::holding`] names; `None` if there
+/// are too few.
 pub fn node_in_tile(node: Node, hashes: &[Hash]) -> Option<Hash> {
     let (_, first, count) = span(node);
     let from = (first % TILE_WIDTH) as usize;
     hashes.get(from..from + count as usize).map(perfect_root)
 }
 
-/// How many hashes a tree of `size` has at a tile level: roots of its complete subtrees of 256^level leaves.
+/// How many hashes a tree of `size` has at a tile level: roots of its complete subtrees of
+/// 256^level leaves.
 pub fn hashes_at(level: u8, size: TreeSize) -> u64 {
     size.get().checked_shr(u32::from(level) * u32::from(TILE_HEIGHT)).unwrap_or(0)
 }
@@ -178,7 +183,7 @@ pub fn encode_hashes(hashes: &[Hash]) -> Vec<u8> {
 
 /// The hashes in the bytes of a tile; `None` unless they are whole, and between 1 and 256.
 pub fn decode_hashes(bytes: &[u8]) -> Option<Vec<Hash>> {
-    let whole = bytes.len() % Hash::LEN == 0;
+    let whole = bytes.len().is_multiple_of(Hash::LEN);
     let count = (bytes.len() / Hash::LEN) as u64;
     (whole && (1..=TILE_WIDTH).contains(&count))
         .then(|| bytes.chunks_exact(Hash::LEN).filter_map(Hash::from_slice).collect())

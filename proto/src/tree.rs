@@ -1,14 +1,17 @@
-//! Positions in a Merkle tree (RFC 6962 section 2.1): index, size, head, and the coordinates of perfect subtrees.
+//! Positions in a Merkle tree (RFC 6962 section 2.1): index, size, head, and the coordinates of
+//! perfect subtrees.
 //!
 //! ```text
 //! level 3                 (3,0)
 //! level 2        (2,0)             (2,1)
 //! level 1     (1,0) (1,1)       (1,2) (1,3)
-//! level 0     0   1  2   3       4  5   6  7     node (level, index) covers leaves [index << level, (index + 1) << level)
+//! level 0     0   1  2   3       4  5   6  7
 //! ```
 //!
-//! Invariant: no index or size above 2^53 - 1 exists, so that a JavaScript client reads each of them exactly and no
-//! arithmetic below can overflow.
+//! Node (level, index) covers leaves `[index << level, (index + 1) << level)`.
+//!
+//! Invariant: no index or size above 2^53 - 1 exists, so that a JavaScript client reads each of
+//! them exactly and no arithmetic below can overflow.
 
 use std::fmt;
 
@@ -102,7 +105,8 @@ impl TreeHead {
     pub const EMPTY: Self = Self { size: TreeSize::ZERO, root: EMPTY_ROOT };
 }
 
-/// Splits leaves `[start, end)` into the fewest perfect subtrees, left to right; at most 2 * 53 of them.
+/// Splits leaves `[start, end)` into the fewest perfect subtrees, left to right; at most 2 * 53 of
+/// them.
 ///
 /// For `start == 0` these are the set bits of `end`, largest first. An empty range has none.
 pub fn perfect_subtrees(start: u64, end: u64) -> Vec<Node> {

@@ -1,4 +1,5 @@
-//! A verifier, in Sigstore's word: what a signature is checked with, a bare public key or the leaf certificate of one.
+//! A verifier, in Sigstore's word: what a signature is checked with, a bare public key or the leaf
+//! certificate of one.
 
 use crate::certificate::{Certificate, CertificateError};
 use crate::key::{KeyError, PublicKey};

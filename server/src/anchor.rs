@@ -1,15 +1,18 @@
-//! The anchor: a small file outside the data directory that remembers the last head that may be signed.
+//! The anchor: a small file outside the data directory that remembers the last head that may be
+//! signed.
 //!
-//! RocksDB cannot notice that its own files were deleted, restored from a backup or copied. The anchor can: it is written
-//! after each batch is on disk and before its head is signed, so whatever was ever signed is at or below the anchor.
+//! RocksDB cannot notice that its own files were deleted, restored from a backup or copied. The
+//! anchor can: it is written after each batch is on disk and before its head is signed, so whatever
+//! was ever signed is at or below the anchor.
 //!
 //! ```text
-//! offset 0      slot A   4,096 bytes: magic 16 | anchor id 16 | sequence u64 | size u64 | root 32 | SHA-256 of these 32
-//! offset 4,096  slot B   the same; the slot with the higher sequence counts, the other is overwritten next
+//! offset 0      slot A   magic 16 | anchor id 16 | sequence u64 | size u64 | root 32 | SHA-256
+//! offset 4,096  slot B   the same; the higher sequence counts, the other slot is overwritten next
 //! ```
 //!
-//! Invariants: a slot that is half written fails its checksum, and the other is still whole; the file is held under an
-//! exclusive lock while the process lives; a [`Fenced`] head exists only after the anchor holds it on disk.
+//! Invariants: a slot that is half written fails its checksum, and the other is still whole; the
+//! file is held under an exclusive lock while the process lives; a [`Fenced`] head exists only
+//! after the anchor holds it on disk.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -60,7 +63,9 @@ pub enum AnchorError {
         path: PathBuf,
     },
     /// It holds another head than this process wrote last.
-    #[error("the anchor {path} holds {found:?} where this process wrote {expected:?}: somebody else writes it")]
+    #[error(
+        "the anchor {path} holds {found:?} where this process wrote {expected:?}: somebody else writes it"
+    )]
     Swapped {
         /// Where it is.
         path: PathBuf,
@@ -199,7 +204,9 @@ pub fn sync_directory_of(path: &Path) -> io::Result<()> {
 fn lock(file: &File, path: &Path) -> Result<(), AnchorError> {
     match file.try_lock() {
         Ok(()) => Ok(()),
-        Err(std::fs::TryLockError::WouldBlock) => Err(AnchorError::Locked { path: path.to_owned() }),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(AnchorError::Locked { path: path.to_owned() })
+        }
         Err(std::fs::TryLockError::Error(source)) => {
             Err(AnchorError::Io { path: path.to_owned(), source })
         }

@@ -1,10 +1,13 @@
-//! Time: the one place that reads a clock, and the rule that decides whether a reading may stamp entries.
+//! Time: the one place that reads a clock, and the rule that decides whether a reading may stamp
+//! entries.
 //!
-//! Invariants: entry times never go back; a clock that jumped is noticed before any entry takes its time.
+//! Invariants: entry times never go back; a clock that jumped is noticed before any entry takes its
+//! time.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How far behind the last batch the clock may be and still stamp entries (with the last time): NTP steps this much.
+/// How far behind the last batch the clock may be and still stamp entries (with the last time): NTP
+/// steps this much.
 pub const BEHIND_MS_MAX: u64 = 2_000;
 
 /// How far behind, or away from the boot-time clock, means that the clock cannot be trusted at all.
@@ -23,7 +26,9 @@ pub struct Reading {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ClockError {
     /// A little behind: wait.
-    #[error("the clock is {behind_ms} ms behind the last entry; writes wait until it has caught up")]
+    #[error(
+        "the clock is {behind_ms} ms behind the last entry; writes wait until it has caught up"
+    )]
     Behind {
         /// By how much.
         behind_ms: u64,
@@ -46,7 +51,7 @@ pub struct BatchClock {
 }
 
 /// Reads both clocks.
-#[allow(clippy::disallowed_methods)]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
 pub fn read() -> Reading {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
@@ -110,7 +115,10 @@ mod tests {
     fn a_jump_in_either_direction_is_noticed_before_it_stamps() {
         for wall in [-3_600_000, 3_600_000] {
             let mut clock = BatchClock::new(0, START);
-            assert!(matches!(clock.stamp(after(wall, 10)), Err(ClockError::Jumped { .. })), "{wall}");
+            assert!(
+                matches!(clock.stamp(after(wall, 10)), Err(ClockError::Jumped { .. })),
+                "{wall}"
+            );
         }
         let mut restored = BatchClock::new(START.wall_ms + 61_000, START);
         assert!(matches!(restored.stamp(after(0, 0)), Err(ClockError::Jumped { .. })));

@@ -1,7 +1,8 @@
-//! Crash points: places where a test can make the process die as by power loss, to prove what is true there.
+//! Crash points: places where a test can make the process die as by power loss, to prove what is
+//! true there.
 //!
-//! `TREERING_CRASH_AT=committed:3` kills the process with SIGKILL when it passes `committed` for the third time with
-//! entries in flight. Without the variable, a point is one comparison.
+//! `TREERING_CRASH_AT=committed:3` kills the process with SIGKILL when it passes `committed` for
+//! the third time with entries in flight. Without the variable, a point is one comparison.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -12,7 +12,8 @@
 //! DIR.anchor       beside the directory, better on another volume
 //! ```
 //!
-//! Invariant: a directory that was copied is not used until `claim`, because its original may still sign.
+//! Invariant: a directory that was copied is not used until `claim`, because its original may still
+//! sign.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -26,14 +27,17 @@ use crate::anchor::{AnchorId, sync_directory_of};
 /// The version of the directory layout.
 const LAYOUT: &str = "treering data 1\n";
 
-/// Room that deleting the ballast gives, in bytes: enough for RocksDB to replay and flush its write-ahead log.
+/// Room that deleting the ballast gives, in bytes: enough for RocksDB to replay and flush its
+/// write-ahead log.
 const BALLAST_BYTES: u64 = 64 << 20;
 
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
     /// There is no log here.
-    #[error("{path} holds no log. To make one: treering-server init --data {path} --url https://HOST")]
+    #[error(
+        "{path} holds no log. To make one: treering-server init --data {path} --url https://HOST"
+    )]
     Missing {
         /// Which directory.
         path: PathBuf,
@@ -289,3 +293,43 @@ fn failed(path: &Path) -> impl Fn(io::Error) -> DirectoryError + '_ {
 }
 
 const OWNER_TITLE: &str = "treering owner 1";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_record_has_these_golden_bytes() {
+        let owner = Owner { inode: 42, anchor_id: [0xab; 16], anchor_path: "/a b/x.anchor".into() };
+        let golden = "treering owner 1\ninode 42\n\
+                      anchor-id abababababababababababababababab\nanchor /a b/x.anchor\n";
+        assert_eq!(owner.to_text(), golden);
+        assert_eq!(Owner::parse(golden), Some(owner));
+        assert_eq!(Owner::parse(&golden.replace("owner 1", "owner 2")), None);
+        assert_eq!(Owner::parse(&golden.replace("42", "x")), None);
+    }
+
+    #[test]
+    fn a_directory_is_a_log_only_once_it_is_finished_and_only_where_it_was_made() {
+        let top = tempfile::tempdir().unwrap();
+        let (data, anchor) = (top.path().join("log"), top.path().join("log.anchor"));
+        assert_eq!(default_anchor(&data), anchor);
+        let made = DataDirectory::create(&data, &anchor, [1; 16]).unwrap();
+        assert!(matches!(DataDirectory::open(&data), Err(DirectoryError::Missing { .. })));
+        made.finish("https://log.corp", "document").unwrap();
+        assert!(matches!(DataDirectory::open(&data), Err(DirectoryError::Locked { .. })));
+        let again = DataDirectory::create(&data, &anchor, [1; 16]);
+        assert!(matches!(again, Err(DirectoryError::Exists { .. })));
+        drop(made);
+        DataDirectory::open(&data).unwrap();
+
+        let copy = top.path().join("copy");
+        fs::create_dir(&copy).unwrap();
+        for name in ["FORMAT", "owner", "url", "identity"] {
+            fs::copy(data.join(name), copy.join(name)).unwrap();
+        }
+        assert!(matches!(DataDirectory::open(&copy), Err(DirectoryError::NotOwner { .. })));
+        fs::write(data.join("FORMAT"), "treering data 2\n").unwrap();
+        assert!(matches!(DataDirectory::open(&data), Err(DirectoryError::OtherVersion { .. })));
+    }
+}

@@ -1,6 +1,8 @@
-//! Health: why the log does not take entries, if it does not. Read by `/readyz`, metrics and every write.
+//! Health: why the log does not take entries, if it does not. Read by `/readyz`, metrics and every
+//! write.
 //!
-//! Invariant: a latch is never released. What caused it needs a restart, which verifies the tail again.
+//! Invariant: a latch is never released. What caused it needs a restart, which verifies the tail
+//! again.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

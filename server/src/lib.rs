@@ -19,8 +19,12 @@ pub mod metrics;
 pub mod ops;
 pub mod pool;
 pub mod publisher;
+pub mod scrubber;
 pub mod selfcheck;
 pub mod sequencer;
 pub mod signer;
 pub mod startup;
 pub mod store;
+#[cfg(test)]
+mod test_log;
+pub mod thinning;

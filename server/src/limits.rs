@@ -1,8 +1,10 @@
-//! Every bound of the server in one place, each with its reason. `docs/design.md` shows the same table.
+//! Every bound of the server in one place, each with its reason. `docs/design.md` shows the same
+//! table.
 
 use std::time::Duration;
 
-/// Body of a Rekor v1 submission: an envelope over 20,000 resources is 6 MB once its base64 is quoted in JSON.
+/// Body of a Rekor v1 submission: an envelope over 20,000 resources is 6 MB once its base64 is
+/// quoted in JSON.
 pub const V1_BODY_BYTES_MAX: usize = 8 << 20;
 
 /// Body of a Rekor v2 submission, as rekor-tiles has it.
@@ -11,8 +13,8 @@ pub const V2_BODY_BYTES_MAX: usize = 4 << 20;
 /// Body of a bulk request for statements: 256 hashes in JSON.
 pub const BULK_BODY_BYTES_MAX: usize = 32 << 10;
 
-/// Submissions that are waiting or not yet published. With 10,000 entries/s this is 0.4 s of work; more would only wait
-/// longer, so the client is told to come back.
+/// Submissions that are waiting or not yet published. With 10,000 entries/s this is 0.4 s of work;
+/// more would only wait longer, so the client is told to come back.
 pub const POOL_ENTRIES_MAX: usize = 4096;
 
 /// Bytes of the same, statements included: bounds memory when submissions are large.

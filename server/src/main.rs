@@ -11,6 +11,7 @@ use treering_server::limits::FREE_DISK_BYTES_MIN;
 use treering_server::ops::claim::{ClaimError, claim, claim_with_new_anchor};
 use treering_server::ops::fsck::{FsckError, check, describe, drop_unsigned};
 use treering_server::ops::init::{InitError, NewLog, init};
+use treering_server::ops::rebuild::rebuild;
 use treering_server::ops::serve::{ServeError, Service, serve};
 use treering_server::ops::trust_export::{ExportError, export};
 use treering_server::startup::StartError;
@@ -46,7 +47,8 @@ struct Location {
     /// The data directory of the log.
     #[arg(long, value_name = "DIR", env = "TREERING_DATA")]
     data: PathBuf,
-    /// The anchor file [default: where it was last; at first DIR.anchor]. Better on another volume than DIR.
+    /// The anchor file [default: where it was last; at first DIR.anchor]. Better on another volume
+    /// than DIR.
     #[arg(long, value_name = "FILE", env = "TREERING_ANCHOR")]
     anchor: Option<PathBuf>,
 }
@@ -100,6 +102,9 @@ struct Fsck {
     /// Take out entries that were never signed, after writing them to --export.
     #[arg(long)]
     drop_unsigned: bool,
+    /// Write tiles, leaf index and postings again, from entries and statements.
+    #[arg(long)]
+    rebuild: bool,
     /// Where --drop-unsigned writes what it takes out [default: DIR.dropped.jsonl].
     #[arg(long, value_name = "FILE")]
     export: Option<PathBuf>,
@@ -140,7 +145,8 @@ fn main() -> ExitCode {
         Err(Failure::Unavailable(error)) => (5, error),
         Err(Failure::Integrity(error)) => (6, error),
     };
-    eprintln!("error: {error:#}");
+    // Our errors name their cause themselves.
+    eprintln!("error: {error}");
     ExitCode::from(code)
 }
 
@@ -175,7 +181,8 @@ fn run_serve(args: Serve) -> Result<ExitCode, Failure> {
         open_writes: args.open_writes,
         free_disk_min: args.min_free_disk,
     };
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::Unavailable(error.into()))?;
+    let runtime =
+        tokio::runtime::Runtime::new().map_err(|error| Failure::Unavailable(error.into()))?;
     runtime.block_on(serve(service)).map_err(|error| match error {
         ServeError::Start(error) => start_failure(error),
         ServeError::Listen { .. } => Failure::Usage(error.into()),
@@ -207,8 +214,15 @@ fn run_fsck(args: Fsck) -> Result<ExitCode, Failure> {
         let count = drop_unsigned(&data, anchor.as_deref(), &export).map_err(failed)?;
         match count {
             0 => eprintln!("no entries lie above the anchor; nothing was dropped"),
-            _ => eprintln!("dropped {count} entries that were never signed; saved in {}", export.display()),
+            _ => eprintln!(
+                "dropped {count} entries that were never signed; saved in {}",
+                export.display()
+            ),
         }
+    }
+    if args.rebuild {
+        let count = rebuild(&data, anchor.as_deref(), |_| {}).map_err(failed)?;
+        eprintln!("wrote the derived rows of {count} entries again");
     }
     let is_terminal = std::io::stderr().is_terminal();
     let checkup = check(&data, anchor.as_deref(), |entries| {

@@ -22,6 +22,7 @@ pub struct Metrics {
     free_disk: Gauge<u64, AtomicU64>,
     pool_depth: Gauge,
     latched: Gauge,
+    scrubbed: Counter,
 }
 
 #[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
@@ -40,6 +41,7 @@ impl Default for Metrics {
             free_disk: Gauge::default(),
             pool_depth: Gauge::default(),
             latched: Gauge::default(),
+            scrubbed: Counter::default(),
         };
         metrics.registered()
     }
@@ -58,6 +60,8 @@ impl Metrics {
         all.register("pool_depth", "Entries on their way", self.pool_depth.clone());
         let help = "1 when the log is read-only until a restart; must stay 0";
         all.register("latched", help, self.latched.clone());
+        let help = "Entry tiles that were read again and found unchanged";
+        all.register("scrubbed_tiles", help, self.scrubbed.clone());
         self
     }
 
@@ -71,6 +75,11 @@ impl Metrics {
         self.batch_entries.observe(entries as f64);
         self.batch_seconds.observe(took.as_secs_f64());
         self.tree_size.set(i64::try_from(tree_size).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a tile that was read again and found unchanged.
+    pub fn scrubbed(&self) {
+        self.scrubbed.inc();
     }
 
     /// Notes the room left for the data directory, in bytes.

@@ -1,9 +1,11 @@
-//! The pool: verified entries on their way into the log, each known by its leaf, each with whoever waits for it.
+//! The pool: verified entries on their way into the log, each known by its leaf, each with whoever
+//! waits for it.
 //!
 //! Invariants:
-//! - one leaf is on its way at most once: who submits it again joins, and is told that it is a duplicate;
-//! - a leaf is reserved here before the store is asked for it, so no entry can become published in between and be logged
-//!   twice;
+//! - one leaf is on its way at most once: who submits it again joins, and is told that it is a
+//!   duplicate;
+//! - a leaf is reserved here before the store is asked for it, so no entry can become published in
+//!   between and be logged twice;
 //! - entries and bytes are bounded; beyond that submitters are sent away at once.
 
 use std::collections::{HashMap, VecDeque};
@@ -76,7 +78,8 @@ pub struct Pool {
 #[derive(Default)]
 struct Inner {
     waiting: VecDeque<Pending>,
-    /// Everybody who waits, by leaf: entries in `waiting`, in the batch that is sequenced now, or being looked up.
+    /// Everybody who waits, by leaf: entries in `waiting`, in the batch that is sequenced now, or
+    /// being looked up.
     waiters: HashMap<Hash, Vec<Waiter>>,
     bytes: usize,
     stopping: bool,
@@ -121,7 +124,8 @@ impl Pool {
             }
             inner.waiters.insert(leaf, vec![Waiter { sender, is_first: true }]);
         }
-        // From here on the leaf is reserved: either it is in the store now, or it will be logged by us alone.
+        // From here on the leaf is reserved: either it is in the store now, or it will be logged by
+        // us alone.
         match self.store.index_of(&leaf) {
             Ok(None) => {
                 let mut inner = self.lock();
@@ -140,7 +144,8 @@ impl Pool {
         Ok(receiver)
     }
 
-    /// The next batch: whatever waits, within bounds. Empty after `idle` without work; `None` when stopping and done.
+    /// The next batch: whatever waits, within bounds. Empty after `idle` without work; `None` when
+    /// stopping and done.
     pub fn next_batch(&self, idle: Duration) -> Option<Vec<Pending>> {
         let mut inner = self.lock();
         if inner.waiting.is_empty() && !inner.stopping {

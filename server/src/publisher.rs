@@ -1,7 +1,8 @@
 //! The publisher: signs a fenced head under both keys, stores the notes, and makes readers see it.
 //!
-//! Invariants: nothing is visible above the published size; size, root, edge and both notes of an answer come from one
-//! [`Snapshot`]; the Rekor v1 note is signed only for a head that the C2SP note is signed for.
+//! Invariants: nothing is visible above the published size; size, root, edge and both notes of an
+//! answer come from one [`Snapshot`]; the Rekor v1 note is signed only for a head that the C2SP
+//! note is signed for.
 
 use std::sync::{Arc, PoisonError, RwLock};
 

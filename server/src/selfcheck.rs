@@ -1,9 +1,11 @@
-//! The self-check: before a head is signed, what was appended is read back and its root computed by a second path.
+//! The self-check: before a head is signed, what was appended is read back and its root computed by
+//! a second path.
 //!
-//! The first path grows tiles (`proto::append`). This one shares nothing with it but SHA-256: it splits the appended range
-//! into maximal aligned subtrees, lets `rs_merkle` compute the root of each from entries read back from storage, and joins
-//! them with a fold written here. The touched tiles are hashed again, too. A flipped bit in memory, a wrong write or a
-//! mistake in either path makes the two disagree, and then nothing is signed.
+//! The first path grows tiles (`proto::append`). This one shares nothing with it but SHA-256: it
+//! splits the appended range into maximal aligned subtrees, lets `rs_merkle` compute the root of
+//! each from entries read back from storage, and joins them with a fold written here. The touched
+//! tiles are hashed again, too. A flipped bit in memory, a wrong write or a mistake in either path
+//! makes the two disagree, and then nothing is signed.
 //!
 //! Invariant: a [`Checked`] head exists only if both paths agree about it.
 
@@ -23,7 +25,9 @@ pub enum SelfCheckError {
     #[error("self-check: {0}")]
     Store(#[from] StoreError),
     /// The two paths lead to different roots.
-    #[error("self-check: entries {from}..{to} read back lead to root {read_back}, the append led to {appended}")]
+    #[error(
+        "self-check: entries {from}..{to} read back lead to root {read_back}, the append led to {appended}"
+    )]
     RootMismatch {
         /// First index of the range.
         from: u64,
@@ -41,7 +45,9 @@ pub enum SelfCheckError {
         path: String,
     },
     /// The batch does not continue the head that was checked last.
-    #[error("self-check: the batch continues a tree of {batch}, the last checked tree has {checked}")]
+    #[error(
+        "self-check: the batch continues a tree of {batch}, the last checked tree has {checked}"
+    )]
     Discontinuous {
         /// Size before the batch.
         batch: u64,
@@ -76,7 +82,8 @@ impl Checked {
     }
 }
 
-/// The second path's own memory of the tree: roots of perfect subtrees, largest first. Owned by the sequencer.
+/// The second path's own memory of the tree: roots of perfect subtrees, largest first. Owned by the
+/// sequencer.
 #[derive(Clone, Debug)]
 pub struct SelfCheck {
     size: u64,
@@ -89,7 +96,8 @@ impl SelfCheck {
         let subtrees = perfect_subtrees(0, edge.size().get())
             .into_iter()
             .map(|node| {
-                let hash = edge.node(node).expect("the edge holds every subtree that ends at its size");
+                let hash =
+                    edge.node(node).expect("the edge holds every subtree that ends at its size");
                 (node.level, hash.0)
             })
             .collect();
@@ -184,10 +192,16 @@ impl Hasher for Rfc6962 {
 
     fn concat_and_hash(left: &[u8; 32], right: Option<&[u8; 32]>) -> [u8; 32] {
         match right {
-            Some(right) => {
-                Sha256::new().chain_update([1]).chain_update(left).chain_update(right).finalize().into()
-            }
+            Some(right) => Sha256::new()
+                .chain_update([1])
+                .chain_update(left)
+                .chain_update(right)
+                .finalize()
+                .into(),
             None => *left,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,9 @@
 //!
 //! Invariants:
 //! - each step takes what the step before made, so none can be skipped;
-//! - an error after the commit began leaves the outcome unknown, so the log latches: it never retries a failed write,
-//!   never signs past a failed check, and takes nothing until a restart has verified the tail;
+//! - an error after the commit began leaves the outcome unknown, so the log latches: it never
+//!   retries a failed write, never signs past a failed check, and takes nothing until a restart has
+//!   verified the tail;
 //! - there is no timer between batches: while one is synced the next one gathers.
 
 use std::path::PathBuf;
@@ -26,18 +27,10 @@ use crate::pool::{Logged, Pending, Pool};
 use crate::publisher::{Publisher, SetRequest, Snapshot};
 use crate::selfcheck::{SelfCheck, SelfCheckError};
 use crate::store::{Batch, Store, StoreError};
+use crate::thinning::{self, Thinning};
 
 /// How often an idle sequencer looks at clock and disk.
 const IDLE: Duration = Duration::from_millis(500);
-
-/// Notes younger than this are all kept: whoever got an answer may still ask for its checkpoint.
-const NOTES_KEPT_MS: u64 = 24 * 3600 * 1000;
-
-/// Older notes are thinned to one in this time.
-const NOTES_THINNED_MS: u64 = 60 * 1000;
-
-/// Notes looked at in one round of thinning: bounds how long the loop is held up.
-const THINNING_ROUND: usize = 1000;
 
 /// Everything the loop owns.
 pub struct Sequencer {
@@ -63,15 +56,8 @@ pub struct Sequencer {
     pub data: PathBuf,
     /// Free space below which nothing is acknowledged, in bytes.
     pub free_disk_min: u64,
-    /// Where thinning of notes goes on: the next size to look at.
+    /// How far old notes have been thinned.
     pub thinning: Thinning,
-}
-
-/// How far old notes have been thinned.
-#[derive(Default)]
-pub struct Thinning {
-    next_size: u64,
-    kept_ms: u64,
 }
 
 /// Why the loop must not go on.
@@ -130,13 +116,16 @@ impl Sequencer {
             }
         };
         let leaves: Vec<_> = batch.iter().map(|pending| pending.entry.leaf()).collect();
-        let extension = self.edge.extend(&leaves).expect("a tree of 2^53 entries would take 10,000 years");
+        let extension =
+            self.edge.extend(&leaves).expect("a tree of 2^53 entries would take 10,000 years");
         let edge = extension.edge.clone();
         CrashPoint::Extended.pass(in_flight);
 
-        // A crash before this line loses nothing that anyone was told; after it, start-up finds the entries and resumes.
+        // A crash before this line loses nothing that anyone was told; after it, start-up finds the
+        // entries and resumes.
         let entries: Vec<_> = batch.iter().map(|pending| &pending.entry).collect();
-        let first = self.edge.size().next_index().expect("the tree was extended, so it has a next index");
+        let first =
+            self.edge.size().next_index().expect("the tree was extended, so it has a next index");
         let rows = Batch { first, time_ms, entries: &entries, extension };
         let durable = self.store.commit(self.edge.head(), rows)?;
         CrashPoint::Committed.pass(in_flight);
@@ -153,7 +142,11 @@ impl Sequencer {
         let requests: Vec<SetRequest<'_>> = (first.get()..)
             .zip(batch)
             .filter(|(_, pending)| pending.wants_set)
-            .map(|(index, pending)| SetRequest { index: indexed(index), time, body: pending.entry.body() })
+            .map(|(index, pending)| SetRequest {
+                index: indexed(index),
+                time,
+                body: pending.entry.body(),
+            })
             .collect();
         let (snapshot, sets) = self.publisher.publish(&fenced, &requests, in_flight)?;
         CrashPoint::Published.pass(in_flight);
@@ -180,7 +173,8 @@ impl Sequencer {
         }
     }
 
-    /// Looks at clock and disk, so that writes stop before either does harm, and go on when it has passed.
+    /// Looks at clock and disk, so that writes stop before either does harm, and go on when it has
+    /// passed.
     fn look_around(&mut self) {
         let passing = match self.clock.stamp(clock::read()) {
             Err(error) => Some(self.refuse_for_clock(error)),
@@ -205,7 +199,9 @@ impl Sequencer {
             Ok(stat) => stat.f_bavail * stat.f_frsize,
             Err(error) => {
                 let path = self.data.display();
-                return Some(Refusal::DiskFull(format!("cannot read free space of {path}: {error}")));
+                return Some(Refusal::DiskFull(format!(
+                    "cannot read free space of {path}: {error}"
+                )));
             }
         };
         self.metrics.free_disk(free);
@@ -218,20 +214,13 @@ impl Sequencer {
         })
     }
 
-    /// Thins notes older than a day to one a minute, a bounded number at a time.
+    /// Thins old notes, a bounded number at a time.
     fn thin_notes(&mut self) -> Result<(), Fault> {
-        let before = clock::read().wall_ms.saturating_sub(NOTES_KEPT_MS);
-        let notes = self.store.notes_from(self.thinning.next_size, THINNING_ROUND)?;
-        let mut forgotten = Vec::new();
-        for (size, notes) in notes.iter().take_while(|(_, notes)| notes.time_ms < before) {
-            let is_kept = *size == 0 || notes.time_ms >= self.thinning.kept_ms + NOTES_THINNED_MS;
-            if is_kept {
-                self.thinning.kept_ms = notes.time_ms;
-            } else if *size < self.edge.size().get() {
-                forgotten.push(*size);
-            }
-            self.thinning.next_size = size + 1;
-        }
+        let notes = self.store.notes_from(self.thinning.next_size(), thinning::ROUND)?;
+        let dated: Vec<(u64, u64)> =
+            notes.iter().map(|(size, notes)| (*size, notes.time_ms)).collect();
+        let newest = self.edge.size().get();
+        let forgotten = self.thinning.round(&dated, newest, clock::read().wall_ms);
         if forgotten.is_empty() {
             return Ok(());
         }

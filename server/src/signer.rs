@@ -1,6 +1,7 @@
 //! The log's two private keys, and the three things they sign: C2SP notes, Rekor v1 notes, SETs.
 //!
-//! Invariants: the keys never leave this module; a checkpoint is signed only from a [`Fenced`] head.
+//! Invariants: the keys never leave this module; a checkpoint is signed only from a [`Fenced`]
+//! head.
 
 use std::fs;
 use std::io::Write as _;
@@ -108,8 +109,7 @@ impl Signer {
             .map_err(|_| KeyFileError::NotAKey { path: note_path.to_owned(), kind: "Ed25519" })?;
         let not_v1 = || KeyFileError::NotAKey { path: v1_path.to_owned(), kind: "ECDSA P-256" };
         let pem = read_key(v1_path)?;
-        let (label, der) =
-            pkcs8::der::pem::decode_vec(pem.as_bytes()).map_err(|_| not_v1())?;
+        let (label, der) = pkcs8::der::pem::decode_vec(pem.as_bytes()).map_err(|_| not_v1())?;
         if label != pkcs8::PrivateKeyInfoRef::PEM_LABEL {
             return Err(not_v1());
         }

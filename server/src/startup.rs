@@ -1,15 +1,16 @@
-//! Start-up: finds the first step that the last process did not finish, and resumes there with the same code.
+//! Start-up: finds the first step that the last process did not finish, and resumes there with the
+//! same code.
 //!
-//! | found on disk | means | action | what clients may have seen |
+//! | found | means | action | clients saw |
 //! |---|---|---|---|
-//! | storage behind the anchor | files were deleted, or a backup was restored | refuse | signed heads that are gone |
-//! | same size, other root | storage or anchor belongs elsewhere, or rotted | refuse | a head that we cannot repeat |
-//! | storage = anchor, no notes | died between fence and publish | sign the same head | nothing; same bytes |
-//! | storage = anchor, notes | stopped or died after publish | serve | all of it |
-//! | storage above the anchor | died between commit and fence | self-check, fence, sign | nothing of the surplus |
+//! | storage behind anchor | files deleted, or a backup restored | refuse | heads that are gone |
+//! | same size, other root | storage or anchor belongs elsewhere | refuse | another head |
+//! | storage = anchor, no notes | died between fence and publish | sign the same head | nothing |
+//! | storage = anchor, notes | stopped, or died after publish | serve | all of it |
+//! | storage above anchor | died between commit and fence | check, fence, sign | not the surplus |
 //!
-//! Invariant: nothing is signed or served before the root at the anchor's size was computed from stored bytes, and equals
-//! the anchor's.
+//! Invariant: nothing is signed or served before the root at the anchor's size was computed from
+//! stored bytes, and equals the anchor's.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use crate::data_directory::{DataDirectory, DirectoryError};
 use crate::publisher::Publisher;
 use crate::selfcheck::{SelfCheck, SelfCheckError};
 use crate::signer::{KeyFileError, Signer};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, damaged_log_file};
 
 /// Why the log does not start.
 #[derive(Debug, thiserror::Error)]
@@ -42,10 +43,12 @@ pub enum StartError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// The database does not open.
-    #[error("{source}\n  {remedy}")]
+    #[error("{source}{}\n  {remedy}", in_file(file.as_deref()))]
     Database {
         /// What the store says.
         source: StoreError,
+        /// The file that it does not name.
+        file: Option<PathBuf>,
         /// What to do.
         remedy: &'static str,
     },
@@ -162,12 +165,15 @@ pub fn parts(data: &Path, anchor: Option<&Path>) -> Result<Parts, StartError> {
 pub fn open_store(directory: &DataDirectory, identity: &LogIdentity) -> Result<Store, StartError> {
     let path = directory.shard(identity.tree_id());
     Store::open(&path).map_err(|source| match source {
-        StoreError::Storage { .. } => StartError::Database { source, remedy: OPEN_REMEDY },
+        StoreError::Storage { .. } => {
+            StartError::Database { source, file: damaged_log_file(&path), remedy: OPEN_REMEDY }
+        }
         other => other.into(),
     })
 }
 
-/// Compares what is stored with what was signed. Storage may be ahead, never behind and never different.
+/// Compares what is stored with what was signed. Storage may be ahead, never behind and never
+/// different.
 pub fn compare(store: &Store, path: &Path, anchor: &Anchor) -> Result<TreeHead, StartError> {
     let signed = anchor.head();
     let stored = store.committed()?.head;
@@ -190,6 +196,10 @@ pub fn compare(store: &Store, path: &Path, anchor: &Anchor) -> Result<TreeHead, 
         });
     }
     Ok(stored)
+}
+
+fn in_file(file: Option<&Path>) -> String {
+    file.map(|file| format!(" in {}", file.display())).unwrap_or_default()
 }
 
 const OPEN_REMEDY: &str = "The database files are damaged or incomplete. Nothing was changed. If the disk is full, delete \

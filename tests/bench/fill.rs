@@ -15,8 +15,9 @@ use treering_server::health::Health;
 use treering_server::limits::{FREE_DISK_BYTES_MIN, POOL_ENTRIES_MAX};
 use treering_server::metrics::Metrics;
 use treering_server::pool::{Outcome, Pool};
-use treering_server::sequencer::{Sequencer, Thinning};
+use treering_server::sequencer::Sequencer;
 use treering_server::startup::{self, OpenLog};
+use treering_server::thinning::Thinning;
 
 use crate::requests::Maker;
 

@@ -9,10 +9,6 @@ use anyhow::{Context as _, ensure};
 
 use crate::child::{TICKS_PER_SECOND, stat_fields};
 
-mod sources {
-    include!("../../server/source_hash.rs");
-}
-
 /// The machine as one line.
 pub(crate) fn describe(cores: usize, file_system: &str) -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -24,12 +20,6 @@ pub(crate) fn describe(cores: usize, file_system: &str) -> String {
     let gib = kib.unwrap_or(0) / (1 << 20);
     let kernel = kernel.trim();
     format!("{cores} cores of {model}, {gib} GiB, Linux {kernel}, data on {file_system}")
-}
-
-/// The hash of what the server is built from, as `treering-server --version` shows it.
-pub(crate) fn source_hash() -> String {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    sources::source_hash(tests.parent().expect("the tests lie in a workspace"))
 }
 
 /// The name of the file system of `directory`. It must not be in memory: syncs cost nothing there.

@@ -8,6 +8,7 @@ use anyhow::{Context as _, ensure};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use treering_proto::tile::{TILE_WIDTH, Tile, TileKind, decode_hashes};
+use treering_tests::binaries::hash_of_this_tree;
 
 use crate::ceilings::{self, SyncTimes, Verifies};
 use crate::child::{self, Running};
@@ -67,7 +68,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let context = Context {
         machine: machine::describe(cores, &file_system),
         date,
-        sources: machine::source_hash(),
+        sources: hash_of_this_tree(),
         share_of_others: after.share_of_others_since(&before),
         own_cpu: after.own_since(&before),
     };

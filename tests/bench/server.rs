@@ -11,9 +11,10 @@ use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use tokio::runtime::Runtime;
 use treering_proto::identity::LogIdentity;
+use treering_tests::binaries;
 
 use crate::child::Running;
-use crate::{load, machine};
+use crate::load;
 
 /// A log on disk.
 pub(crate) struct Log {
@@ -64,7 +65,7 @@ impl Log {
 
     /// Starts the server of this log, after checking that it is built from these sources.
     pub(crate) fn serve(&self) -> anyhow::Result<Server> {
-        check_version(&self.program)?;
+        check_program(&self.program)?;
         let mut command = Command::new(&self.program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--open-writes", "--data"]);
         let (running, line) = Running::start(command.arg(&self.data), &self.messages)?;
@@ -132,15 +133,8 @@ fn metric(text: &Bytes, name: &str) -> Option<f64> {
 }
 
 /// Several clones may build in one target directory: what is measured must be what is here.
-fn check_version(program: &Path) -> anyhow::Result<()> {
-    let output = Command::new(program).arg("--version").output()?;
-    let version = String::from_utf8_lossy(&output.stdout);
-    let wanted = machine::source_hash();
-    ensure!(
-        version.contains(&wanted),
-        "{} is built from other sources ({}) than these ({wanted}); build it again",
-        program.display(),
-        version.trim()
-    );
-    Ok(())
+fn check_program(program: &Path) -> anyhow::Result<()> {
+    let version = binaries::version_of(program);
+    let checked = binaries::check_version(&version, &binaries::hash_of_this_tree());
+    checked.map_err(|why| anyhow::anyhow!("{}: {why}", program.display()))
 }

@@ -10,6 +10,7 @@ use treering_client::private_key::PrivateKeyError;
 use treering_client::report::Exit;
 use treering_client::submit::SubmitError;
 use treering_client::transport::TransportError;
+use treering_proto::entry::EntryError;
 
 /// A command that did not do what it was asked.
 #[derive(Debug)]
@@ -134,6 +135,10 @@ impl From<SubmitError> for Failure {
         let safe = "run the same command again: the log keeps one entry however often it is sent";
         match error {
             SubmitError::Log(error) => Self { what: what.to_owned(), ..error.into() },
+            SubmitError::Entry(EntryError::SignatureInvalid | EntryError::VerifierUnused) => {
+                Self::new(Exit::NotVerified, what, error)
+                    .advise("say the public key that made this signature")
+            }
             SubmitError::Entry(_) => Self::usage(what, error),
             SubmitError::Refused { .. } => Self::new(Exit::Policy, what, error),
             SubmitError::Unknown { .. } => {

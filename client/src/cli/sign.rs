@@ -6,17 +6,22 @@ use clap::Args;
 use serde_json::json;
 use treering_client::hash_model::{DEFAULT_IGNORES, HashOptions, is_covered, normalize};
 use treering_client::log::LogReader;
+use treering_client::online;
 use treering_client::report::Exit;
 use treering_client::sign::{Description, default_name, sign};
+use treering_client::state::StateDirectory;
 use treering_client::submit::{Novelty, submit};
-use treering_client::verify::{Found, Model, Opened, Policy, Verification, verify};
+use treering_client::verify::{Found, Model, Opened, Policy, verify};
 use treering_proto::trust::{Signer, SignerRule, TrustFile};
 use treering_proto::verifier::Verifier;
 
-use super::arguments::{KeyArguments, NetworkArguments, TrustArguments, now, write_output};
+use super::arguments::{
+    KeyArguments, NetworkArguments, StateArguments, TrustArguments, now, write_output,
+};
 use super::failure::Failure;
 use super::model;
 use super::output::Output;
+use super::verify::{keep_evidence, model_json};
 
 /// Sign a model and log the signature
 ///
@@ -54,11 +59,14 @@ pub struct Arguments {
     allow_symlinks: bool,
     #[command(flatten)]
     network: NetworkArguments,
+    #[command(flatten)]
+    state: StateArguments,
 }
 
 /// Runs the command.
 pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure> {
     let trust = arguments.trust.load()?;
+    let state = arguments.state.directory()?;
     let name = match arguments.name.clone().or_else(|| default_name(&arguments.model)) {
         Some(name) => name,
         None => {
@@ -72,7 +80,8 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
     let ignore = ignores(&arguments.model, &signature, &arguments.ignore_path)?;
     let options = HashOptions { ignore: ignore.clone(), allow_symlinks: arguments.allow_symlinks };
     let hashed = model::read(&arguments.model, &options, output)?;
-    let description = Description { name, version: arguments.model_version.clone(), ignore };
+    let (version, links_followed) = (arguments.model_version.clone(), arguments.allow_symlinks);
+    let description = Description { name, version, ignore, links_followed };
     let bundle = sign(&hashed, description, &key)
         .map_err(|error| Failure::usage("the model cannot be signed", error))?;
 
@@ -87,57 +96,73 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
         ignored_by_caller: Vec::new(),
         ignored: hashed.ignored,
     };
-    finish(&trust, &bundle.to_json(), &verifier, Model::Read(&found), &signature, novelty, output)
+    let finish =
+        Finish { trust: &trust, log: &log, state: &state, verifier: &verifier, path: &signature };
+    finish.run(&bundle.to_json(), Model::Read(&found), novelty, output).await
 }
 
-/// Verifies a bundle that came back from the log, and only then writes it.
-pub fn finish(
-    trust: &TrustFile,
-    bundle: &[u8],
-    verifier: &Verifier,
-    model: Model<'_>,
-    path: &Path,
-    novelty: Novelty,
-    output: &Output,
-) -> Result<Exit, Failure> {
-    let opened = Opened::open(bundle)
-        .map_err(|error| Failure::new(Exit::Alarm, "the log's answer is not usable", error))?;
-    let own = Signer::Key(verifier.key().clone());
-    let signers = [SignerRule { name: "this signer".to_owned(), who: own }];
-    let policy = Policy { trust, signers: &signers, now: now() };
-    let verification = verify(&opened, &policy, model);
-    let report = &verification.report;
-    let exit = report.exit();
-    if exit != Exit::Ok {
-        let about = json!({ "signature": null });
-        output.report(report, "NOT VERIFIED: the log's answer; nothing was written", about);
-        return Ok(exit);
+/// How a bundle that came back from the log becomes a file.
+pub struct Finish<'a> {
+    /// The log and its rules.
+    pub trust: &'a TrustFile,
+    /// The way to it.
+    pub log: &'a LogReader<'a>,
+    /// What it said before.
+    pub state: &'a StateDirectory,
+    /// What the signature was made with.
+    pub verifier: &'a Verifier,
+    /// Where the bundle goes.
+    pub path: &'a Path,
+}
+
+impl Finish<'_> {
+    /// Verifies the bundle and that the log still extends all it said before; only then writes it.
+    pub async fn run(
+        self,
+        bundle: &[u8],
+        model: Model<'_>,
+        novelty: Novelty,
+        output: &Output,
+    ) -> Result<Exit, Failure> {
+        let opened = Opened::open(bundle)
+            .map_err(|error| Failure::new(Exit::Alarm, "the log's answer is not usable", error))?;
+        let own = Signer::Key(self.verifier.key().clone());
+        let signers = [SignerRule { name: "this signer".to_owned(), who: own }];
+        let policy = Policy { trust: self.trust, signers: &signers, now: now() };
+        let mut verification = verify(&opened, &policy, model);
+        let evidence =
+            online::consistency(self.log, self.trust, self.state, &mut verification).await;
+        if let Some(evidence) = evidence.or(verification.evidence.take()) {
+            keep_evidence(Some(self.state), self.trust, &evidence, output);
+        }
+        let exit = verification.report.exit();
+        let Some(entry) = verification.entry.as_ref().filter(|_| exit == Exit::Ok) else {
+            let about = json!({ "signature": null });
+            let summary = "NOT VERIFIED: what the log answered; nothing was written";
+            output.report(&verification.report, summary, about);
+            return Ok(exit);
+        };
+        write_output(self.path, bundle)?;
+        let word = match novelty {
+            Novelty::New => "logged",
+            Novelty::Known => "logged already",
+        };
+        let (origin, path, index) = (&self.trust.log.origin, self.path.display(), entry.index);
+        let summary = format!(
+            "{word} as entry {index} of {origin}, verified, written to {path}\nmodel id {}",
+            opened.model_id()
+        );
+        let about = json!({
+            "signature": self.path,
+            "new": novelty == Novelty::New,
+            "log": origin,
+            "index": index.get(),
+            "leaf": entry.leaf.to_hex(),
+            "model": model_json(&opened),
+        });
+        output.report(&verification.report, &summary, about);
+        Ok(Exit::Ok)
     }
-    write_output(path, bundle)?;
-    let Verification { entry: Some(entry), .. } = &verification else {
-        unreachable!("a bundle that verified has a proven entry");
-    };
-    let index = entry.index.get();
-    let known = match novelty {
-        Novelty::New => "logged",
-        Novelty::Known => "logged already",
-    };
-    let summary = format!(
-        "{known} as entry {index} of {}, verified, written to {}\nmodel id {}",
-        trust.log.origin,
-        path.display(),
-        opened.model_id()
-    );
-    let about = json!({
-        "signature": path,
-        "new": novelty == Novelty::New,
-        "log": trust.log.origin,
-        "index": index,
-        "leaf": entry.leaf.to_hex(),
-        "model": super::verify::model_json(&opened),
-    });
-    output.report(report, &summary, about);
-    Ok(Exit::Ok)
 }
 
 /// What is not signed: what version control owns, the signature itself, and what the signer says.

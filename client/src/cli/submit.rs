@@ -12,9 +12,12 @@ use treering_proto::certificate::Certificate;
 use treering_proto::trust::TrustFile;
 use treering_proto::verifier::Verifier;
 
-use super::arguments::{NetworkArguments, TrustArguments, load_public_key, read_bounded};
+use super::arguments::{
+    NetworkArguments, StateArguments, TrustArguments, load_public_key, read_bounded,
+};
 use super::failure::Failure;
 use super::output::Output;
+use super::sign::Finish;
 
 /// Log a bundle that another tool made
 ///
@@ -40,11 +43,14 @@ pub struct Arguments {
     replace: bool,
     #[command(flatten)]
     network: NetworkArguments,
+    #[command(flatten)]
+    state: StateArguments,
 }
 
 /// Runs the command.
 pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure> {
     let trust = arguments.trust.load()?;
+    let state = arguments.state.directory()?;
     let bytes = read_bounded(&arguments.bundle, BUNDLE_LEN_MAX, "the bundle")?;
     let what = "the bundle cannot be logged";
     let opened = Opened::open(&bytes).map_err(|error| Failure::usage(what, error))?;
@@ -55,7 +61,8 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
     let (entry, novelty) = submit(&log, opened.envelope(), &verifier).await?;
     let bundle = opened.bundle().clone().with_log_entry(entry).to_json();
     let path = &arguments.bundle;
-    super::sign::finish(&trust, &bundle, &verifier, Model::NotRead, path, novelty, output)
+    let finish = Finish { trust: &trust, log: &log, state: &state, verifier: &verifier, path };
+    finish.run(&bundle, Model::NotRead, novelty, output).await
 }
 
 fn verifier(arguments: &Arguments, opened: &Opened) -> Result<Verifier, Failure> {

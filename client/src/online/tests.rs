@@ -37,7 +37,12 @@ impl Signer1 {
     }
 
     async fn sign(&self, model: &Path, name: &str) -> Bundle {
-        let description = Description { name: name.to_owned(), version: None, ignore: Vec::new() };
+        let description = Description {
+            name: name.to_owned(),
+            version: None,
+            ignore: Vec::new(),
+            links_followed: false,
+        };
         let bundle = sign(&hashed(model, &[]), description, &self.key).unwrap();
         let (transport, trust) = (self.served.transport(), self.trust());
         let verifier = Verifier::PublicKey(Box::new(self.key.public_key().clone()));

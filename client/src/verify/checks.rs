@@ -146,7 +146,9 @@ fn certificate(
     let witnessed = entry.and_then(|entry| entry.witnessed_by);
     let time = witnessed.unwrap_or(policy.now);
     let roots = &policy.trust.certificate_authorities;
-    match check_chain(leaf, &opened.certificates()[1..], roots, time) {
+    // There are none where the bundle names a key and the log entry brought the certificate.
+    let intermediates = opened.certificates().get(1..).unwrap_or_default();
+    match check_chain(leaf, intermediates, roots, time) {
         Ok(()) => report.passed(
             "certificate",
             match witnessed {
@@ -322,13 +324,22 @@ fn is_about(body: &Entry, opened: &Opened, verifier: &Verifier) -> bool {
             let [logged] = dsse.signatures() else { return false };
             dsse.payload_hash() == sha256(&envelope.payload)
                 && logged.signature == envelope.signatures[0].signature
-                && logged.verifier == *verifier
+                && names(&logged.verifier, verifier)
         }
         Entry::Hashedrekord(entry) => {
             entry.digest() == entry.hash().digest(&envelope.pae())
                 && entry.signature() == envelope.signatures[0].signature
-                && entry.verifier() == verifier
+                && names(entry.verifier(), verifier)
         }
+    }
+}
+
+/// Whether the entry names what the signature verified under: the same certificate, or for a bare
+/// key anything that certifies it.
+fn names(logged: &Verifier, verifier: &Verifier) -> bool {
+    match verifier {
+        Verifier::PublicKey(key) => logged.key() == &**key,
+        Verifier::Certificate(_) => logged == verifier,
     }
 }
 

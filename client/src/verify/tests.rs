@@ -38,6 +38,7 @@ impl Signed {
             name: "llama".to_owned(),
             version: Some("3".to_owned()),
             ignore: vec!["model.sig".to_owned()],
+            links_followed: false,
         };
         let bundle = sign(&hashed(dir.path(), &[]), description, &key).unwrap();
         let mut signed = Self {
@@ -242,7 +243,12 @@ fn a_changed_payload_or_signature_is_not_verified() {
 #[test]
 fn an_entry_about_another_signature_of_the_same_model_is_not_verified() {
     let mut signed = Signed::new(0, 0);
-    let description = Description { name: "llama".to_owned(), version: None, ignore: Vec::new() };
+    let description = Description {
+        name: "llama".to_owned(),
+        version: None,
+        ignore: Vec::new(),
+        links_followed: false,
+    };
     let again = sign(&hashed(signed.dir.path(), &[]), description, &signed.key).unwrap();
     signed.bundle.content = again.content;
     assert_eq!(broken(&signed.verify()), ["logged"]);
@@ -316,7 +322,12 @@ fn certified(rule: Signer, trusted: bool, witnessed: u64) -> (Opened, TrustFile,
     let no_password = || unreachable!("the key is not encrypted");
     let key = PrivateKey::load(&dir.path().join("l.key"), no_password).unwrap();
     write(dir.path(), "m/a", b"x");
-    let description = Description { name: "m".to_owned(), version: None, ignore: Vec::new() };
+    let description = Description {
+        name: "m".to_owned(),
+        version: None,
+        ignore: Vec::new(),
+        links_followed: false,
+    };
     let mut bundle = sign(&hashed(&dir.path().join("m"), &[]), description, &key).unwrap();
     bundle.material = Material::CertificateChain(vec![leaf.der().to_vec()]);
     let verifier = Verifier::Certificate(Box::new(leaf.clone()));
@@ -358,6 +369,18 @@ fn a_certificate_is_accepted_by_identity_and_chain_or_by_its_key() {
 }
 
 #[test]
+fn a_certificate_that_only_the_log_entry_has_is_checked_like_any_other() {
+    let (opened, trust, leaf) = certified(identity("https://ci.example/job", None), true, 0);
+    let mut bundle = opened.bundle().clone();
+    bundle.material = Material::PublicKey { hint: None };
+    let opened = Opened::from_bundle(bundle).unwrap();
+    for (now, expected) in [(leaf.not_before() + 60, vec![]), (0, vec!["certificate"])] {
+        let policy = Policy { trust: &trust, signers: &trust.signers, now };
+        assert_eq!(broken(&verify(&opened, &policy, Model::NotRead)), expected);
+    }
+}
+
+#[test]
 fn a_witnessed_time_lets_a_certificate_expire_later() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let rule = || identity("https://ci.example/job", None);
@@ -375,7 +398,12 @@ fn a_model_that_is_one_file_verifies_whatever_it_is_called() {
     let signed = Signed::new(0, 0);
     let file = signed.dir.path().join("sub/weights");
     let model = hashed(&file, &[]);
-    let description = Description { name: "w".to_owned(), version: None, ignore: Vec::new() };
+    let description = Description {
+        name: "w".to_owned(),
+        version: None,
+        ignore: Vec::new(),
+        links_followed: false,
+    };
     let bundle = sign(&model, description, &signed.key).unwrap();
     let opened = Opened::from_bundle(bundle).unwrap();
     let trust = signed.trust();

@@ -1,12 +1,12 @@
 //! The Rekor v1 wire shapes: entries, log information, proofs, errors.
 //!
-//! Clients compare bytes here: some cut the answer at fixed offsets, others refuse unknown fields. So each shape is
-//! written compactly, keys in alphabetical order, with one LF at the end.
+//! Clients compare bytes here: some cut the answer at fixed offsets, others refuse unknown fields.
+//! So each shape is written compactly, keys in alphabetical order, with one LF at the end.
 //!
 //! ```text
-//! {"<entry id>":{"body":"<base64>","integratedTime":1700000000,"logID":"<hex>","logIndex":0,"verification":{
-//!  "inclusionProof":{"checkpoint":"<note>","hashes":[],"logIndex":0,"rootHash":"<hex>","treeSize":1},
-//!  "signedEntryTimestamp":"<base64>"}}}
+//! {"<entry id>":{"body":"<base64>","integratedTime":1700000000,"logID":"<hex>","logIndex":0,
+//!  "verification":{"inclusionProof":{"checkpoint":"<note>","hashes":[],"logIndex":0,
+//!  "rootHash":"<hex>","treeSize":1},"signedEntryTimestamp":"<base64>"}}}
 //! ```
 
 use std::collections::BTreeMap;

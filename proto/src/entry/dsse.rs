@@ -1,19 +1,23 @@
-//! `dsse`: a signed DSSE envelope, of which the log keeps the digests, the signatures and who made them.
+//! `dsse`: a signed DSSE envelope, of which the log keeps the digests, the signatures and who made
+//! them.
 //!
 //! Canonical bytes of 0.0.1 (Rekor v1) and 0.0.2 (Rekor v2):
 //!
 //! ```text
-//! {"apiVersion":"0.0.1","kind":"dsse","spec":{"envelopeHash":{"algorithm":"sha256","value":"<hex>"},
+//! {"apiVersion":"0.0.1","kind":"dsse","spec":{
+//!  "envelopeHash":{"algorithm":"sha256","value":"<hex>"},
 //!  "payloadHash":{"algorithm":"sha256","value":"<hex>"},
 //!  "signatures":[{"signature":"<as in the envelope>","verifier":"<base64 of PEM>"}]}}
-//! {"apiVersion":"0.0.2","kind":"dsse","spec":{"dsseV002":{"payloadHash":{"algorithm":"SHA2_256","digest":"<base64>"},
+//! {"apiVersion":"0.0.2","kind":"dsse","spec":{"dsseV002":{
+//!  "payloadHash":{"algorithm":"SHA2_256","digest":"<base64>"},
 //!  "signatures":[{"content":"<base64>","verifier":{...}}]}}}
 //! ```
 //!
-//! (on one line). `envelopeHash` is over the envelope text exactly as submitted: writing it again would change it.
+//! (on one line). `envelopeHash` is over the envelope text exactly as submitted: writing it again
+//! would change it.
 //!
-//! Invariants: every signature in the envelope verified under a verifier that is named beside it. If the payload is an
-//! OpenSSF Model Signing statement, strict admission passed.
+//! Invariants: every signature in the envelope verified under a verifier that is named beside it.
+//! If the payload is an OpenSSF Model Signing statement, strict admission passed.
 
 use serde::Deserialize;
 
@@ -22,7 +26,7 @@ use super::hashedrekord::{
     verifier_from_base64_pem, verifier_v002,
 };
 use super::{EntryError, EntryKind, Statement, VerifiedEntry, malformed};
-use crate::dsse_envelope::{Envelope, IN_TOTO_PAYLOAD_TYPE, pae};
+use crate::dsse_envelope::{Envelope, EnvelopeSignature, IN_TOTO_PAYLOAD_TYPE, pae};
 use crate::encoding::{from_base64, from_base64_lenient, from_hex_lower, to_base64};
 use crate::facts::{self, FactSources};
 use crate::hash::{Hash, sha256};
@@ -198,8 +202,7 @@ pub(super) fn verify_v002(request: RequestV002) -> Result<VerifiedEntry, EntryEr
     if verifiers.is_empty() || verifiers.len() > SIGNATURES_MAX {
         return Err(EntryError::Count { what: "verifiers", max: SIGNATURES_MAX });
     }
-    // The one reader of envelopes takes their JSON text, and this request carries the envelope as JSON.
-    let envelope = Envelope::parse(envelope.get().as_bytes())?;
+    let envelope = envelope.read()?;
     let mut read: Vec<(Verifier, Option<KeyDetails>)> = Vec::new();
     for verifier in verifiers {
         let (verifier, details) = verifier.read()?;
@@ -220,7 +223,8 @@ pub(super) fn verify_v002(request: RequestV002) -> Result<VerifiedEntry, EntryEr
 
 /// Gives every signature of the envelope the verifier that it verifies under.
 ///
-/// As in Rekor, verifiers are tried in order until no signature is left, and each one tried must verify something.
+/// As in Rekor, verifiers are tried in order until no signature is left, and each one tried must
+/// verify something.
 fn match_signatures(
     envelope: &Envelope,
     verifiers: Vec<(Verifier, Option<KeyDetails>)>,
@@ -273,7 +277,8 @@ fn fits(details: KeyDetails, kind: KeyKind) -> bool {
         || (details == KeyDetails::Ed25519 && kind == KeyKind::Ed25519)
 }
 
-/// Strict admission: a payload that calls itself a statement must be one, and a model statement must mean one thing.
+/// Strict admission: a payload that calls itself a statement must be one, and a model statement
+/// must mean one thing.
 fn admit(payload: &[u8]) -> Result<(), EntryError> {
     let statement = crate::statement::Statement::parse(payload)?;
     if is_model_statement(&statement.predicate_type) {
@@ -289,7 +294,8 @@ fn sha256_value(hash: &HashV001) -> Result<Hash, EntryError> {
         .ok_or(EntryError::BadDigest)
 }
 
-// Rekor v1 ignores fields that it does not know, and its Go clients send nulls and extra hashes; so unknown fields pass.
+// Rekor v1 ignores fields that it does not know, and its Go clients send nulls and extra hashes; so
+// unknown fields pass.
 #[derive(Deserialize)]
 struct ProposalV001 {
     #[serde(rename = "proposedContent", default)]
@@ -324,9 +330,49 @@ struct LoggedSignatureV001 {
 #[serde(deny_unknown_fields)]
 pub(super) struct RequestV002 {
     #[serde(default)]
-    envelope: Option<Box<serde_json::value::RawValue>>,
+    envelope: Option<EnvelopeV002>,
     #[serde(default)]
     verifiers: Option<Vec<VerifierV002>>,
+}
+
+/// An envelope in protojson, which is read by other rules than the text of one.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EnvelopeV002 {
+    #[serde(default)]
+    payload: Option<String>,
+    #[serde(rename = "payloadType", alias = "payload_type", default)]
+    payload_type: Option<String>,
+    #[serde(default)]
+    signatures: Option<Vec<EnvelopeSignatureV002>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EnvelopeSignatureV002 {
+    #[serde(default)]
+    sig: Option<String>,
+    #[serde(default)]
+    keyid: Option<String>,
+}
+
+impl EnvelopeV002 {
+    fn read(self) -> Result<Envelope, EntryError> {
+        let signatures = self.signatures.unwrap_or_default();
+        if signatures.is_empty() || signatures.len() > SIGNATURES_MAX {
+            return Err(EntryError::Count { what: "signatures", max: SIGNATURES_MAX });
+        }
+        let signatures = signatures.into_iter().map(|given| {
+            let signature = bytes_v002(given.sig, "signatures.sig")?;
+            let signature_text = to_base64(&signature);
+            Ok(EnvelopeSignature { signature, signature_text, keyid: given.keyid })
+        });
+        Ok(Envelope {
+            payload_type: self.payload_type.ok_or_else(|| missing("payloadType"))?,
+            payload: bytes_v002(self.payload, "payload")?,
+            signatures: signatures.collect::<Result<_, EntryError>>()?,
+        })
+    }
 }
 
 #[derive(Deserialize)]

@@ -1,18 +1,22 @@
 //! `hashedrekord`: a signature over a digest of something that the log never sees.
 //!
-//! Canonical bytes of 0.0.1 (Rekor v1) and 0.0.2 (Rekor v2, `HashedRekordLogEntryV002` in protojson):
+//! Canonical bytes of 0.0.1 (Rekor v1) and 0.0.2 (Rekor v2, `HashedRekordLogEntryV002` in
+//! protojson):
 //!
 //! ```text
-//! {"apiVersion":"0.0.1","kind":"hashedrekord","spec":{"data":{"hash":{"algorithm":"sha256","value":"<hex>"}},
+//! {"apiVersion":"0.0.1","kind":"hashedrekord","spec":{
+//!  "data":{"hash":{"algorithm":"sha256","value":"<hex>"}},
 //!  "signature":{"content":"<base64>","publicKey":{"content":"<base64 of PEM>"}}}}
-//! {"apiVersion":"0.0.2","kind":"hashedrekord","spec":{"hashedRekordV002":{"data":{"algorithm":"SHA2_256",
-//!  "digest":"<base64>"},"signature":{"content":"<base64>","verifier":{"keyDetails":"PKIX_ECDSA_P256_SHA_256",
+//! {"apiVersion":"0.0.2","kind":"hashedrekord","spec":{"hashedRekordV002":{
+//!  "data":{"algorithm":"SHA2_256","digest":"<base64>"},
+//!  "signature":{"content":"<base64>","verifier":{"keyDetails":"PKIX_ECDSA_P256_SHA_256",
 //!  "publicKey":{"rawBytes":"<base64 of SPKI>"}}}}}}
 //! ```
 //!
 //! (on one line). Every value is hexadecimal, base64 or a fixed word, so RFC 8785 is a template.
 //!
-//! Invariant: the hash is the one that goes with the key; Ed25519 keys sign SHA-512 digests as Ed25519ph.
+//! Invariant: the hash is the one that goes with the key; Ed25519 keys sign SHA-512 digests as
+//! Ed25519ph.
 
 use serde::Deserialize;
 
@@ -197,8 +201,8 @@ pub(super) fn verifier_v002(verifier: &Verifier, details: KeyDetails) -> String 
     format!(r#"{{"keyDetails":"{details}","{field}":{{"rawBytes":"{raw}"}}}}"#)
 }
 
-/// `PublicKeyDetails` of Sigstore's common protobuf: key, size or curve, and hash in one label. Only those that Rekor v2
-/// permits, and pure Ed25519 for envelopes.
+/// `PublicKeyDetails` of Sigstore's common protobuf: key, size or curve, and hash in one label.
+/// Only those that Rekor v2 permits, and pure Ed25519 for envelopes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum KeyDetails {
     /// RSA 2048, PKCS#1 v1.5, SHA-256.
@@ -350,7 +354,8 @@ struct DataV002 {
     digest: String,
 }
 
-// Rekor v1 ignores fields that it does not know, and its Go clients send nulls and extra hashes; so unknown fields pass.
+// Rekor v1 ignores fields that it does not know, and its Go clients send nulls and extra hashes; so
+// unknown fields pass.
 #[derive(Deserialize)]
 struct SpecV001 {
     data: DataV001,

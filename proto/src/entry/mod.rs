@@ -1,16 +1,17 @@
 //! Entries: what may be logged, in a closed set of kinds, and how a submission becomes one.
 //!
 //! ```text
-//! request bytes -> parse -> verify signatures -> canonical bytes (RFC 8785) -> leaf, facts      = VerifiedEntry
-//! canonical bytes -> Entry::parse -> the same fields again                                      = Entry
+//! request -> parse -> verify signatures -> canonical bytes (RFC 8785) -> leaf, facts
+//!                                                                     = VerifiedEntry
+//! canonical bytes -> parse -> the same fields again                   = Entry
 //! ```
 //!
-//! Kinds: `hashedrekord` and `dsse`, each as Rekor v1 (0.0.1) and Rekor v2 (0.0.2) write them. Kinds that would need an
-//! archive to be parsed (jar, rpm, alpine, helm) are refused by name.
+//! Kinds: `hashedrekord` and `dsse`, each as Rekor v1 (0.0.1) and Rekor v2 (0.0.2) write them.
+//! Kinds that would need an archive to be parsed (jar, rpm, alpine, helm) are refused by name.
 //!
-//! Invariants: a `VerifiedEntry` cannot be made without its signatures verifying; its canonical bytes are a function of
-//! what was verified, so the same submission has the same leaf for ever; facts are fixed here, from the entry and the
-//! statement that came with it.
+//! Invariants: a `VerifiedEntry` cannot be made without its signatures verifying; its canonical
+//! bytes are a function of what was verified, so the same submission has the same leaf for ever;
+//! facts are fixed here, from the entry and the statement that came with it.
 
 pub mod dsse;
 pub mod hashedrekord;
@@ -72,6 +73,9 @@ pub enum EntryError {
     /// The JSON does not have the shape of the kind.
     #[error("malformed entry: {0}")]
     Malformed(String),
+    /// A field that every submission has.
+    #[error("{0} in body is required")]
+    Missing(&'static str),
     /// Not a kind that this log takes.
     #[error("invalid kind value: {0:?}")]
     UnknownKind(String),
@@ -154,6 +158,17 @@ impl EntryKind {
         }
     }
 
+    /// Whether Rekor v1 defines it; such entries get a SignedEntryTimestamp.
+    pub fn is_rekor_v1(self) -> bool {
+        matches!(self, Self::HashedrekordV001 | Self::DsseV001)
+    }
+
+    /// The kind of an entry, from its canonical bytes and without reading the rest of them.
+    pub fn of_body(body: &[u8]) -> Result<Self, EntryError> {
+        let head: Proposal<'_> = serde_json::from_slice(body).map_err(malformed)?;
+        Self::from_name(&head.kind, &head.api_version)
+    }
+
     /// The kind of that name and version.
     pub fn from_name(kind: &str, version: &str) -> Result<Self, EntryError> {
         match (kind, version) {
@@ -174,19 +189,27 @@ impl EntryKind {
 impl VerifiedEntry {
     /// Reads and verifies the body of a Rekor v1 submission: `{"kind", "apiVersion", "spec"}`.
     pub fn from_v1_request(request: &[u8]) -> Result<Self, EntryError> {
-        let proposal: Proposal<'_> = serde_json::from_slice(request).map_err(malformed)?;
-        match EntryKind::from_name(&proposal.kind, &proposal.api_version)? {
-            EntryKind::HashedrekordV001 => hashedrekord::verify_v001(proposal.spec.get()),
-            EntryKind::DsseV001 => dsse::verify_v001(proposal.spec.get()),
+        if request.trim_ascii().is_empty() {
+            return Err(EntryError::Missing("proposedEntry"));
+        }
+        require_object(request)?;
+        let proposal: Proposed<'_> = serde_json::from_slice(request).map_err(malformed)?;
+        let kind = proposal.kind.ok_or(EntryError::Missing("kind"))?;
+        let version = proposal.api_version.ok_or(EntryError::Missing("apiVersion"))?;
+        let spec = proposal.spec.ok_or(EntryError::Missing("spec"))?.get();
+        match EntryKind::from_name(&kind, &version)? {
+            EntryKind::HashedrekordV001 => hashedrekord::verify_v001(spec),
+            EntryKind::DsseV001 => dsse::verify_v001(spec),
             EntryKind::HashedrekordV002 => Err(unknown_version("hashedrekord", "0.0.2")),
             EntryKind::DsseV002 => Err(unknown_version("dsse", "0.0.2")),
         }
     }
 
-    /// Reads and verifies the body of a Rekor v2 submission, a `CreateEntryRequest` in protojson. An empty body is the
-    /// empty message, as protojson has it.
+    /// Reads and verifies the body of a Rekor v2 submission, a `CreateEntryRequest` in protojson.
+    /// An empty body is the empty message, as protojson has it.
     pub fn from_v2_request(request: &[u8]) -> Result<Self, EntryError> {
         let request = if request.is_empty() { b"{}" } else { request };
+        require_object(request)?;
         let request: CreateEntryRequest = serde_json::from_slice(request).map_err(malformed)?;
         match (request.hashedrekord, request.dsse) {
             (Some(hashedrekord), None) => hashedrekord::verify_v002(hashedrekord),
@@ -268,7 +291,18 @@ impl Entry {
     }
 }
 
-/// The outer shape of a Rekor v1 submission, and of every entry's canonical bytes.
+/// The outer shape of a Rekor v1 submission; Go clients send null for what they leave out.
+#[derive(Deserialize)]
+struct Proposed<'a> {
+    #[serde(default)]
+    kind: Option<String>,
+    #[serde(rename = "apiVersion", default)]
+    api_version: Option<String>,
+    #[serde(borrow, default)]
+    spec: Option<&'a RawValue>,
+}
+
+/// The outer shape of every entry's canonical bytes.
 #[derive(Deserialize)]
 struct Proposal<'a> {
     kind: String,
@@ -285,6 +319,14 @@ struct CreateEntryRequest {
     hashedrekord: Option<hashedrekord::RequestV002>,
     #[serde(rename = "dsseRequestV002", alias = "dsse_request_v002", default)]
     dsse: Option<dsse::RequestV002>,
+}
+
+/// The JSON reader would take an array for an object, its items for the fields in order.
+fn require_object(request: &[u8]) -> Result<(), EntryError> {
+    if request.trim_ascii_start().starts_with(b"{") {
+        return Ok(());
+    }
+    Err(EntryError::Malformed("a JSON object is expected".to_owned()))
 }
 
 fn malformed(error: serde_json::Error) -> EntryError {

@@ -83,7 +83,10 @@ fn an_ed25519ph_hashedrekord_has_these_golden_bytes_in_both_versions() {
         to_base64(&signature),
     );
     assert_eq!(String::from_utf8_lossy(v1.body()), expected);
-    assert_eq!(v1.leaf().to_hex(), "aebb01e121bd9736bf6812ce905fdb9c267777f8c7e4a7b308ceeb7bd19ebc4b");
+    assert_eq!(
+        v1.leaf().to_hex(),
+        "aebb01e121bd9736bf6812ce905fdb9c267777f8c7e4a7b308ceeb7bd19ebc4b"
+    );
 
     let request = serde_json::json!({ "hashed_rekord_request_v002": {
         "digest": to_base64(&digest).trim_end_matches('='),
@@ -100,7 +103,10 @@ fn an_ed25519ph_hashedrekord_has_these_golden_bytes_in_both_versions() {
         to_base64(spki.as_bytes()),
     );
     assert_eq!(String::from_utf8_lossy(v2.body()), expected);
-    assert_eq!(v2.leaf().to_hex(), "9444ea69c5d44255d53483ab3f52ff7a612e6e44616d9880537849c23ff87fee");
+    assert_eq!(
+        v2.leaf().to_hex(),
+        "9444ea69c5d44255d53483ab3f52ff7a612e6e44616d9880537849c23ff87fee"
+    );
     for entry in [v1, v2] {
         let parsed = Entry::parse(entry.body()).unwrap();
         assert_eq!(parsed.kind(), entry.kind());
@@ -208,6 +214,47 @@ fn every_signature_of_an_envelope_needs_a_verifier_and_every_verifier_a_signatur
 }
 
 #[test]
+fn a_line_break_in_a_signature_never_reaches_a_leaf() {
+    let pair = Pair::new();
+    let payload = statement();
+    let mut signature = to_base64(&pair.sign(&pae(IN_TOTO_PAYLOAD_TYPE, &payload)));
+    for broken in ["\n", "\r\n"] {
+        signature.insert_str(20, broken);
+        let text = envelope(&payload, std::slice::from_ref(&signature));
+        let request = v1_dsse(&text, &[pair.pem_base64()]);
+        let refused = VerifiedEntry::from_v1_request(request.as_bytes());
+        assert!(matches!(refused, Err(EntryError::Envelope(_))), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_v2_envelope_is_read_as_protojson() {
+    let pair = Pair::new();
+    let payload = statement();
+    let signature = to_base64(&pair.sign(&pae(IN_TOTO_PAYLOAD_TYPE, &payload)));
+    let request = |envelope: serde_json::Value| {
+        let verifiers = serde_json::json!([{
+            "publicKey": { "rawBytes": to_base64(pair.key.spki_der()) }, "keyDetails": 5,
+        }]);
+        let dsse = serde_json::json!({ "envelope": envelope, "verifiers": verifiers });
+        let request = serde_json::json!({ "dsse_request_v002": dsse }).to_string();
+        VerifiedEntry::from_v2_request(request.as_bytes())
+    };
+    let unpadded = to_base64(&payload).trim_end_matches('=').to_owned();
+    let sig = signature.replace('+', "-").replace('/', "_");
+    let envelope = serde_json::json!({
+        "payload": unpadded, "payload_type": IN_TOTO_PAYLOAD_TYPE, "signatures": [{ "sig": sig }],
+    });
+    assert!(request(envelope.clone()).is_ok());
+    let mut unknown = envelope.clone();
+    unknown["extra"] = 1.into();
+    assert!(matches!(request(unknown), Err(EntryError::Malformed(_))));
+    let mut none = envelope;
+    none["signatures"] = serde_json::json!([]);
+    assert!(matches!(request(none), Err(EntryError::Count { .. })));
+}
+
+#[test]
 fn a_statement_that_calls_itself_a_model_signature_and_is_none_is_refused() {
     let pair = Pair::new();
     let payload = br#"{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"m","digest":{"sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}}],"predicateType":"https://model_signing/signature/v1.0","predicate":{"serialization":{"hash_type":"sha256","method":"files","ignore_paths":["."],"allow_symlinks":false},"resources":[]}}"#;
@@ -251,7 +298,15 @@ fn requests_that_are_not_entries_say_why() {
     assert!(matches!(kind("dsse", "0.0.2"), EntryError::UnknownVersion { .. }));
     assert!(matches!(kind("hashedrekord", "9"), EntryError::UnknownVersion { .. }));
     assert!(matches!(kind("hashedrekord", "0.0.1"), EntryError::Malformed(_)));
-    for text in ["", "{", "[]", r#"{"kind":"dsse","kind":"dsse","apiVersion":"0.0.1","spec":{}}"#] {
+    for text in ["", "{}", r#"{"kind":null}"#, r#"{"kind":"dsse","apiVersion":"0.0.1"}"#] {
+        assert!(matches!(v1(text), EntryError::Missing(_)), "{text}");
+    }
+    for text in [
+        "{",
+        "[]",
+        r#"["dsse","0.0.1",{}]"#,
+        r#"{"kind":"dsse","kind":"dsse","apiVersion":"0.0.1","spec":{}}"#,
+    ] {
         assert!(matches!(v1(text), EntryError::Malformed(_)), "{text}");
     }
     let v2 = |text: &str| VerifiedEntry::from_v2_request(text.as_bytes()).unwrap_err();

@@ -110,7 +110,8 @@ fn every_proof_to_1200_and_around_65536_checks_and_equals_the_reference() {
     let sizes = (1..=1200).chain([65_535, 65_536, 65_537, 65_540]);
     for n in sizes {
         let head = nodes.head(n);
-        // The reference costs 2n hashes a proof, so at large sizes it judges a sample, the checker judges all.
+        // The reference costs 2n hashes a proof, so at large sizes it judges a sample, the checker
+        // judges all.
         let step = if n <= 1200 { 1 } else { 997 };
         let reference_step = if n <= 256 { 1 } else { 211 };
         if n % 97 == 1 || n > 1200 {

@@ -1,7 +1,8 @@
-//! HTTP: three faces of one tree. Decodes a request, calls the pool or the store, encodes the answer.
+//! HTTP: three faces of one tree. Decodes a request, calls the pool or the store, encodes the
+//! answer.
 //!
-//! Invariants: reads go to the store and one snapshot, writes to the pool; nothing here knows RocksDB; connections, header
-//! and body time, and body bytes are bounded (`limits`).
+//! Invariants: reads go to the store and one snapshot, writes to the pool; nothing here knows
+//! RocksDB; connections, header and body time, and body bytes are bounded (`limits`).
 
 pub mod native;
 pub mod query;
@@ -70,8 +71,10 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, stop: impl Future<Outpu
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut stop = std::pin::pin!(stop);
     loop {
-        // The permit comes before the connection, so that surplus clients wait in the listener's queue.
-        let permit = connections.clone().acquire_owned().await.expect("nobody closes the semaphore");
+        // The permit comes before the connection, so that surplus clients wait in the listener's
+        // queue.
+        let permit =
+            connections.clone().acquire_owned().await.expect("nobody closes the semaphore");
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
@@ -83,7 +86,8 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, stop: impl Future<Outpu
             },
             () = &mut stop => break,
         };
-        // Without this, the second small answer on a connection waits for the client's delayed acknowledgement.
+        // Without this, the second small answer on a connection waits for the client's delayed
+        // acknowledgement.
         let _ = stream.set_nodelay(true);
         let app = app.clone();
         let service = service_fn(move |request| {

@@ -1,7 +1,8 @@
-//! Treering's own face: one entry with its proof, search, statements. Documented in `docs/design.md`.
+//! Treering's own face: one entry with its proof, search, statements. Documented in
+//! `docs/design.md`.
 //!
-//! Search answers are hints from the log: a client proves each hit by its inclusion, and completeness only by reading the
-//! whole log.
+//! Search answers are hints from the log: a client proves each hit by its inclusion, and
+//! completeness only by reading the whole log.
 
 use std::collections::BTreeMap;
 
@@ -118,8 +119,12 @@ pub fn serve_search(app: &App, query: &Query) -> Result<Reply, Fault> {
 
 impl Search {
     fn parse(query: &Query) -> Result<Self, Fault> {
-        let mut search =
-            Self { keys: Vec::new(), cursor: None, limit: SEARCH_LIMIT_DEFAULT, order: Order::Newest };
+        let mut search = Self {
+            keys: Vec::new(),
+            cursor: None,
+            limit: SEARCH_LIMIT_DEFAULT,
+            order: Order::Newest,
+        };
         for (name, value) in query.all() {
             let number = || {
                 let message = format!("{name} must be a decimal number");
@@ -256,8 +261,8 @@ pub fn serve_identity(app: &App) -> Reply {
     plain(super::reply::TEXT, app.identity_document.clone())
 }
 
-/// The statement with this hash, if a published entry came with it. One that is committed and not yet published is not
-/// shown.
+/// The statement with this hash, if a published entry came with it. One that is committed and not
+/// yet published is not shown.
 fn visible_statement(app: &App, hash: &Hash) -> Result<Option<Vec<u8>>, Fault> {
     let size = app.published.snapshot().head.size;
     let key = search_key(Tag::PayloadDigest, format!("sha256:{hash}").as_bytes());

@@ -13,11 +13,12 @@
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, EXPIRES, HeaderMap, HeaderName,
-    HeaderValue, PRAGMA, RETRY_AFTER,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, EXPIRES, HeaderName, HeaderValue,
+    PRAGMA, RETRY_AFTER,
 };
 use hyper::{Response, StatusCode};
-use treering_proto::api::v1::ApiError;
+use serde::Serialize;
+use treering_proto::api::v1::{ApiError, to_json};
 
 use super::route::Face;
 use crate::limits::RETRY_AFTER_SECONDS;
@@ -40,13 +41,13 @@ pub struct Fault {
     /// Rekor v1's code, where it is not the status.
     pub v1_code: Option<u32>,
     /// Further headers.
-    pub headers: HeaderMap,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Fault {
     /// A fault with no further headers.
     pub fn new(status: StatusCode, label: &'static str, message: impl Into<String>) -> Self {
-        let headers = HeaderMap::new();
+        let headers = Vec::new();
         Self { status, label, message: message.into(), v1_code: None, headers }
     }
 
@@ -69,7 +70,7 @@ impl Fault {
     /// 503 with a time to come back.
     pub fn unavailable(label: &'static str, message: impl Into<String>) -> Self {
         let mut fault = Self::new(StatusCode::SERVICE_UNAVAILABLE, label, message);
-        fault.headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        fault.headers.push((RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS)));
         fault
     }
 
@@ -83,7 +84,7 @@ impl Fault {
     /// Adds a header.
     pub fn with(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.insert(name, value);
+            self.headers.push((name, value));
         }
         self
     }
@@ -92,29 +93,23 @@ impl Fault {
     pub fn into_reply(self, face: Face) -> Reply {
         let body = match face {
             // An absent entry has no body in Rekor v1: a strict client would read JSON as an entry.
-            Face::V1 if self.label == NO_ENTRY => None,
+            Face::V1 if self.label == NO_ENTRY => Vec::new(),
             Face::V1 => {
                 let code = self.v1_code.unwrap_or_else(|| u32::from(self.status.as_u16()));
-                Some(serde_json::to_value(ApiError { code, message: self.message }))
+                to_json(&ApiError { code, message: self.message })
             }
-            Face::V2 => Some(Ok(serde_json::json!({
-                "code": grpc_code(self.status),
-                "message": self.message,
-                "details": [],
-            }))),
-            Face::Native => Some(Ok(serde_json::json!({
-                "code": self.status.as_u16(),
-                "label": self.label,
-                "message": self.message,
-            }))),
+            Face::V2 => to_json(&GatewayError {
+                code: grpc_code(self.status),
+                message: &self.message,
+                details: [],
+            }),
+            Face::Native => to_json(&NativeError {
+                code: self.status.as_u16(),
+                label: self.label,
+                message: &self.message,
+            }),
         };
-        let mut reply = Response::new(Full::new(match body {
-            None => Bytes::new(),
-            Some(json) => {
-                let json = json.expect("a code and a text are JSON");
-                Bytes::from(format!("{json}\n"))
-            }
-        }));
+        let mut reply = Response::new(Full::new(Bytes::from(body)));
         *reply.status_mut() = self.status;
         let headers = reply.headers_mut();
         headers.extend(self.headers);
@@ -126,6 +121,22 @@ impl Fault {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANYONE);
         reply
     }
+}
+
+/// grpc-gateway's shape of an error.
+#[derive(Serialize)]
+struct GatewayError<'a> {
+    code: u8,
+    message: &'a str,
+    details: [(); 0],
+}
+
+/// The shape of an error on the log's own face.
+#[derive(Serialize)]
+struct NativeError<'a> {
+    code: u16,
+    label: &'static str,
+    message: &'a str,
 }
 
 /// 200 with `no-store`.

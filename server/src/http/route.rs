@@ -1,6 +1,8 @@
-//! Which request means what. Paths are cleaned first, as Rekor does: doubled slashes collapse, a trailing slash is dropped.
+//! Which request means what. Paths are cleaned first, as Rekor does: doubled slashes collapse, a
+//! trailing slash is dropped.
 //!
-//! Invariant: a resource has one route; what is not named here is 404, a known path with another method 405.
+//! Invariant: a resource has one route; what is not named here is 404, a known path with another
+//! method 405.
 
 use hyper::Method;
 

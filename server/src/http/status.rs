@@ -11,7 +11,8 @@ pub fn serve_live() -> Reply {
     plain(TEXT, "ok\n")
 }
 
-/// `GET /readyz`: 200 when the log takes entries, else 503 and why. Closed writes are a choice, not a fault.
+/// `GET /readyz`: 200 when the log takes entries, else 503 and why. Closed writes are a choice, not
+/// a fault.
 pub fn serve_ready(app: &App) -> Reply {
     let refusal = app.health.refusal();
     let body = serde_json::json!({

@@ -38,7 +38,8 @@ impl From<Fault> for NotSubmitted {
     }
 }
 
-/// Reads a body of at most `max` bytes. Compressed bodies are refused: what they unpack to has no bound.
+/// Reads a body of at most `max` bytes. Compressed bodies are refused: what they unpack to has no
+/// bound.
 pub async fn read_body(request: Request<Incoming>, max: usize) -> Result<Bytes, Fault> {
     if request.headers().contains_key(CONTENT_ENCODING) {
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
@@ -93,7 +94,8 @@ pub async fn submit(
     }
 }
 
-/// Verifies small bodies here, where a hand-over would cost more than the signature, and large ones off this thread.
+/// Verifies small bodies here, where a hand-over would cost more than the signature, and large ones
+/// off this thread.
 async fn verify(app: &App, body: Bytes, parse: Parse) -> Result<VerifiedEntry, NotSubmitted> {
     if body.len() <= LARGE_BODY_BYTES {
         return parse(&body).map_err(NotSubmitted::Entry);

@@ -1,9 +1,12 @@
 //! The C2SP face: checkpoint, tiles, entry tiles (c2sp.org/tlog-tiles), at `/` and `/api/v2/`.
 //!
-//! Invariants: nothing beyond the published size is served; a partial tile is a prefix of what the full one will be, so it
-//! is cut, not stored; a path that is not the one spelling of a tile is 400, one that the tree does not have 404.
+//! Invariants: nothing beyond the published size is served; a partial tile is a prefix of what the
+//! full one will be, so it is cut, not stored; a path that is not the one spelling of a tile is
+//! 400, one that the tree does not have 404.
 
-use treering_proto::tile::{ENTRY_LEN_MAX, TILE_WIDTH, Tile, TileKind, encode_entry, encode_hashes};
+use treering_proto::tile::{
+    ENTRY_LEN_MAX, TILE_WIDTH, Tile, TileKind, encode_entry, encode_hashes,
+};
 
 use super::App;
 use super::reply::{BYTES, Fault, Reply, TEXT, immutable, plain};
@@ -37,7 +40,5 @@ pub fn serve_tile(app: &App, path: &str) -> Result<Reply, Fault> {
     Ok(immutable(BYTES, bytes))
 }
 
-const _: () = assert!(
-    ENTRY_LEN_MAX * (TILE_WIDTH as usize) < 32 << 20,
-    "an entry tile is built in memory"
-);
+const _: () =
+    assert!(ENTRY_LEN_MAX * (TILE_WIDTH as usize) < 32 << 20, "an entry tile is built in memory");

@@ -1,6 +1,7 @@
 //! The Rekor v1 face. Contract: Rekor 1.5's OpenAPI document and what its clients rely on.
 //!
-//! Invariant: an answer's proof, root, size and note come from one snapshot; the note has one signature line.
+//! Invariant: an answer's proof, root, size and note come from one snapshot; the note has one
+//! signature line.
 
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderValue, LOCATION};

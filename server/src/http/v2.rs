@@ -1,7 +1,7 @@
 //! The Rekor v2 face: submissions. (Its reads are the C2SP face under another prefix.)
 //!
-//! Contract: rekor-tiles' `POST /api/v2/log/entries`. 201 with one `TransparencyLogEntry`; 409 with `x-log-index`; errors
-//! as grpc-gateway writes them.
+//! Contract: rekor-tiles' `POST /api/v2/log/entries`. 201 with one `TransparencyLogEntry`; 409 with
+//! `x-log-index`; errors as grpc-gateway writes them.
 
 use hyper::body::Incoming;
 use hyper::header::HeaderName;

@@ -1,7 +1,7 @@
 //! `claim`: says that this copy of a log is the only one left, and binds it to its anchor again.
 //!
-//! With `--new-anchor` it makes a lost anchor anew, from the newest checkpoint that anybody has: the log then cannot be
-//! older than what was seen.
+//! With `--new-anchor` it makes a lost anchor anew, from the newest checkpoint that anybody has:
+//! the log then cannot be older than what was seen.
 
 use std::path::Path;
 
@@ -24,7 +24,9 @@ pub enum ClaimError {
     #[error("the checkpoint given is not one of this log: {0}")]
     Checkpoint(#[from] OpenCheckpointError),
     /// The log is not the one that signed the checkpoint, or older.
-    #[error("the log here has {stored:?}, the checkpoint given says {known:?}: this copy is older, or another log")]
+    #[error(
+        "the log here has {stored:?}, the checkpoint given says {known:?}: this copy is older, or another log"
+    )]
     NotCovered {
         /// What is stored.
         stored: TreeHead,
@@ -63,6 +65,8 @@ pub fn claim(data: &Path, anchor: Option<&Path>) -> Result<TreeHead, ClaimError>
     let beside = default_anchor(directory.path());
     let path = anchor.unwrap_or(if beside.exists() { &beside } else { directory.anchor_path() });
     let anchor = Anchor::open(path)?;
+    // An empty log's anchor would vouch for every copy of this one, however old.
+    directory.check_anchor(anchor.path(), anchor.id())?;
     let identity = LogIdentity::open(directory.identity()?.as_bytes())?;
     let store = open_store(&directory, &identity)?;
     let head = compare(&store, &directory.shard(identity.tree_id()), &anchor)?;
@@ -70,7 +74,8 @@ pub fn claim(data: &Path, anchor: Option<&Path>) -> Result<TreeHead, ClaimError>
     Ok(head)
 }
 
-/// Makes a new anchor that holds what is stored, which must cover the `known` checkpoint, and binds the directory to it.
+/// Makes a new anchor that holds what is stored, which must cover the `known` checkpoint, and binds
+/// the directory to it.
 pub fn claim_with_new_anchor(
     data: &Path,
     anchor: Option<&Path>,

@@ -1,7 +1,8 @@
-//! `fsck`: rebuilds the whole log from its entries and compares everything else with it. Needs the server to be stopped.
+//! `fsck`: rebuilds the whole log from its entries and compares everything else with it. Needs the
+//! server to be stopped.
 //!
-//! With `--drop-unsigned` it takes out entries above the anchor, which were never signed nor acknowledged, after writing
-//! them to a file. It refuses to touch anything at or below the anchor.
+//! With `--drop-unsigned` it takes out entries above the anchor, which were never signed nor
+//! acknowledged, after writing them to a file. It refuses to touch anything at or below the anchor.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -71,10 +72,13 @@ pub fn check(
     let mut problems = Problems::default();
     let mut heads = vec![committed, anchor.head()];
     heads.extend(signed_heads(&store, &identity, &mut problems)?);
-    let mut audit = Audit::new(heads, Box::new(|tile| {
-        let TileKind::Hashes(level) = tile.kind else { return None };
-        store.tile_if_present(level, tile.index).ok().flatten()
-    }));
+    let mut audit = Audit::new(
+        heads,
+        Box::new(|tile| {
+            let TileKind::Hashes(level) = tile.kind else { return None };
+            store.tile_if_present(level, tile.index).ok().flatten()
+        }),
+    );
     let mut leaves = HashSet::new();
     let mut last_time = 0;
     for index in 0..committed.size.get() {
@@ -98,12 +102,9 @@ pub fn check(
     Ok(Checkup { report, problems: problems.0, anchored: anchor.head(), unsigned })
 }
 
-/// Takes the entries above the anchor out of the log, after writing them to `export`. Returns how many.
-pub fn drop_unsigned(
-    data: &Path,
-    anchor: Option<&Path>,
-    export: &Path,
-) -> Result<u64, FsckError> {
+/// Takes the entries above the anchor out of the log, after writing them to `export`. Returns how
+/// many.
+pub fn drop_unsigned(data: &Path, anchor: Option<&Path>, export: &Path) -> Result<u64, FsckError> {
     let Parts { directory, identity, store, anchor } = parts(data, anchor)?;
     let stored = compare(&store, &directory.shard(identity.tree_id()), &anchor)?;
     let keep = anchor.head();
@@ -140,10 +141,13 @@ fn signed_heads(
             let note = open_checkpoint(pair.note.as_bytes(), identity.origin(), &note_key);
             let v1_note = open_checkpoint(pair.v1_note.as_bytes(), &identity.v1_origin(), &v1_key);
             match (note, v1_note) {
-                (Ok(note), Ok(v1)) if note.head() == v1.head() && note.head().size.get() == size => {
+                (Ok(note), Ok(v1))
+                    if note.head() == v1.head() && note.head().size.get() == size =>
+                {
                     heads.push(note.head());
                 }
-                _ => problems.add(format!("the notes stored for size {size} are not both ours and equal")),
+                _ => problems
+                    .add(format!("the notes stored for size {size} are not both ours and equal")),
             }
         }
     }
@@ -178,7 +182,7 @@ fn check_rows(
 }
 
 /// The search keys of an entry, computed again from its bytes and its statement.
-fn posted_keys(store: &Store, body: &[u8]) -> Result<Vec<Hash>, StoreError> {
+pub(super) fn posted_keys(store: &Store, body: &[u8]) -> Result<Vec<Hash>, StoreError> {
     let Ok(entry) = Entry::parse(body) else { return Ok(Vec::new()) };
     let facts = match &entry {
         Entry::Hashedrekord(entry) => extract(&FactSources {
@@ -230,9 +234,13 @@ impl Problems {
 /// One sentence about a finding of the audit.
 pub fn describe(finding: &Finding) -> String {
     match finding {
-        Finding::EntryUnreadable { index } => format!("entry {index} is not the canonical bytes of a known kind"),
+        Finding::EntryUnreadable { index } => {
+            format!("entry {index} is not the canonical bytes of a known kind")
+        }
         Finding::TileMissing { tile } => format!("{} is missing or too short", tile.path()),
-        Finding::TileWrong { tile } => format!("{} does not hold the hashes of its entries", tile.path()),
+        Finding::TileWrong { tile } => {
+            format!("{} does not hold the hashes of its entries", tile.path())
+        }
         Finding::HeadWrong { signed, rebuilt } => format!(
             "the head signed at size {} has root {}, the entries lead to {rebuilt}",
             signed.size, signed.root

@@ -29,7 +29,9 @@ pub struct NewLog {
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
     /// The URL does not name a log.
-    #[error("{url:?} cannot be the URL of a log: it needs http:// or https://, a host name and no path, such as https://log.corp")]
+    #[error(
+        "{url:?} cannot be the URL of a log: it needs http:// or https://, a host name and no path, such as https://log.corp"
+    )]
     Url {
         /// What was given.
         url: String,
@@ -115,7 +117,14 @@ mod tests {
         ] {
             assert_eq!(origin_of(url).ok().as_deref(), Some(origin), "{url}");
         }
-        for url in ["", "log.corp", "ftp://log.corp", "https://log.corp/path", "https://a@b", "https://x?y"] {
+        for url in [
+            "",
+            "log.corp",
+            "ftp://log.corp",
+            "https://log.corp/path",
+            "https://a@b",
+            "https://x?y",
+        ] {
             assert!(origin_of(url).is_err(), "{url}");
         }
     }

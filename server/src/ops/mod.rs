@@ -3,5 +3,6 @@
 pub mod claim;
 pub mod fsck;
 pub mod init;
+pub mod rebuild;
 pub mod serve;
 pub mod trust_export;

@@ -15,8 +15,10 @@ use crate::http::{self, App};
 use crate::limits::LARGE_BODIES_AT_ONCE_MAX;
 use crate::metrics::Metrics;
 use crate::pool::Pool;
-use crate::sequencer::{Sequencer, Thinning};
+use crate::scrubber::{self, Stop};
+use crate::sequencer::Sequencer;
 use crate::startup::{self, OpenLog, StartError};
+use crate::thinning::Thinning;
 
 /// How a log is served.
 pub struct Service {
@@ -67,9 +69,13 @@ pub async fn serve(service: Service) -> Result<(), ServeError> {
         .spawn(move || abort_on_panic(|| sequencer.run()))
         .expect("a process that just started can start a thread");
 
+    let scrubbing = Stop::default();
+    spawn_scrubber(&app, &scrubbing);
+
     announce(&app, address, started.elapsed());
     let stop = stop_signal().map_err(ServeError::Signal)?;
     http::serve(app, listener, stop).await;
+    scrubbing.stop();
     health.set_passing(Some(Refusal::Stopping));
     pool.stop();
     let joined = tokio::task::spawn_blocking(move || sequencing.join()).await;
@@ -124,12 +130,23 @@ impl DirectorySequencer {
     }
 }
 
-/// A broken promise of our own in the loop ends the process: half a sequencer must not go on signing.
+/// A broken promise of our own in the loop ends the process: half a sequencer must not go on
+/// signing.
 fn abort_on_panic(run: impl FnOnce()) {
     if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
         tracing::error!("the sequencer broke a promise of its own; the process ends");
         std::process::abort();
     }
+}
+
+/// Ends with the process, so nobody waits for it.
+fn spawn_scrubber(app: &Arc<App>, stop: &Stop) {
+    let (app, stop) = (app.clone(), stop.clone());
+    let scrub = move || {
+        scrubber::run(&app.store, &app.published, &app.health, &app.metrics, &stop);
+    };
+    let spawned = std::thread::Builder::new().name("scrubber".into()).spawn(scrub);
+    drop(spawned.expect("a process that just started can start a thread"));
 }
 
 fn announce(app: &App, address: SocketAddr, took: std::time::Duration) {
@@ -141,7 +158,11 @@ fn announce(app: &App, address: SocketAddr, took: std::time::Duration) {
         tracing::info!("writes are closed; --open-writes opens them");
     }
     if let Some((point, count)) = crash_point::armed() {
-        tracing::warn!(point = point.name(), count, "a crash point is armed: this process will die");
+        tracing::warn!(
+            point = point.name(),
+            count,
+            "a crash point is armed: this process will die"
+        );
     }
     tracing::info!(%address, origin = identity.origin(), %size, "serving");
     let ready = serde_json::json!({

@@ -6,16 +6,18 @@
 //! | `time_by_index` | index, u64 | Unix seconds, u64 | once | primary |
 //! | `set_by_index` | index, u64 | SignedEntryTimestamp, DER | once | primary |
 //! | `statement_by_payload_hash` | SHA-256 of the payload | payload | once | primary |
-//! | `note_by_size` | size, u64 | published notes, see `format` | once, thinned after a day | primary |
+//! | `note_by_size` | size, u64 | published notes | once, thinned after a day | primary |
 //! | `meta` | name | see `format` | each commit | primary |
 //! | `tile_by_coordinate` | level u8, index u64 | 256 hashes | once, when full | derived |
 //! | `index_by_leaf` | leaf hash | index, u64 | once | derived |
 //! | `posting_by_search_key` | search key, index u64 | nothing | once | derived |
 //!
-//! All integers are big-endian, so that keys sort as numbers. Primary rows cannot be rebuilt; derived rows follow from
-//! entries and statements. Growing tiles are not stored: start-up rebuilds them from entries and full tiles.
+//! All integers are big-endian, so that keys sort as numbers. Primary rows cannot be rebuilt;
+//! derived rows follow from entries and statements. Growing tiles are not stored: start-up rebuilds
+//! them from entries and full tiles.
 //!
-//! The format version must rise with every change to this table or to `format`; golden bytes there say when.
+//! The format version must rise with every change to this table or to `format`; golden bytes there
+//! say when.
 
 use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, Options};
 

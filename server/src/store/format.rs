@@ -1,4 +1,5 @@
-//! Keys and values, byte for byte. Nothing here may change without a new format version; a test holds the golden bytes.
+//! Keys and values, byte for byte. Nothing here may change without a new format version; a test
+//! holds the golden bytes.
 
 use treering_proto::hash::Hash;
 use treering_proto::tree::{LeafIndex, TreeHead, TreeSize};

@@ -6,7 +6,8 @@
 //! - rows that are written once are never written again with other bytes;
 //! - RocksDB is named in this folder and nowhere else.
 //!
-//! What no storage engine can notice, a deleted file, a restored backup, a copied directory, the anchor does.
+//! What no storage engine can notice, a deleted file, a restored backup, a copied directory, the
+//! anchor does.
 
 mod columns;
 pub mod format;
@@ -21,7 +22,7 @@ use treering_proto::append::{Extension, RightEdge};
 use treering_proto::entry::VerifiedEntry;
 use treering_proto::facts;
 use treering_proto::hash::Hash;
-use treering_proto::tile::{TILE_LEVEL_MAX, TILE_WIDTH, TileKind, encode_hashes, hashes_at};
+use treering_proto::tile::{TILE_LEVEL_MAX, TILE_WIDTH, Tile, TileKind, encode_hashes, hashes_at};
 use treering_proto::tree::{LeafIndex, TreeHead};
 
 use self::columns::{
@@ -31,6 +32,7 @@ use self::columns::{
 use self::format::{CommittedHead, HEAD_KEY, NotePair, number_key, posting_key, tile_key};
 
 pub use self::columns::FORMAT_VERSION;
+pub use self::open::damaged_log_file;
 pub use self::read::{Order, Recovered};
 
 /// Why the store did not do what was asked.
@@ -47,7 +49,9 @@ pub enum StoreError {
         source: rocksdb::Error,
     },
     /// A row does not read back, or is not there and must be.
-    #[error("{path}: row {key} of {column} is missing or damaged; restore the directory from a good copy, or run treering-server fsck")]
+    #[error(
+        "{path}: row {key} of {column} is missing or damaged; restore the directory from a good copy, or run treering-server fsck"
+    )]
     Damaged {
         /// The database directory.
         path: PathBuf,
@@ -57,7 +61,9 @@ pub enum StoreError {
         key: String,
     },
     /// The directory was written by another version of the program.
-    #[error("{path} has format {found}; this program reads format {FORMAT_VERSION}: use the version that wrote it")]
+    #[error(
+        "{path} has format {found}; this program reads format {FORMAT_VERSION}: use the version that wrote it"
+    )]
     Format {
         /// The database directory.
         path: PathBuf,
@@ -84,7 +90,20 @@ pub struct Batch<'a> {
     pub extension: Extension,
 }
 
-/// A head whose entries are on disk, not yet checked or signed. Only a commit or start-up makes one.
+/// Rows that follow from entries.
+pub struct DerivedRows<'a> {
+    /// Index of the first entry.
+    pub first: u64,
+    /// Leaves of the entries.
+    pub leaves: &'a [Hash],
+    /// Search keys of each.
+    pub search_keys: &'a [Vec<Hash>],
+    /// Tiles that they complete.
+    pub full_tiles: &'a [(Tile, Vec<Hash>)],
+}
+
+/// A head whose entries are on disk, not yet checked or signed. Only a commit or start-up makes
+/// one.
 #[derive(Debug)]
 pub struct Durable {
     before: TreeHead,
@@ -119,7 +138,8 @@ impl Store {
     /// Writes a batch on top of `before` in one synced write.
     ///
     /// # Errors
-    /// After an error nobody knows whether the batch is on disk: the caller must stop sequencing, and start-up finds out.
+    /// After an error nobody knows whether the batch is on disk: the caller must stop sequencing,
+    /// and start-up finds out.
     pub fn commit(&self, before: TreeHead, batch: Batch<'_>) -> Result<Durable, StoreError> {
         let Batch { first, time_ms, entries, extension } = batch;
         assert!(
@@ -131,11 +151,7 @@ impl Store {
         for (index, entry) in (first.get()..).zip(entries) {
             self.put_entry(&mut rows, index, time_ms / 1000, entry);
         }
-        for (tile, hashes) in &extension.full_tiles {
-            let TileKind::Hashes(level) = tile.kind else { unreachable!("appending grows hash tiles") };
-            let key = tile_key(level, tile.index);
-            rows.put_cf(self.column(TILE_BY_COORDINATE), key, encode_hashes(hashes));
-        }
+        self.put_tiles(&mut rows, &extension.full_tiles);
         let committed = CommittedHead { head: extension.head, time_ms };
         rows.put_cf(self.column(META), HEAD_KEY, committed.to_bytes());
         let mut synced = WriteOptions::default();
@@ -146,8 +162,8 @@ impl Store {
 
     /// Writes what is published for one size: both notes, and the SETs that go with it.
     ///
-    /// Not synced: it rides in the next commit's sync. If we crash before that, start-up signs the same head again, and
-    /// Ed25519 gives the same bytes.
+    /// Not synced: it rides in the next commit's sync. If we crash before that, start-up signs the
+    /// same head again, and Ed25519 gives the same bytes.
     pub fn publish(
         &self,
         head: TreeHead,
@@ -172,9 +188,11 @@ impl Store {
         self.db.write(rows).map_err(|source| self.failed("thin notes", source))
     }
 
-    /// Takes the entries above `head` out, in one synced write. Only `fsck` may: they were never signed.
+    /// Takes the entries above `head` out, in one synced write. Only `fsck` may: they were never
+    /// signed.
     ///
-    /// Full tiles, SETs and notes above the head go too; statements stay, for they may belong to other entries.
+    /// Full tiles, SETs and notes above the head go too; statements stay, for they may belong to
+    /// other entries.
     pub fn truncate(
         &self,
         head: TreeHead,
@@ -206,9 +224,34 @@ impl Store {
         self.db.write_opt(rows, &synced).map_err(|source| self.failed("truncate", source))
     }
 
+    /// Writes derived rows again. Not synced: whoever rebuilds syncs at the end.
+    pub fn rewrite_derived(&self, derived: &DerivedRows<'_>) -> Result<(), StoreError> {
+        let mut rows = WriteBatch::default();
+        let entries = (derived.first..).zip(derived.leaves).zip(derived.search_keys);
+        for ((index, leaf), search_keys) in entries {
+            rows.put_cf(self.column(INDEX_BY_LEAF), leaf.as_bytes(), number_key(index));
+            for search_key in search_keys {
+                let posting = posting_key(search_key, index);
+                rows.put_cf(self.column(POSTING_BY_SEARCH_KEY), posting, []);
+            }
+        }
+        self.put_tiles(&mut rows, derived.full_tiles);
+        self.db.write(rows).map_err(|source| self.failed("rebuild", source))
+    }
+
     /// Waits until everything written is on disk, for a clean stop.
     pub fn sync(&self) -> Result<(), StoreError> {
         self.db.flush_wal(true).map_err(|source| self.failed("sync", source))
+    }
+
+    fn put_tiles(&self, rows: &mut WriteBatch, tiles: &[(Tile, Vec<Hash>)]) {
+        for (tile, hashes) in tiles {
+            let TileKind::Hashes(level) = tile.kind else {
+                unreachable!("appending grows hash tiles")
+            };
+            let key = tile_key(level, tile.index);
+            rows.put_cf(self.column(TILE_BY_COORDINATE), key, encode_hashes(hashes));
+        }
     }
 
     fn put_entry(&self, rows: &mut WriteBatch, index: u64, time: u64, entry: &VerifiedEntry) {

@@ -1,6 +1,6 @@
 //! Creating and opening the database. The options here are promises, not tuning.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rocksdb::{Cache, DB, DBRecoveryMode, Options, WriteBatch, WriteOptions};
 use std::sync::Arc;
@@ -13,10 +13,12 @@ use treering_proto::tree::TreeHead;
 /// Memory for blocks, filters and indexes of all columns together, in bytes.
 const BLOCK_CACHE_BYTES: usize = 256 << 20;
 
-/// Write-ahead log on disk before memory tables are flushed, in bytes: bounds the time to open after a crash.
+/// Write-ahead log on disk before memory tables are flushed, in bytes: bounds the time to open
+/// after a crash.
 const WAL_BYTES_MAX: u64 = 256 << 20;
 
-/// Files that RocksDB keeps open; leaves most of a usual limit of 1,024 to connections when it is not raised.
+/// Files that RocksDB keeps open; leaves most of a usual limit of 1,024 to connections when it is
+/// not raised.
 const OPEN_FILES_MAX: i32 = 512;
 
 impl Store {
@@ -60,10 +62,21 @@ impl Store {
     }
 }
 
+/// The write-ahead log file that could not be replayed, if the last opening failed for that: its
+/// error does not name it, only RocksDB's own log does.
+pub fn damaged_log_file(path: &Path) -> Option<PathBuf> {
+    let text = std::fs::read(path.join("LOG")).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().rev().find(|line| line.contains(": dropping "))?;
+    let (before, _) = line.split_once(": dropping ")?;
+    before.rsplit(' ').next().map(PathBuf::from)
+}
+
 fn options() -> Options {
     let mut options = Options::default();
-    // The default mode, PointInTime, opens with acknowledged entries missing after one flipped bit in the write-ahead
-    // log. This one forgives only what a crash leaves: an incomplete record at the very end.
+    // The default mode, PointInTime, opens with acknowledged entries missing after one flipped bit
+    // in the write-ahead log. This one forgives only what a crash leaves: an incomplete record
+    // at the very end.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     options.set_paranoid_checks(true);
     options.set_track_and_verify_wals_in_manifest(true);

@@ -1,4 +1,5 @@
-//! Reading rows. Callers bound what they show by the published size; rows above it may be here already.
+//! Reading rows. Callers bound what they show by the published size; rows above it may be here
+//! already.
 
 use rocksdb::{Direction, IteratorMode};
 use treering_proto::append::RightEdge;
@@ -109,7 +110,8 @@ impl Store {
         Ok(hashes.filter(|hashes| hashes.len() as u64 == TILE_WIDTH))
     }
 
-    /// The hashes of `tile` in the tree that ends at `edge`; the caller has checked that the tree has it.
+    /// The hashes of `tile` in the tree that ends at `edge`; the caller has checked that the tree
+    /// has it.
     pub fn tile(&self, level: u8, tile: Tile, edge: &RightEdge) -> Result<Vec<Hash>, StoreError> {
         let width = tile.width as usize;
         if tile.index == hashes_at(level, edge.size()) / TILE_WIDTH {
@@ -162,7 +164,8 @@ impl Store {
         .collect()
     }
 
-    /// Indexes below `end` that were posted under `key`, starting at `from` inclusive, at most `count`.
+    /// Indexes below `end` that were posted under `key`, starting at `from` inclusive, at most
+    /// `count`.
     pub fn postings(
         &self,
         key: &Hash,
@@ -196,7 +199,8 @@ impl Store {
         Ok(self.read(POSTING_BY_SEARCH_KEY, &posting_key(key, index.get()))?.is_some())
     }
 
-    /// Rebuilds the right edge from rows: leaves from entries, higher levels from the full tiles below them.
+    /// Rebuilds the right edge from rows: leaves from entries, higher levels from the full tiles
+    /// below them.
     ///
     /// The root of the result is thereby computed from stored bytes, not believed.
     pub fn recover(&self) -> Result<Recovered, StoreError> {
@@ -212,17 +216,20 @@ impl Store {
     pub fn edge_at(&self, size: TreeSize) -> Result<RightEdge, StoreError> {
         let growing = size.get() % TILE_WIDTH;
         let leaves = self.entries(size.get() - growing, growing)?;
-        let mut levels: Vec<Vec<Hash>> = vec![leaves.iter().map(|entry| hash_leaf(entry)).collect()];
+        let mut levels: Vec<Vec<Hash>> =
+            vec![leaves.iter().map(|entry| hash_leaf(entry)).collect()];
         for level in 1..=treering_proto::tile::TILE_LEVEL_MAX {
             let end = hashes_at(level, size);
             let below = (end - end % TILE_WIDTH)..end;
             let roots = below.map(|index| Ok(perfect_root(&self.full_tile(level - 1, index)?)));
             levels.push(roots.collect::<Result<_, StoreError>>()?);
         }
-        Ok(RightEdge::from_levels(size, levels).expect("each level was read as long as the size demands"))
+        Ok(RightEdge::from_levels(size, levels)
+            .expect("each level was read as long as the size demands"))
     }
 
-    /// A head that start-up found on disk above `before`, to take through the same steps as a fresh commit.
+    /// A head that start-up found on disk above `before`, to take through the same steps as a fresh
+    /// commit.
     pub fn found_durable(&self, before: TreeHead, recovered: &Recovered) -> Durable {
         Durable {
             before,
@@ -230,11 +237,6 @@ impl Store {
             head: recovered.edge.head(),
             time_ms: recovered.time_ms,
         }
-    }
-
-    /// RocksDB's own estimate of the bytes on disk.
-    pub fn disk_bytes(&self) -> u64 {
-        self.db.live_files().map_or(0, |files| files.iter().map(|file| file.size as u64).sum())
     }
 
     pub(super) fn read_meta(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
@@ -251,10 +253,7 @@ impl Store {
     fn read(&self, column: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.db.get_cf(self.column(column), key).map_err(|source| self.failed("read", source))
     }
-}
 
-/// The head of the tree at `size`, from rows.
-impl Store {
     /// The head that the tree had at `size`, computed from rows.
     pub fn head_at(&self, size: TreeSize) -> Result<TreeHead, StoreError> {
         Ok(self.edge_at(size)?.head())

@@ -1,0 +1,26 @@
+//! End to end: the shipped binaries, real sockets, real files, real signals.
+//!
+//! One executable, because each one that starts servers needs the same harness, and one of its
+//! modules links RocksDB to damage rows. Each module is one promise of the README.
+//!
+//! Out of scope: other people's clients (`tests/interop`) and speed (`scripts/bench`).
+
+mod fsck;
+mod recovery;
+mod refusals;
+mod submit;
+
+use treering_tests::binaries;
+
+#[test]
+fn a_server_of_other_sources_is_refused() {
+    let expected = binaries::hash_of_this_tree();
+    assert_eq!(
+        binaries::check_version(&binaries::version_of(binaries::server()), &expected),
+        Ok(())
+    );
+    let other = "treering-server 0.1.0 (sources 0000000000000000)\n";
+    let why = binaries::check_version(other, &expected).unwrap_err();
+    assert!(why.contains(&expected) && why.contains("0000000000000000"), "{why}");
+    assert!(binaries::check_version("treering-server 0.1.0", &expected).is_err());
+}

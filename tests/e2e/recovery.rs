@@ -1,0 +1,129 @@
+//! The server dies at every gap between the steps of an entry's life, and at random, under load.
+//! After each death: every acknowledged entry stands at its index, no two checkpoints disagree, and
+//! a retry of every submission, those of unknown fate too, finds one entry.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use treering_tests::check::check_log;
+use treering_tests::history::History;
+use treering_tests::load::{Load, Outcome, Watch};
+use treering_tests::random::Random;
+use treering_tests::server::{Log, Server};
+use treering_tests::submission::{Answer, submit};
+
+/// The gaps, as `TREERING_CRASH_AT` names them, in order.
+const CRASH_POINTS: [&str; 8] =
+    ["batched", "extended", "committed", "checked", "fenced", "signed", "published", "woken"];
+
+/// Deaths at each gap.
+const DEATHS_EACH: u64 = 3;
+
+/// Deaths at random, and how often one may be tried in vain because nothing was in flight.
+const DEATHS_AT_RANDOM: u64 = 12;
+const TRIES_MAX: u64 = 40;
+
+#[test]
+fn dying_at_every_gap_loses_nothing_and_forks_nothing() {
+    let log = Log::create();
+    let mut history = History::new(&log.identity);
+    let mut batches = BTreeMap::new();
+    for point in CRASH_POINTS {
+        for count in 1..=DEATHS_EACH {
+            let server = log.serve_until_crash(&format!("{point}:{count}"));
+            let (watch, _unheard) = Watch::new();
+            let outcome = Load { signers: 8, each: 200 }.run(server.address, &watch);
+            assert!(outcome.unanswered > 0, "{point}:{count} was not reached under load");
+            let ended = server.wait();
+            assert!(ended.is_killed(), "{point}: {ended:?}");
+            let in_flight = entries_in_flight(&ended.stderr, point);
+            assert!(in_flight > 0, "{point}: a death counts only with entries in flight");
+            let known: &mut Vec<u64> = batches.entry(point).or_default();
+            known.push(in_flight);
+            resume_and_check(&log, &mut history, outcome);
+        }
+    }
+    for point in CRASH_POINTS {
+        let entries = &batches[point];
+        let count = entries.len();
+        println!("{point:>10}: {count} batches interrupted, with {entries:?} entries in flight");
+    }
+}
+
+#[test]
+fn dying_at_random_loses_nothing_and_forks_nothing() {
+    let mut random = Random::seeded("dying_at_random");
+    let log = Log::create();
+    let mut history = History::new(&log.identity);
+    let (mut deaths, mut tries, mut interrupted) = (0, 0, 0);
+    while deaths < DEATHS_AT_RANDOM {
+        tries += 1;
+        assert!(tries <= TRIES_MAX, "only {deaths} deaths had requests in flight");
+        let server = log.serve();
+        let (watch, heard) = Watch::new();
+        let watch = Arc::new(watch);
+        let watched = watch.clone();
+        let address = server.address;
+        let load =
+            std::thread::spawn(move || Load { signers: 8, each: 2000 }.run(address, &watched));
+        for _ in 0..=random.below(300) {
+            heard.recv().expect("the load goes on");
+        }
+        let in_flight = watch.in_flight();
+        server.kill();
+        let outcome = load.join().unwrap();
+        if in_flight > 0 && outcome.unanswered > 0 {
+            deaths += 1;
+            interrupted += in_flight;
+        }
+        resume_and_check(&log, &mut history, outcome);
+    }
+    println!("    random: {deaths} deaths, {interrupted} requests in flight, {tries} tries");
+}
+
+/// Takes in what was said before the death, starts the log again, checks it, retries everything
+/// that was submitted in this round, and checks it again.
+fn resume_and_check(log: &Log, history: &mut History, outcome: Outcome) {
+    outcome.notes.iter().for_each(|note| {
+        history.saw(note);
+    });
+    let first = history.attempts.len();
+    history.add(outcome.attempts);
+    let server = log.serve();
+    // What the log took in without an answer is there now, or never.
+    let before = check_log(&server, history);
+    retry(&server, history, first);
+    let after = check_log(&server, history);
+    assert!(after.entries.len() >= before.entries.len());
+    assert_eq!(after.entries.len(), history.attempts.len(), "each submission is one entry");
+    assert_eq!(server.terminate().code(), Some(0));
+}
+
+/// Submits every attempt from `first` on again: a known index is repeated, an unknown one is learnt.
+fn retry(server: &Server, history: &mut History, first: usize) {
+    let mut connection = server.connect();
+    let mut notes = Vec::new();
+    for attempt in &mut history.attempts[first..] {
+        let index = match submit(&mut connection, &attempt.submission).unwrap() {
+            Answer::Logged { index, note } => {
+                assert_eq!(attempt.index, None, "an acknowledged entry was logged again");
+                notes.push(note);
+                index
+            }
+            Answer::Duplicate { index } => index,
+            Answer::Refused(response) => panic!("a retry was refused: {response:?}"),
+        };
+        assert_eq!(*attempt.index.get_or_insert(index), index, "a retry has another index");
+    }
+    notes.iter().for_each(|note| {
+        history.saw(note);
+    });
+}
+
+/// The number in the line that the server writes before it dies.
+fn entries_in_flight(stderr: &str, point: &str) -> u64 {
+    let line = format!("crash point {point}: dying with ");
+    let rest = stderr.split_once(&line).map(|(_, rest)| rest);
+    let number = rest.and_then(|rest| rest.split(' ').next()?.parse().ok());
+    number.unwrap_or_else(|| panic!("no line about {point} in {stderr}"))
+}
