@@ -1,0 +1,93 @@
+//! Fills a log without HTTP: the server's own pool, sequencer and store in this process, entries
+//! from real signed requests. What is on disk afterwards is what the shipped server would have
+//! written.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, ensure};
+use tokio::sync::oneshot::Receiver;
+use treering_proto::entry::VerifiedEntry;
+use treering_server::clock::{self, BatchClock};
+use treering_server::health::Health;
+use treering_server::limits::{FREE_DISK_BYTES_MIN, POOL_ENTRIES_MAX};
+use treering_server::metrics::Metrics;
+use treering_server::pool::{Outcome, Pool};
+use treering_server::sequencer::Sequencer;
+use treering_server::startup::{self, OpenLog};
+use treering_server::thinning::Thinning;
+
+use crate::requests::Maker;
+
+/// Entries under one key: a log has far fewer signers than signatures.
+const ENTRIES_PER_KEY: u64 = 1000;
+
+/// Logs `entries` entries in the log in `data`, on `threads` threads, and closes it cleanly.
+pub(crate) fn fill(data: &Path, entries: u64, threads: usize) -> anyhow::Result<Duration> {
+    let started = Instant::now();
+    let OpenLog { directory, store, anchor, publisher, edge, selfcheck, time_ms, .. } =
+        startup::open(data, None)?;
+    let health = Health::default();
+    let pool = Arc::new(Pool::new(store.clone(), health.clone()));
+    let sequencer = Sequencer {
+        pool: pool.clone(),
+        store,
+        clock: BatchClock::new(time_ms, clock::read()),
+        edge,
+        selfcheck,
+        anchor,
+        publisher,
+        health,
+        metrics: Arc::new(Metrics::default()),
+        data: directory.path().to_owned(),
+        free_disk_min: FREE_DISK_BYTES_MIN,
+        thinning: Thinning::default(),
+    };
+    let sequencing = std::thread::spawn(move || sequencer.run());
+    let at_once = POOL_ENTRIES_MAX / (2 * threads);
+    let (each, rest) = (entries / threads as u64, entries % threads as u64);
+    let shares = (0..threads as u64).map(|n| each + u64::from(n < rest));
+    let submitted = std::thread::scope(|scope| {
+        let running: Vec<_> = shares
+            .map(|share| {
+                scope.spawn({
+                    let pool = &pool;
+                    move || submit_all(pool, share, at_once)
+                })
+            })
+            .collect();
+        running.into_iter().map(|thread| thread.join()).collect::<Vec<_>>()
+    });
+    pool.stop();
+    ensure!(sequencing.join().is_ok(), "the sequencer panicked");
+    for result in submitted {
+        result.map_err(|_| anyhow::anyhow!("a submitter panicked"))??;
+    }
+    Ok(started.elapsed())
+}
+
+/// Logs `count` entries with at most `at_once` of them on their way.
+fn submit_all(pool: &Pool, count: u64, at_once: usize) -> anyhow::Result<()> {
+    let mut maker = Maker::new(ENTRIES_PER_KEY);
+    let mut on_their_way = VecDeque::new();
+    for _ in 0..count {
+        if on_their_way.len() >= at_once.max(1) {
+            on_their_way.pop_front().map_or(Ok(()), wait)?;
+        }
+        let entry = VerifiedEntry::from_v2_request(maker.make().as_bytes())?;
+        match pool.submit(entry, false) {
+            Ok(receiver) => on_their_way.push_back(receiver),
+            Err(rejected) => bail!("the pool refused an entry: {rejected:?}"),
+        }
+    }
+    on_their_way.into_iter().try_for_each(wait)
+}
+
+fn wait(receiver: Receiver<Outcome>) -> anyhow::Result<()> {
+    match receiver.blocking_recv()? {
+        Outcome::Logged(_) => Ok(()),
+        other => bail!("an entry was not logged: {other:?}"),
+    }
+}
