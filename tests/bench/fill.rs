@@ -77,7 +77,7 @@ fn submit_all(pool: &Pool, count: u64, at_once: usize) -> anyhow::Result<()> {
             on_their_way.pop_front().map_or(Ok(()), wait)?;
         }
         let entry = VerifiedEntry::from_v2_request(maker.make().as_bytes())?;
-        match pool.submit(entry, false) {
+        match pool.submit(entry) {
             Ok(receiver) => on_their_way.push_back(receiver),
             Err(rejected) => bail!("the pool refused an entry: {rejected:?}"),
         }
