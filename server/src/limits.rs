@@ -13,6 +13,9 @@ pub const V2_BODY_BYTES_MAX: usize = 4 << 20;
 /// Body of a bulk request for statements: 256 hashes in JSON.
 pub const BULK_BODY_BYTES_MAX: usize = 32 << 10;
 
+/// Bytes beyond the limit that are read and dropped, so that the client hears that it was too much.
+pub const DROPPED_BYTES_MAX: usize = 16 << 20;
+
 /// Submissions that are waiting or not yet published. With 10,000 entries/s this is 0.4 s of work;
 /// more would only wait longer, so the client is told to come back.
 pub const POOL_ENTRIES_MAX: usize = 4096;

@@ -144,9 +144,9 @@ impl Search {
                 }
             }
         }
-        search.keys.sort();
-        search.keys.dedup();
         if (1..=SEARCH_TERMS_MAX).contains(&search.keys.len()) {
+            search.keys.sort();
+            search.keys.dedup();
             return Ok(search);
         }
         let message = format!("give 1 to {SEARCH_TERMS_MAX} of: {}", tag_names());

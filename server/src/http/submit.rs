@@ -1,7 +1,7 @@
 //! Submissions, common to both Rekor faces: read the body, verify the entry, wait for its outcome.
 
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::CONTENT_ENCODING;
 use hyper::{Request, StatusCode};
@@ -12,7 +12,7 @@ use treering_proto::hash::Hash;
 use super::App;
 use super::reply::Fault;
 use crate::health::Refusal;
-use crate::limits::{ANSWER_TIME_MAX, BODY_TIME_MAX, LARGE_BODY_BYTES};
+use crate::limits::{ANSWER_TIME_MAX, BODY_TIME_MAX, DROPPED_BYTES_MAX, LARGE_BODY_BYTES};
 use crate::pool::{Outcome, Rejected};
 
 /// How a face reads its submissions.
@@ -64,19 +64,33 @@ pub async fn read_body(
     }
     let stated = request.body().size_hint().exact().and_then(|len| usize::try_from(len).ok());
     let room = app.budget.request(stated.unwrap_or(max).min(max))?;
-    let collect = Limited::new(request.into_body(), max).collect();
-    match tokio::time::timeout(BODY_TIME_MAX, collect).await {
-        Ok(Ok(body)) => Ok(RequestBody { bytes: body.to_bytes(), _room: room }),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let message = format!("Request Entity Too Large. Limit set to {max}");
-            Err(Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", message))
-        }
-        Ok(Err(_)) => Err(Fault::bad_request("body-cut-off", "the request body was cut off")),
-        Err(_) => {
-            let message = "the request body took too long";
-            Err(Fault::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", message))
+    let collected = tokio::time::timeout(BODY_TIME_MAX, collect(request.into_body(), max)).await;
+    let bytes = collected.map_err(|_| {
+        let message = "the request body took too long";
+        Fault::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", message)
+    })??;
+    Ok(RequestBody { bytes, _room: room })
+}
+
+/// Keeps at most `max` bytes. What comes after them is read and dropped for a while: a client whose
+/// connection is closed while it still sends does not hear why.
+async fn collect(mut body: Incoming, max: usize) -> Result<Bytes, Fault> {
+    let (mut kept, mut read) = (BytesMut::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let cut_off = |_| Fault::bad_request("body-cut-off", "the request body was cut off");
+        let Ok(data) = frame.map_err(cut_off)?.into_data() else { continue };
+        read += data.len();
+        if read <= max {
+            kept.extend_from_slice(&data);
+        } else if read > max + DROPPED_BYTES_MAX {
+            break;
         }
     }
+    if read > max {
+        let message = format!("Request Entity Too Large. Limit set to {max}");
+        return Err(Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", message));
+    }
+    Ok(kept.freeze())
 }
 
 /// Refuses before a body is read, when nothing can be taken.
