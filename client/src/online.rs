@@ -114,7 +114,10 @@ pub fn log_exit(error: &LogError) -> Exit {
     match error {
         LogError::Transport(TransportError::NotAuthorised { .. }) => Exit::NotAuthorised,
         LogError::Transport(
-            TransportError::Url(_) | TransportError::TokenInClear | TransportError::Setup(_),
+            TransportError::Url(_)
+            | TransportError::TokenInClear
+            | TransportError::TokenMalformed
+            | TransportError::Setup(_),
         ) => Exit::Usage,
         // A checkpoint under a stranger's signature: somebody speaks in the log's name.
         LogError::Checkpoint(_) => Exit::Alarm,

@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use reqwest::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER,
 };
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
 use tokio::time::Instant;
@@ -28,6 +28,9 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// The longest error text taken from an answer.
 const ERROR_TEXT_LEN_MAX: usize = 300;
+
+/// What is read of the body of an error: enough for its text, whatever limit its data has.
+const ERROR_BODY_LEN_MAX: usize = 8 << 10;
 
 const REDIRECTS_MAX: usize = 3;
 
@@ -47,7 +50,7 @@ pub struct Transport {
     http: Client,
     base: Url,
     deadline: Instant,
-    token: Option<String>,
+    authorization: Option<HeaderValue>,
 }
 
 /// Whether caches on the way may answer.
@@ -98,6 +101,9 @@ pub enum TransportError {
     /// A token would travel in clear text.
     #[error("a token is not sent over http to another machine")]
     TokenInClear,
+    /// A token with control characters.
+    #[error("the token has characters that no header can have")]
+    TokenMalformed,
     /// The HTTP client could not start: most often a bad `--tls-ca` file.
     #[error("cannot set up TLS: {0}")]
     Setup(#[source] reqwest::Error),
@@ -127,7 +133,8 @@ impl Transport {
     /// A transport to the log at `url`; its time starts now.
     ///
     /// # Errors
-    /// [`TransportError::Url`], [`TransportError::TokenInClear`], [`TransportError::Setup`].
+    /// [`TransportError::Url`], [`TransportError::TokenInClear`],
+    /// [`TransportError::TokenMalformed`], [`TransportError::Setup`].
     pub fn new(url: &str, options: &TransportOptions) -> Result<Self, TransportError> {
         let base = Url::parse(url).map_err(|_| TransportError::Url(url.to_owned()))?;
         let here = matches!(base.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
@@ -154,9 +161,14 @@ impl Transport {
                 reqwest::Certificate::from_pem_bundle(pem).map_err(TransportError::Setup)?;
             builder = builder.tls_certs_merge(authorities);
         }
+        if base.scheme() == "http" && here {
+            // A proxy is another machine, and would get the token in clear text.
+            builder = builder.no_proxy();
+        }
         let http = builder.build().map_err(TransportError::Setup)?;
         let deadline = Instant::now() + options.deadline.unwrap_or(Duration::from_secs(60));
-        Ok(Self { http, base, deadline, token: options.token.clone() })
+        let authorization = options.token.as_deref().map(authorization).transpose()?;
+        Ok(Self { http, base, deadline, authorization })
     }
 
     /// Reads `path`, which starts with `/`, until the log gives an answer that will not change by
@@ -203,14 +215,15 @@ impl Transport {
         self.attempt(request, path, limit).await
     }
 
-    /// Waits before the next try: as long as the log asked, else a random part of a doubling time.
+    /// Waits before the next try: a random part of a doubling time, and longer if the log asks.
     ///
     /// # Errors
     /// [`TransportError::Unavailable`] when the wait would pass the deadline.
     pub async fn wait(&self, tries: &mut u32, trouble: &Trouble) -> Result<(), TransportError> {
-        let pause = trouble.retry_after.unwrap_or_else(|| backoff(*tries));
-        *tries += 1;
-        if Instant::now() + pause >= self.deadline {
+        let pause = backoff(*tries).max(trouble.retry_after.unwrap_or_default());
+        *tries = tries.saturating_add(1);
+        // Compared with what is left: a time that far ahead may not exist.
+        if pause >= self.deadline.saturating_duration_since(Instant::now()) {
             return Err(TransportError::Unavailable { why: trouble.why.clone() });
         }
         tokio::time::sleep(pause).await;
@@ -225,8 +238,8 @@ impl Transport {
             url.query_pairs_mut().extend_pairs(query);
         }
         let request = self.http.request(method, url);
-        match &self.token {
-            Some(token) => request.header(AUTHORIZATION, format!("Bearer {token}")),
+        match &self.authorization {
+            Some(value) => request.header(AUTHORIZATION, value),
             None => request,
         }
     }
@@ -255,10 +268,14 @@ impl Transport {
             .get(LOCATION)
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned);
-        let body = match read_body(response, limit).await {
-            Ok(Some(body)) => body,
-            Ok(None) => return Err(TransportError::TooLong { path: path.to_owned(), limit }),
-            Err(error) => return Ok(Sent::Unknown(Trouble::of(&error))),
+        let body = if status.is_success() {
+            match read_body(response, limit).await {
+                Ok(Some(body)) => body,
+                Ok(None) => return Err(TransportError::TooLong { path: path.to_owned(), limit }),
+                Err(error) => return Ok(Sent::Unknown(Trouble::of(&error))),
+            }
+        } else {
+            read_error_body(response).await
         };
         let answer = Answer { status: status.as_u16(), location, body, retry_after };
         match status {
@@ -309,6 +326,27 @@ impl Trouble {
         }
         Self { why, retry_after: None }
     }
+}
+
+/// The header with a token, which debug output does not show.
+fn authorization(token: &str) -> Result<HeaderValue, TransportError> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
+        .map_err(|_| TransportError::TokenMalformed)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// The first [`ERROR_BODY_LEN_MAX`] bytes of the body; a fault on the way ends it, because the
+/// status is known.
+async fn read_error_body(mut response: reqwest::Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    while body.len() < ERROR_BODY_LEN_MAX
+        && let Ok(Some(chunk)) = response.chunk().await
+    {
+        body.extend_from_slice(&chunk);
+    }
+    body.truncate(ERROR_BODY_LEN_MAX);
+    body
 }
 
 async fn read_body(

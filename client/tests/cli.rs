@@ -244,6 +244,45 @@ fn a_signature_that_was_sent_without_an_answer_is_sent_again_and_logged_once() {
 }
 
 #[test]
+fn names_make_no_lines_and_output_that_is_lost_is_no_success() {
+    let bench = Bench::new();
+    bench.accept_ci();
+    bench.sign_llama();
+    bench.write("llama/x\nverified: y", b"");
+    let text = bench.expect(1, &["verify", "llama"]);
+    assert!(text.contains("extra, not signed: x\\nverified: y\n"), "{text}");
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_treering"));
+    command.args(["inspect", "llama/model.sig"]).current_dir(bench.dir.path()).stdout(full);
+    assert_eq!(command.status().unwrap().code(), Some(5));
+}
+
+#[test]
+fn what_is_no_bundle_at_the_place_of_one_is_not_verified_and_not_waited_for() {
+    let bench = Bench::new();
+    bench.accept_ci();
+    let made = Command::new("mkfifo").arg(bench.path("llama/model.sig")).status().unwrap();
+    assert!(made.success());
+    bench.expect(1, &["verify", "llama"]);
+    bench.expect(2, &["inspect", "llama/model.sig"]);
+    std::fs::remove_file(bench.path("llama/model.sig")).unwrap();
+    bench.write("llama/model.sig", &vec![b' '; (16 << 20) + 1]);
+    bench.expect(1, &["verify", "llama"]);
+}
+
+#[test]
+fn a_proxy_gets_nothing_that_is_for_this_machine() {
+    let bench = Bench::new();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = format!("http://{}", nobody.local_addr().unwrap());
+    drop(nobody);
+    let environment =
+        [("http_proxy", &*proxy), ("TREERING_TOKEN", "secret"), ("TREERING_DEADLINE", "5s")];
+    let output = bench.run(&["log-info"], &environment);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn search_finds_by_name_file_and_key_and_nothing_is_three() {
     let bench = Bench::new();
     bench.sign_llama();

@@ -143,15 +143,34 @@ pub fn load_public_key(path: &Path) -> Result<PublicKey, Failure> {
     })
 }
 
-/// Reads a whole file of at most `limit` bytes.
+/// Reads a whole regular file of at most `limit` bytes. A pipe that somebody put in its place is
+/// refused, not waited for.
 pub fn read_bounded(path: &Path, limit: usize, what: &str) -> Result<Vec<u8>, Failure> {
-    use std::io::Read as _;
+    use rustix::fs::{Mode, OFlags};
     let failed = |error: std::io::Error| {
         Failure::usage(format!("{what} {} cannot be read", path.display()), error)
     };
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
+    let file = std::fs::File::from(file);
+    if !file.metadata().map_err(failed)?.is_file() {
+        let what = format!("{what} {} cannot be read", path.display());
+        return Err(Failure::new(Exit::Usage, what, "it is not a regular file"));
+    }
+    read_at_most(file, path, limit, what)
+}
+
+fn read_at_most(
+    file: std::fs::File,
+    path: &Path,
+    limit: usize,
+    what: &str,
+) -> Result<Vec<u8>, Failure> {
+    use std::io::Read as _;
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(|error| {
+        Failure::usage(format!("{what} {} cannot be read", path.display()), error)
+    })?;
     if bytes.len() > limit {
         let why = format!("it is longer than {limit} bytes");
         return Err(Failure::usage(format!("{what} {} is too long", path.display()), why));
@@ -172,7 +191,11 @@ pub fn write_output(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 fn first_line(path: &Path) -> Result<Zeroizing<String>, Failure> {
-    let bytes = Zeroizing::new(read_bounded(path, 64 << 10, "the secret in")?);
+    let failed =
+        |error| Failure::usage(format!("the secret in {} cannot be read", path.display()), error);
+    // May be a pipe: the caller names it, and shells make pipes of the output of commands.
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let bytes = Zeroizing::new(read_at_most(file, path, 64 << 10, "the secret in")?);
     let text = std::str::from_utf8(&bytes)
         .map_err(|error| Failure::usage(format!("{} is not text", path.display()), error))?;
     Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))

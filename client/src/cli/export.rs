@@ -86,7 +86,7 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
     };
     match &arguments.out {
         Some(path) => write_output(path, &exported)?,
-        None => output.raw(&exported),
+        None => output.raw(&exported)?,
     }
     Ok(Exit::Ok)
 }

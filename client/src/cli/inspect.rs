@@ -31,8 +31,8 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
     let opened =
         Opened::open(&bytes).map_err(|error| Failure::usage("the bundle cannot be read", error))?;
     let statement = opened.statement();
-    let mut text = String::from("NOTHING BELOW IS VERIFIED\n");
-    let mut line = |name: &str, value: &str| text.push_str(&format!("{name:<11} {value}\n"));
+    let mut lines = vec!["NOTHING BELOW IS VERIFIED".to_owned()];
+    let mut line = |name: &str, value: &str| lines.push(format!("{name:<11} {value}"));
     line("model", statement.name().unwrap_or("(no name)"));
     line("version", statement.model_version().unwrap_or("(none)"));
     line("model id", &opened.model_id().to_hex());
@@ -71,7 +71,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
         "logEntries": entries.collect::<Vec<_>>(),
         "resources": files.collect::<Vec<_>>(),
     });
-    output.data(&text, &json);
+    output.data(&lines, &json)?;
     Ok(Exit::Ok)
 }
 

@@ -69,11 +69,11 @@ pub fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure> {
     write_new(&arguments.key, &pem, 0o600)?;
     write_new(&public_path, &key.public_key().to_pem(), 0o644)?;
     let fingerprint = key.public_key().fingerprint();
-    let text = format!(
-        "private key  {}\npublic key   {}\nsha256       {fingerprint}",
-        arguments.key.display(),
-        public_path.display()
-    );
+    let lines = [
+        format!("private key  {}", arguments.key.display()),
+        format!("public key   {}", public_path.display()),
+        format!("sha256       {fingerprint}"),
+    ];
     let json = json!({
         "schema": "treering.keygen/v1",
         "key": arguments.key,
@@ -81,7 +81,7 @@ pub fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure> {
         "sha256": fingerprint.to_hex(),
         "encrypted": password.is_some(),
     });
-    output.data(&text, &json);
+    output.data(&lines, &json)?;
     Ok(Exit::Ok)
 }
 

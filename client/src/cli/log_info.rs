@@ -44,16 +44,18 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
     };
     let witnesses =
         trust.witness_policy.as_ref().map(|w| w.policy.report(followed.head.verified()));
-    let mut text = format!(
-        "log     {} at {}\nentries {}\nroot    {}\nproven  {since}\n",
-        trust.log.origin, trust.log.url, head.size, head.root
-    );
+    let mut lines = vec![
+        format!("log     {} at {}", trust.log.origin, trust.log.url),
+        format!("entries {}", head.size),
+        format!("root    {}", head.root),
+        format!("proven  {since}"),
+    ];
     if let Some(report) = &witnesses {
         let word = if report.met { "met" } else { "NOT met" };
-        text.push_str(&format!("quorum  {word}\n"));
+        lines.push(format!("quorum  {word}"));
     }
     for remark in &followed.remarks {
-        text.push_str(&format!("remark  {remark}\n"));
+        lines.push(format!("remark  {remark}"));
     }
     let known = match followed.since {
         Since::FirstContact => None,
@@ -71,6 +73,6 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
         "remarks": followed.remarks,
         "checkpoint": String::from_utf8_lossy(followed.head.note_bytes()),
     });
-    output.data(&text, &json);
+    output.data(&lines, &json)?;
     Ok(Exit::Ok)
 }

@@ -103,10 +103,10 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
         .collect();
     if lines.is_empty() {
         output.remark("the log found nothing");
-        output.data("", &json);
+        output.data(&[], &json)?;
         return Ok(Exit::NotFound);
     }
-    output.data(&lines.join("\n"), &json);
+    output.data(&lines, &json)?;
     if let Some(next) = &found.next {
         output.remark(&format!("there are more: --cursor {next}"));
     }

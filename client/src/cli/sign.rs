@@ -189,7 +189,7 @@ impl Finish<'_> {
             let about = json!({ "signature": null });
             let summary = "NOT VERIFIED: what the log answered; nothing was written, though the \
                            signature is logged by the log's word";
-            output.report(&verification.report, summary, about);
+            output.report(&verification.report, &[summary.to_owned()], about)?;
             return Ok(exit);
         };
         write_output(self.path, bundle).map_err(|failure| {
@@ -201,10 +201,10 @@ impl Finish<'_> {
             Novelty::Known => "logged already",
         };
         let (origin, path, index) = (&self.trust.log.origin, self.path.display(), entry.index);
-        let summary = format!(
-            "{word} as entry {index} of {origin}, verified, written to {path}\nmodel id {}",
-            opened.model_id()
-        );
+        let summary = [
+            format!("{word} as entry {index} of {origin}, verified, written to {path}"),
+            format!("model id {}", opened.model_id()),
+        ];
         let about = json!({
             "signature": self.path,
             "new": novelty == Novelty::New,
@@ -213,7 +213,7 @@ impl Finish<'_> {
             "leaf": entry.leaf.to_hex(),
             "model": model_json(&opened),
         });
-        output.report(&verification.report, &summary, about);
+        output.report(&verification.report, &summary, about)?;
         Ok(Exit::Ok)
     }
 }

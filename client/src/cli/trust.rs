@@ -65,7 +65,7 @@ pub fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure> {
         Command::AddSigner(arguments) => add_signer(arguments, output),
         Command::Show(arguments) => {
             let trust = arguments.trust.load()?;
-            output.data(&text(&trust), &json(&trust));
+            output.data(&lines(&trust), &json(&trust))?;
             Ok(Exit::Ok)
         }
     }
@@ -85,42 +85,42 @@ fn add_signer(arguments: AddSigner, output: &Output) -> Result<Exit, Failure> {
         .add_signer(SignerRule { name: arguments.name, who })
         .map_err(|error| Failure::usage("the signer was not added", error))?;
     write_output(&arguments.trust.trust, trust.format().as_bytes())?;
-    output.data(&text(&trust), &json(&trust));
+    output.data(&lines(&trust), &json(&trust))?;
     Ok(Exit::Ok)
 }
 
-fn text(trust: &TrustFile) -> String {
-    let mut text = format!("log       {} at {}\n", trust.log.origin, trust.log.url);
+fn lines(trust: &TrustFile) -> Vec<String> {
+    let mut lines = vec![format!("log       {} at {}", trust.log.origin, trust.log.url)];
     for key in &trust.log.keys {
-        text.push_str(&format!("key       {}\n", key.to_vkey()));
+        lines.push(format!("key       {}", key.to_vkey()));
     }
-    text.push_str(&match &trust.floor {
-        Some(floor) => format!("floor     {} entries\n", floor.head().size),
-        None => "floor     none: the first contact is believed\n".to_owned(),
+    lines.push(match &trust.floor {
+        Some(floor) => format!("floor     {} entries", floor.head().size),
+        None => "floor     none: the first contact is believed".to_owned(),
     });
-    text.push_str(&match &trust.witness_policy {
+    lines.push(match &trust.witness_policy {
         Some(witnesses) if !witnesses.policy.needs_no_witness() => {
-            format!("witnesses {} known\n", witnesses.policy.witnesses().count())
+            format!("witnesses {} known", witnesses.policy.witnesses().count())
         }
-        _ => "witnesses none: a log with its key could show split views\n".to_owned(),
+        _ => "witnesses none: a log with its key could show split views".to_owned(),
     });
     let authorities = trust.certificate_authorities.len();
-    text.push_str(&format!("roots     {authorities} for certificates\n"));
+    lines.push(format!("roots     {authorities} for certificates"));
     for rule in &trust.signers {
-        text.push_str(&match &rule.who {
+        lines.push(match &rule.who {
             Signer::Key(key) => {
-                format!("signer    {}: key sha256:{}\n", rule.name, key.fingerprint())
+                format!("signer    {}: key sha256:{}", rule.name, key.fingerprint())
             }
             Signer::Identity { identity, issuer } => {
                 let issuer = issuer.as_deref().unwrap_or("(no issuer)");
-                format!("signer    {}: {identity} of {issuer}\n", rule.name)
+                format!("signer    {}: {identity} of {issuer}", rule.name)
             }
         });
     }
     if trust.signers.is_empty() {
-        text.push_str("signer    none: nobody is accepted\n");
+        lines.push("signer    none: nobody is accepted".to_owned());
     }
-    text
+    lines
 }
 
 fn json(trust: &TrustFile) -> Value {

@@ -90,13 +90,15 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
         )
         .advise("say --signature FILE, or get the model together with its signature"));
     }
-    let bytes = read_bounded(&signature, BUNDLE_LEN_MAX, "the bundle")?;
+    // Whatever else is at the place of the signature is no signature.
+    let bytes = read_bounded(&signature, BUNDLE_LEN_MAX, "the bundle")
+        .map_err(|failure| Failure { exit: Exit::NotVerified, ..failure })?;
     let opened = match Opened::open(&bytes) {
         Ok(opened) => opened,
         Err(error) => {
             let mut verification = not_opened(&error);
             online::not_asked(&mut verification.report);
-            return Ok(print(&verification, None, &trust, output));
+            return print(&verification, None, &trust, output);
         }
     };
     let policy = Policy { trust: &trust, signers: &signers, now: now() };
@@ -117,7 +119,7 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
     if let Some(evidence) = &evidence {
         keep_evidence(state.ok().as_ref(), &trust, evidence, output);
     }
-    Ok(print(&verification, Some(&opened), &trust, output))
+    print(&verification, Some(&opened), &trust, output)
 }
 
 /// Who may sign: the one on the command line, else those of the trust file.
@@ -216,9 +218,16 @@ pub fn keep_evidence(
         state.map(|state| state.keep_evidence(&log_name(trust), evidence.kind().name(), &text));
     let kind = evidence.kind().name();
     match kept {
-        Some(Ok(path)) => output.alarm(&format!("evidence ({kind}) is in {}", path.display())),
-        Some(Err(error)) => output.alarm(&format!("evidence ({kind}; {error}):\n{text}")),
-        None => output.alarm(&format!("evidence ({kind}; there is no state directory):\n{text}")),
+        Some(Ok(path)) => {
+            output.alarm(&format!("evidence ({kind}) is in {}", path.display()), [].into_iter());
+        }
+        Some(Err(error)) => {
+            output.alarm(&format!("evidence ({kind}; {error}):"), text.lines());
+        }
+        None => {
+            let why = "there is no state directory";
+            output.alarm(&format!("evidence ({kind}; {why}):"), text.lines());
+        }
     }
 }
 
@@ -227,7 +236,7 @@ fn print(
     opened: Option<&Opened>,
     trust: &TrustFile,
     output: &Output,
-) -> Exit {
+) -> Result<Exit, Failure> {
     let report = &verification.report;
     let entry = verification.entry.as_ref().map(|entry| {
         json!({
@@ -246,8 +255,8 @@ fn print(
         "publicKey": key,
         "entry": entry,
     });
-    output.report(report, &summary(verification, opened), about);
-    report.exit()
+    output.report(report, &[summary(verification, opened)], about)?;
+    Ok(report.exit())
 }
 
 /// The model as the bundle describes it.

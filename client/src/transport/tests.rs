@@ -121,3 +121,32 @@ fn waits_double_up_to_a_limit() {
         assert!(wait >= whole / 2 && wait <= whole, "{tries}: {wait:?}");
     }
 }
+
+#[tokio::test]
+async fn no_wait_that_a_log_asks_for_can_break_the_client_or_hurry_it() {
+    let forever = format!("Retry-After: {}\r\n", u64::MAX);
+    let (url, _requests) = serve(vec![answer("503 Service Unavailable", &forever, "")]);
+    let error = get(&url, 60, 100).await.unwrap_err();
+    assert!(matches!(error, TransportError::Unavailable { .. }), "{error}");
+    let hurried = Trouble { why: String::new(), retry_after: Some(Duration::ZERO) };
+    let before = Instant::now();
+    let mut tries = 2;
+    transport("http://127.0.0.1:1", 30).wait(&mut tries, &hurried).await.unwrap();
+    assert!(before.elapsed() >= BACKOFF_FIRST * 2);
+}
+
+#[tokio::test]
+async fn a_long_error_keeps_its_status_and_its_meaning() {
+    let long = "x".repeat(ERROR_BODY_LEN_MAX * 2);
+    let (url, requests) =
+        serve(vec![answer("502 Bad Gateway", "", &long), answer("404 Not Found", "", &long)]);
+    let found = get(&url, 30, 5).await.unwrap();
+    assert_eq!((found.status, found.body.len()), (404, ERROR_BODY_LEN_MAX));
+    assert_eq!(requests.iter().count(), 2);
+}
+
+#[test]
+fn a_token_is_not_shown_and_must_fit_a_header() {
+    assert_eq!(format!("{:?}", authorization("secret").unwrap()), "Sensitive");
+    assert!(matches!(authorization("a\nb"), Err(TransportError::TokenMalformed)));
+}
