@@ -63,9 +63,11 @@ impl CpuTimes {
     }
 
     /// Which share of the machine others had since `before`, the kernel's own threads and a
-    /// hypervisor's included.
-    pub(crate) fn share_of_others_since(&self, before: &Self) -> f64 {
-        let others = (self.busy - before.busy).saturating_sub(self.ours - before.ours);
+    /// hypervisor's included. `child` is the CPU time of a child that has not ended.
+    pub(crate) fn share_of_others_since(&self, before: &Self, child: Duration) -> f64 {
+        let child = child.as_millis() as u64 * TICKS_PER_SECOND / 1000;
+        let ours = self.ours - before.ours + child;
+        let others = (self.busy - before.busy).saturating_sub(ours);
         others as f64 / (self.all - before.all).max(1) as f64
     }
 

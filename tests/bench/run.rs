@@ -1,5 +1,6 @@
 //! One run: the verify ceiling, a new log, a large log, a model; each beside its own ceilings.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +45,15 @@ struct Bench<'a> {
     verifies: Verifies,
 }
 
+/// A load, and what its server and others used meanwhile.
+struct Loaded {
+    measured: Measured,
+    /// CPU time of the server.
+    cpu: Duration,
+    /// How much of the machine others had, as a remark.
+    others: String,
+}
+
 /// Measures everything, and prints the table.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let work = options.work.as_deref().context("--work is missing")?;
@@ -69,7 +79,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         machine: machine::describe(cores, &file_system),
         date,
         sources: hash_of_this_tree(),
-        share_of_others: after.share_of_others_since(&before),
+        share_of_others: after.share_of_others_since(&before, Duration::ZERO),
         own_cpu: after.own_since(&before),
     };
     println!("{}", bench.report.to_markdown(&context));
@@ -110,8 +120,10 @@ impl Bench<'_> {
             self.read(&server, size)?;
         }
         server.running.stop()?;
+        let bodies = Arc::new(requests::make_all(1000, self.cores));
         for connections in CONNECTIONS {
-            self.answer_bare(connections, answer_len)?;
+            let requests = Requests::SubmitAgain(bodies.clone());
+            self.answer_bare("POST", answer_len, connections, requests)?;
         }
         Ok(())
     }
@@ -179,14 +191,12 @@ impl Bench<'_> {
         let count = (self.verifies.rate * (warm_up + time).as_secs_f64()) as usize + connections;
         eprintln!("{what}: signing {count} requests");
         let signed = Arc::new(requests::make_all(count, self.cores));
+        let batches = server.batches(&self.runtime)?;
         let requests = Requests::Submit(signed.clone());
-        let load = Load { address: server.address, connections, warm_up, time, requests };
-
-        let (cpu, batches) = (server.running.cpu_time()?, server.batches(&self.runtime)?);
-        let measured = load::run(&self.runtime, &load)?;
-        let cpu = server.running.cpu_time()? - cpu;
+        let loaded = self.load(&server.running, server.address, connections, requests)?;
         let (entries, millis) = server.batches(&self.runtime)?.mean_since(&batches);
 
+        let Loaded { measured, cpu, others } = loaded;
         for (number, answer) in &measured.kept {
             check::check_answer(log.identity(), &signed[*number], answer)
                 .with_context(|| format!("the answer to request {number} is wrong"))?;
@@ -196,7 +206,7 @@ impl Bench<'_> {
         let busy = cpu.as_secs_f64() / measured.whole.as_secs_f64();
         let note = format!(
             "batches of {entries:.0} in {millis:.2} ms; server {:.0} µs of CPU an entry, {:.0} % of \
-             it one verify; {busy:.1} cores busy",
+             it one verify; {busy:.1} cores busy; {others}",
             each * 1e6,
             self.verifies.cpu_seconds / each * 100.0
         );
@@ -234,53 +244,56 @@ impl Bench<'_> {
         let paths: Vec<_> = (0..full).map(|index| path(0, index, TILE_WIDTH)).collect();
         let above = load::get(&self.runtime, server.address, &path(1, 0, full))?;
         let above = decode_hashes(&above).context("a tile is not a row of hashes")?;
-        let measured = self.load(server.address, READERS, Requests::Read(Arc::new(paths)))?;
+        let requests = Requests::Read(Arc::new(paths));
+        let Loaded { measured, others, .. } =
+            self.load(&server.running, server.address, READERS, requests)?;
         let tiles = measured.kept.iter().map(|(n, body)| (n % full as usize, body.clone()));
         check::check_tiles(&tiles.collect::<Vec<_>>(), &above)?;
         self.report.count(measured.answers, measured.kept.len());
 
-        let (bare_server, bare) = self.bare_server(TILE_BYTES)?;
         let requests = Requests::Read(Arc::new(vec![path(0, 0, TILE_WIDTH)]));
-        let ceiling = self.load(bare, READERS, requests)?;
-        drop(bare_server);
-        let what = format!(
-            "ceiling: bare hyper, GET, {} bytes, {}",
-            grouped(TILE_BYTES as u64),
-            counted(READERS)
-        );
-        self.report.push(Row::load(what, "answers/s", &ceiling));
+        let bare = self.answer_bare("GET", TILE_BYTES, READERS, requests)?;
         let row = Row::load(format!("tile reads, {}", counted(READERS)), "tiles/s", &measured);
-        self.report.push(row.over(measured.rate / ceiling.rate, "bare hyper"));
+        self.report.push(row.over(measured.rate / bare.rate, "bare hyper").note(others));
         Ok(())
     }
 
-    /// What a bare server does with the same submissions.
-    fn answer_bare(&mut self, connections: usize, answer_len: usize) -> anyhow::Result<()> {
-        let (server, address) = self.bare_server(answer_len)?;
-        let requests = Requests::SubmitAgain(Arc::new(requests::make_all(1000, self.cores)));
-        let measured = self.load(address, connections, requests)?;
-        drop(server);
-        let connections = counted(connections);
-        let what = format!(
-            "ceiling: bare hyper, POST, {} bytes, {connections}",
-            grouped(answer_len as u64)
-        );
-        self.report.push(Row::load(what, "answers/s", &measured));
-        Ok(())
-    }
-
-    fn load(
-        &self,
-        address: std::net::SocketAddr,
+    /// What a bare server does with the same requests and answers as long.
+    fn answer_bare(
+        &mut self,
+        method: &str,
+        answer_len: usize,
         connections: usize,
         requests: Requests,
     ) -> anyhow::Result<Measured> {
-        let (warm_up, time) = (self.options.warm_up(), self.options.time());
-        let load = Load { address, connections, warm_up, time, requests };
-        load::run(&self.runtime, &load)
+        let (running, address) = self.bare_server(answer_len)?;
+        let Loaded { measured, others, .. } =
+            self.load(&running, address, connections, requests)?;
+        drop(running);
+        let (connections, len) = (counted(connections), grouped(answer_len as u64));
+        let what = format!("ceiling: bare hyper, {method}, {len} bytes, {connections}");
+        self.report.push(Row::load(what, "answers/s", &measured).note(others));
+        Ok(measured)
     }
 
-    fn bare_server(&self, answer_len: usize) -> anyhow::Result<(Running, std::net::SocketAddr)> {
+    /// Runs a load on the server that is `running`.
+    fn load(
+        &self,
+        running: &Running,
+        address: SocketAddr,
+        connections: usize,
+        requests: Requests,
+    ) -> anyhow::Result<Loaded> {
+        let (warm_up, time) = (self.options.warm_up(), self.options.time());
+        let load = Load { address, connections, warm_up, time, requests };
+        let (machine, before) = (CpuTimes::read()?, running.cpu_time()?);
+        let measured = load::run(&self.runtime, &load)?;
+        let cpu = running.cpu_time()? - before;
+        let share = CpuTimes::read()?.share_of_others_since(&machine, cpu);
+        Ok(Loaded { measured, cpu, others: format!("others {:.0} %", share * 100.0) })
+    }
+
+    fn bare_server(&self, answer_len: usize) -> anyhow::Result<(Running, SocketAddr)> {
         let mut command = std::process::Command::new(std::env::current_exe()?);
         command.args(["--bare-answer", &answer_len.to_string()]);
         let (running, line) = Running::start(&mut command, &self.work.join("bare.messages"))?;
