@@ -103,7 +103,8 @@ fn json_that_is_not_what_it_should_be_is_refused() {
     }
     target.refuses("deep", Face::V1, deep.as_bytes(), 400, "malformed");
     target.refuses("deep", Face::V2, deep_spec.as_bytes(), 400, "malformed");
-    target.refuses("empty", Face::V1, b"", 400, "malformed");
+    let empty = target.refuses("empty", Face::V1, b"", 422, "missing-field");
+    assert_eq!(empty.json()["code"], 602);
     target.refuses("empty", Face::V2, b"", 400, "unknown-kind");
     target.must_be_unharmed();
 }

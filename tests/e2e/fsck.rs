@@ -201,6 +201,8 @@ fn a_lost_anchor_is_made_anew_from_the_newest_checkpoint_only() {
     fs::remove_file(&log.anchor).unwrap();
     assert_ne!(log.run(&claim[..2]).status.code(), Some(0), "not without a checkpoint");
     assert_eq!(log.run(&["claim"]).status.code(), Some(6), "not without --new-anchor");
+    let unused = log.run(&["claim", "--checkpoint", text(&newest)]);
+    assert_eq!(unused.status.code(), Some(2), "a checkpoint is for a new anchor");
     let foreign = Log::create().serve().get("/checkpoint");
     let other = log.beside("foreign");
     fs::write(&other, foreign.body).unwrap();
@@ -252,6 +254,33 @@ fn a_lost_index_of_a_search_key_is_found() {
     assert_eq!(checked.status.code(), Some(6));
     let problems = report(&checked)["problems"].to_string();
     assert!(problems.contains(&format!("entry {index} cannot be found")), "{problems}");
+}
+
+#[test]
+fn derived_rows_are_written_again_and_entries_are_not() {
+    let (log, mut history) = stopped_log();
+    let attempt = history.attempts.iter().find(|attempt| attempt.index == Some(5));
+    let entry = attempt.expect("somebody wrote entry 5").submission.entry.clone();
+    let fact = &entry.facts()[0];
+    let key = treering_proto::facts::search_key(fact.tag, &fact.value);
+    let posting = [&key.0[..], &5_u64.to_be_bytes()].concat();
+    change_row(&log, "index_by_leaf", entry.leaf().as_bytes(), |_| None);
+    change_row(&log, "posting_by_search_key", &posting, |_| None);
+    change_row(&log, "tile_by_coordinate", &[0; 9], |_| None);
+    assert_eq!(log.run(&["fsck"]).status.code(), Some(6));
+    let rebuilt = log.run(&["fsck", "--rebuild"]);
+    assert_eq!(rebuilt.status.code(), Some(0), "{}", String::from_utf8_lossy(&rebuilt.stderr));
+    assert_eq!(report(&rebuilt)["clean"], true);
+    let server = log.serve();
+    check_log(&server, &mut history);
+    assert_eq!(server.terminate().code(), Some(0));
+
+    change_row(&log, "entry_by_index", &5_u64.to_be_bytes(), |mut value| {
+        value[20] ^= 1;
+        Some(value)
+    });
+    assert_eq!(log.run(&["fsck", "--rebuild"]).status.code(), Some(6), "not what was signed");
+    assert_eq!(log.refused().code(), Some(6));
 }
 
 #[test]

@@ -17,11 +17,11 @@ const CRASH_POINTS: [&str; 8] =
     ["batched", "extended", "committed", "checked", "fenced", "signed", "published", "woken"];
 
 /// Deaths at each gap.
-const DEATHS_EACH: u64 = 3;
+const DEATHS_EACH: u64 = 4;
 
 /// Deaths at random, and how often one may be tried in vain because nothing was in flight.
-const DEATHS_AT_RANDOM: u64 = 12;
-const TRIES_MAX: u64 = 40;
+const DEATHS_AT_RANDOM: u64 = 20;
+const TRIES_MAX: u64 = 60;
 
 #[test]
 fn dying_at_every_gap_loses_nothing_and_forks_nothing() {
@@ -79,6 +79,22 @@ fn dying_at_random_loses_nothing_and_forks_nothing() {
         resume_and_check(&log, &mut history, outcome);
     }
     println!("    random: {deaths} deaths, {interrupted} requests in flight, {tries} tries");
+}
+
+#[test]
+fn dying_while_starting_after_a_death_loses_nothing_and_forks_nothing() {
+    let log = Log::create();
+    let mut history = History::new(&log.identity);
+    for point in ["committed", "checked", "fenced", "signed"] {
+        let server = log.serve_until_crash(point);
+        let (watch, _unheard) = Watch::new();
+        let outcome = Load { signers: 8, each: 50 }.run(server.address, &watch);
+        assert!(server.wait().is_killed());
+        for _ in 0..3 {
+            Server::kill_when_it_says(&log.data, "entries above the anchor");
+        }
+        resume_and_check(&log, &mut history, outcome);
+    }
 }
 
 /// Takes in what was said before the death, starts the log again, checks it, retries everything

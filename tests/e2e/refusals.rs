@@ -183,8 +183,7 @@ fn a_copied_directory_is_refused_until_it_is_claimed_and_then_the_original_is() 
     write(&server, &mut history, 20);
     check_log(&server, &mut history);
     // While the copy is served, and after it has grown.
-    let ended = log.refused();
-    assert!(ended.code() != Some(0) && ended.stderr.contains(text(&log.anchor)), "{ended:?}");
+    says(&log.refused(), UNAVAILABLE, &[text(&log.anchor), "locked"]);
     assert_eq!(server.terminate().code(), Some(0));
     says(&log.refused(), INTEGRITY, &[text(&log.shard()), text(&log.anchor), "older copy"]);
 }
@@ -220,6 +219,38 @@ fn a_missing_damaged_or_foreign_anchor_is_refused() {
 
     fs::write(&log.anchor, &kept).unwrap();
     check_log(&log.serve(), &mut history);
+}
+
+#[test]
+fn an_older_anchor_is_refused() {
+    let log = Log::create();
+    let mut history = History::new(&log.identity);
+    let older = fs::read(&log.anchor).unwrap();
+    let server = log.serve();
+    write(&server, &mut history, 20);
+    assert_eq!(server.terminate().code(), Some(0));
+    let newer = fs::read(&log.anchor).unwrap();
+    fs::write(&log.anchor, &older).unwrap();
+    let before = log.fixed_files();
+    says(&log.refused(), INTEGRITY, &[text(&log.anchor)]);
+    assert_eq!(log.fixed_files(), before);
+    let dropped = log.run(&["fsck", "--drop-unsigned"]);
+    assert_ne!(dropped.status.code(), Some(0), "published entries are not dropped");
+    fs::write(&log.anchor, &newer).unwrap();
+    check_log(&log.serve(), &mut history);
+}
+
+#[test]
+fn an_anchor_inside_its_data_directory_is_refused() {
+    let log = Log::create();
+    let data = log.beside("inside");
+    let anchor = data.join("anchor");
+    let arguments = ["init", "--url", "http://127.0.0.1", "--data", text(&data), "--anchor"];
+    let made = run(&[&arguments[..], &[text(&anchor)]].concat());
+    assert_eq!(made.status.code(), Some(USAGE), "it would be restored with the directory");
+    assert_eq!(all_files(&data), [], "nothing was made");
+    let made = run(&[&arguments[..], &[text(&log.beside("outside"))]].concat());
+    assert_eq!(made.status.code(), Some(0), "the mended command works");
 }
 
 #[test]

@@ -118,7 +118,7 @@ fn searches_that_make_no_sense_are_refused() {
     let log = Log::create();
     let server = log.serve();
     let mut connection = server.connect();
-    let nine = "subject-name=a&".repeat(9);
+    let nine: String = (0..9).map(|n| format!("subject-name={n}&")).collect();
     for (query, label) in [
         ("", "search-terms"),
         ("limit=5", "search-terms"),

@@ -135,3 +135,32 @@ fn stopping_under_load_loses_no_acknowledged_entry() {
         check_log(&log.serve(), &mut history);
     }
 }
+
+#[test]
+fn a_disk_that_is_nearly_full_refuses_entries_and_says_so() {
+    let log = Log::create();
+    let mut history = History::new(&log.identity);
+    let server = log.serve_with(&["--open-writes", "--min-free-disk", &u64::MAX.to_string()], None);
+    let signer = Signer::new();
+    let submissions =
+        [Face::V1, Face::V2].map(|face| Submission::hashedrekord(face, &signer, b"x"));
+    for submission in &submissions {
+        let mut connection = server.connect();
+        let response = connection.post(submission.face.path(), &submission.request).unwrap();
+        assert_eq!(response.status, 503, "{}", response.text());
+        assert_eq!(response.header("treering-error"), Some("disk-full"));
+        assert_eq!(response.header("retry-after"), Some("1"));
+    }
+    let ready = server.get("/readyz");
+    assert_eq!((ready.status, ready.json()["label"].as_str()), (503, Some("disk-full")));
+    assert_eq!(server.get("/checkpoint").status, 200, "reads go on");
+    check_log(&server, &mut history);
+    assert_eq!(server.terminate().code(), Some(0));
+    let server = log.serve();
+    for submission in submissions {
+        let answer = submit(&mut server.connect(), &submission).unwrap();
+        let Answer::Logged { index, .. } = answer else { panic!("{answer:?}") };
+        history.attempts.push(Attempt { submission, index: Some(index) });
+    }
+    check_log(&server, &mut history);
+}

@@ -14,17 +14,21 @@ use treering_tests::server::Log;
 use treering_tests::submission::{Face, Signer, Submission};
 
 use crate::refusals::write;
-use crate::tiles::without_date;
+use crate::tiles::{OPEN_TO_BROWSERS, without_date};
 
 const ENTRIES: &str = "/api/v1/log/entries";
 
 /// The headers of every v1 read.
-const READ_HEADERS: &str = "content-type: application/json\r\n\
-    cache-control: no-cache, no-store, no-transform, must-revalidate, private, max-age=0\r\n\
-    access-control-allow-origin: *\r\n\
-    expires: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
-    pragma: no-cache\r\n\
-    x-accel-expires: 0\r\n";
+fn read_headers() -> String {
+    format!(
+        "content-type: application/json\r\n\
+         cache-control: no-cache, no-store, no-transform, must-revalidate, private, max-age=0\r\n\
+         {OPEN_TO_BROWSERS}\
+         expires: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
+         pragma: no-cache\r\n\
+         x-accel-expires: 0\r\n"
+    )
+}
 
 fn entry_id(log: &Log, submission: &Submission) -> String {
     let leaf = submission.entry.leaf();
@@ -97,7 +101,7 @@ fn a_created_entry_has_exactly_these_bytes_and_so_has_its_repetition() {
     let length = created.body.len();
     let expected = format!(
         "HTTP/1.1 201 Created\r\ncontent-type: application/json\r\ncache-control: no-store\r\n\
-         access-control-allow-origin: *\r\netag: {id}\r\nlocation: {ENTRIES}/{id}\r\n\
+         {OPEN_TO_BROWSERS}etag: {id}\r\nlocation: {ENTRIES}/{id}\r\n\
          content-length: {length}\r\n\r\n"
     );
     assert_eq!(without_date(&created.head), expected);
@@ -112,7 +116,7 @@ fn a_created_entry_has_exactly_these_bytes_and_so_has_its_repetition() {
     let expected = format!(
         "HTTP/1.1 409 Conflict\r\nlocation: {ENTRIES}/{id}\r\ncontent-type: application/json\r\n\
          treering-error: duplicate\r\ncache-control: no-store\r\n\
-         access-control-allow-origin: *\r\ncontent-length: {length}\r\n\r\n"
+         {OPEN_TO_BROWSERS}content-length: {length}\r\n\r\n"
     );
     assert_eq!((without_date(&again.head), again.text()), (expected, body));
 }
@@ -140,7 +144,8 @@ fn an_entry_reads_the_same_by_index_and_by_every_spelling_of_its_id() {
         let read = connection.get(&path).unwrap();
         assert_eq!((read.status, &read.body), (200, &created.body), "{path}");
         let length = created.body.len();
-        let expected = format!("HTTP/1.1 200 OK\r\n{READ_HEADERS}content-length: {length}\r\n\r\n");
+        let headers = read_headers();
+        let expected = format!("HTTP/1.1 200 OK\r\n{headers}content-length: {length}\r\n\r\n");
         assert_eq!(without_date(&read.head), expected, "{path}");
         let head = connection.ask("HEAD", &path, "").unwrap();
         assert_eq!(without_date(&head.head), expected, "HEAD {path}");
@@ -169,9 +174,10 @@ fn absent_entries_have_no_body_and_impossible_ones_a_code() {
         format!("{ENTRIES}?logIndex=9223372036854775807"),
     ] {
         let response = connection.get(&path).unwrap();
-        let expected = "HTTP/1.1 404 Not Found\r\ntreering-error: no-entry\r\n\
-             cache-control: no-store\r\naccess-control-allow-origin: *\r\n\
-             content-length: 0\r\n\r\n";
+        let expected = format!(
+            "HTTP/1.1 404 Not Found\r\ntreering-error: no-entry\r\n\
+             cache-control: no-store\r\n{OPEN_TO_BROWSERS}content-length: 0\r\n\r\n"
+        );
         assert_eq!(without_date(&response.head), expected, "{path}");
     }
     for (query, code) in [

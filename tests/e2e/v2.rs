@@ -11,7 +11,7 @@ use treering_tests::server::Log;
 use treering_tests::submission::{Face, Signer, Submission};
 
 use crate::refusals::write;
-use crate::tiles::without_date;
+use crate::tiles::{OPEN_TO_BROWSERS, without_date};
 
 const ENTRIES: &str = "/api/v2/log/entries";
 
@@ -27,7 +27,7 @@ fn a_created_entry_has_exactly_these_bytes_and_a_repetition_its_index() {
     let length = created.body.len();
     let expected = format!(
         "HTTP/1.1 201 Created\r\ncontent-type: application/json\r\ncache-control: no-store\r\n\
-         access-control-allow-origin: *\r\ncontent-length: {length}\r\n\r\n"
+         {OPEN_TO_BROWSERS}content-length: {length}\r\n\r\n"
     );
     assert_eq!(without_date(&created.head), expected);
     let answer = created.json();
@@ -62,7 +62,7 @@ fn a_created_entry_has_exactly_these_bytes_and_a_repetition_its_index() {
     let expected = format!(
         "HTTP/1.1 409 Conflict\r\nx-log-index: 4\r\ncontent-type: application/json\r\n\
          treering-error: duplicate\r\ncache-control: no-store\r\n\
-         access-control-allow-origin: *\r\ncontent-length: {length}\r\n\r\n"
+         {OPEN_TO_BROWSERS}content-length: {length}\r\n\r\n"
     );
     assert_eq!((without_date(&again.head), again.text()), (expected, body));
 }

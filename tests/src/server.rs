@@ -145,7 +145,10 @@ impl Server {
     pub fn start(data: &Path, flags: &[&str], crash_at: Option<&str>) -> Result<Self, Ended> {
         let mut command = Command::new(binaries::server());
         command.args(["serve", "--data", text(data), "--listen", "127.0.0.1:0"]);
-        command.args(["--min-free-disk", "16777216"]).args(flags);
+        if !flags.contains(&"--min-free-disk") {
+            command.args(["--min-free-disk", "16777216"]);
+        }
+        command.args(flags);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.env_remove("TREERING_CRASH_AT");
         if let Some(point) = crash_at {
@@ -167,6 +170,27 @@ impl Server {
         let address = address.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
         let server = Self { child, address, ready, errors: Some(errors) };
         if is_ready { Ok(server) } else { Err(server.wait()) }
+    }
+
+    /// Starts a server on `data` and kills it as soon as it logs `words`, or has started.
+    ///
+    /// # Panics
+    /// If it ends before that.
+    pub fn kill_when_it_says(data: &Path, words: &str) {
+        let mut command = Command::new(binaries::server());
+        command.args(["serve", "--data", text(data), "--listen", "127.0.0.1:0"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the server can be run");
+        let mut errors = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
+        let mut said = String::new();
+        let mut line = 0;
+        while !said[line..].contains(words) && !said[line..].contains("\"serving\"") {
+            line = said.len();
+            let length = errors.read_line(&mut said).expect("the server writes text");
+            assert!(length > 0, "it ended by itself: {said}");
+        }
+        let _ = child.kill();
+        let _ = child.wait();
     }
 
     /// Waits until the process has ended by itself.
