@@ -15,6 +15,15 @@ export CCACHE_DIR=$cache/ccache
 export CC="ccache gcc" CXX="ccache g++"
 binaries=$CARGO_TARGET_DIR/release
 
+# Cargo tells whether a file changed by its age alone, and names what it builds the same in every
+# clone. So the first build after another clone's makes all sources young, or it would take that
+# clone's code for this one's.
+if [[ $(cat "$CARGO_TARGET_DIR/built-from" 2>/dev/null) != "$root" ]]; then
+  mkdir --parents "$CARGO_TARGET_DIR"
+  find "$root"/{proto,server,client,tests} -type f -exec touch {} +
+  printf '%s\n' "$root" >"$CARGO_TARGET_DIR/built-from"
+fi
+
 say() {
   printf '%s\n' "$*" >&2
 }

@@ -26,7 +26,8 @@ pub struct Thinning {
 }
 
 impl Thinning {
-    /// Whether it is time for a round, by the boot-time clock in milliseconds. Then the pause begins.
+    /// Whether it is time for a round, by the boot-time clock in milliseconds. Then the pause
+    /// begins.
     pub fn is_due(&mut self, boot_ms: u64) -> bool {
         let due = self.last_round_ms.is_none_or(|last| boot_ms >= last.saturating_add(PAUSE_MS));
         if due {

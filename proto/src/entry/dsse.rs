@@ -281,8 +281,8 @@ fn fits(details: KeyDetails, kind: KeyKind) -> bool {
         || (details == KeyDetails::Ed25519 && kind == KeyKind::Ed25519)
 }
 
-/// Strict admission: a payload that calls itself a statement must be one, and a model statement must
-/// mean one thing. Returns whether the payload is a statement, whatever it is called.
+/// Strict admission: a payload that calls itself a statement must be one, and a model statement
+/// must mean one thing. Returns whether the payload is a statement, whatever it is called.
 fn admit(envelope: &Envelope) -> Result<bool, EntryError> {
     let statement = match crate::statement::Statement::parse(&envelope.payload) {
         Ok(statement) => statement,

@@ -1,8 +1,8 @@
 //! One connection, bounded: in time to its first byte, in silence, and in how long it may take to
 //! read an answer. And the two budgets of memory that all connections share.
 //!
-//! Invariant: a client that does nothing costs a connection for `SILENCE_MAX` at most, and bytes that
-//! wait for a slow client are counted until they are gone.
+//! Invariant: a client that does nothing costs a connection for `SILENCE_MAX` at most, and bytes
+//! that wait for a slow client are counted until they are gone.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,7 +28,8 @@ use crate::store::OPEN_FILES_MAX;
 const OTHER_FILES: u64 = 64;
 
 /// Raises the limit of open files as far as allowed; returns how many connections that leaves room
-/// for. A database that cannot open its next file latches the log, so connections must not eat them.
+/// for. A database that cannot open its next file latches the log, so connections must not eat
+/// them.
 pub fn room_for_connections() -> usize {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {

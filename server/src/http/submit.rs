@@ -51,8 +51,8 @@ pub struct RequestBody {
     _room: OwnedSemaphorePermit,
 }
 
-/// Reads a body of at most `max` bytes, if there is room for it. Compressed bodies are refused: what
-/// they unpack to has no bound.
+/// Reads a body of at most `max` bytes, if there is room for it. Compressed bodies are refused:
+/// what they unpack to has no bound.
 pub async fn read_body(
     app: &App,
     request: Request<Incoming>,

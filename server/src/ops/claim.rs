@@ -94,8 +94,8 @@ pub fn claim_with_new_anchor(
     if !covers {
         return Err(ClaimError::NotCovered { stored, known });
     }
-    // What lies above the checkpoint may never have been checked, and start-up checks only what lies
-    // above the anchor.
+    // What lies above the checkpoint may never have been checked, and start-up checks only what
+    // lies above the anchor.
     let durable = store.found_durable(known, &recovered);
     let mut selfcheck = SelfCheck::new(&store.edge_at(known.size)?);
     selfcheck.check(&store, durable).map_err(StartError::from)?;
