@@ -174,6 +174,21 @@ pub async fn follow(
     unreachable!("the loop above ends by returning")
 }
 
+/// Whether `checkpoint` contradicts what is remembered, as far as two notes alone can show that:
+/// another tree of the same size. Needs no network.
+///
+/// # Errors
+/// [`FollowError::State`], [`FollowError::BadState`].
+pub fn contradiction(
+    trust: &TrustFile,
+    state: &StateDirectory,
+    checkpoint: &SignedCheckpoint,
+) -> Result<Option<Evidence>, FollowError> {
+    let memories = recall(trust, state)?;
+    let mut remembered = memories.iter().filter_map(|memory| memory.checkpoint.as_ref());
+    Ok(remembered.find_map(|known| Evidence::fork_size(known, checkpoint)))
+}
+
 /// What is remembered under each key of the log.
 fn recall(trust: &TrustFile, state: &StateDirectory) -> Result<Vec<Memory>, FollowError> {
     let recall = |name| {
