@@ -5,10 +5,10 @@
 //!        bundle
 //! shown: the log's newest checkpoint
 //!
-//! shown extends all known          -> remember shown under each of its keys
-//! shown provably contradicts one   -> alarm at once, with evidence: no cache can sign a fork
+//! shown extends all known         -> remember shown under each of its keys
+//! shown provably contradicts one  -> alarm at once, with evidence: no cache can sign a fork
 //! shown is smaller, or the tiles are wrong
-//!                                  -> once more, past all caches -> still so, or no answer -> alarm
+//!                                 -> once more, past all caches -> still so, or silence -> alarm
 //! ```
 //!
 //! Invariants: nothing is remembered after an alarm, nor without the quorum that the trust file
