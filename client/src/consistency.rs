@@ -12,7 +12,8 @@
 //! ```
 //!
 //! Invariants: nothing is remembered after an alarm, nor without the quorum that the trust file
-//! asks for; what is remembered never shrinks; no second answer takes back a first proof. Out of scope: what a fork means for a signature.
+//! asks for; what is remembered never shrinks; no second answer takes back a first proof.
+//! Out of scope: what a fork means for a signature.
 
 use treering_proto::checkpoint::{SignedCheckpoint, open_checkpoint};
 use treering_proto::note::Note;
