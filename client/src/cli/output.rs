@@ -97,8 +97,8 @@ impl Output {
         }
     }
 
-    /// Prints a report. `about` are further members of the JSON form; the lines of `summary` end the
-    /// text form.
+    /// Prints a report. `about` are further members of the JSON form; the lines of `summary` end
+    /// the text form.
     pub fn report(&self, report: &Report, summary: &[String], about: Value) -> Result<(), Failure> {
         let mut json = json!({
             "schema": REPORT_SCHEMA,
