@@ -5,15 +5,15 @@
 //!        bundle
 //! shown: the log's newest checkpoint
 //!
-//! shown extends all known          -> remember shown under each of its keys
-//! shown provably contradicts one   -> alarm at once, with evidence: no cache can sign a fork
+//! shown extends all known         -> remember shown under each of its keys
+//! shown provably contradicts one  -> alarm at once, with evidence: no cache can sign a fork
 //! shown is smaller, or the tiles are wrong
-//!                                  -> once more, past all caches -> still so, or no answer -> alarm
+//!                                 -> once more, past all caches -> still so, or silence -> alarm
 //! ```
 //!
 //! Invariants: nothing is remembered after an alarm, nor without the quorum that the trust file
-//! asks for; what is remembered never shrinks; no second answer takes back a first proof. Out of
-//! scope: what a fork means for a signature.
+//! asks for; what is remembered never shrinks; no second answer takes back a first proof.
+//! Out of scope: what a fork means for a signature.
 
 use treering_proto::checkpoint::{SignedCheckpoint, open_checkpoint};
 use treering_proto::note::Note;
@@ -173,6 +173,21 @@ pub async fn follow(
         }
     }
     unreachable!("the loop above ends by returning")
+}
+
+/// Whether `checkpoint` contradicts what is remembered, as far as two notes alone can show that:
+/// another tree of the same size. Needs no network.
+///
+/// # Errors
+/// [`FollowError::State`], [`FollowError::BadState`].
+pub fn contradiction(
+    trust: &TrustFile,
+    state: &StateDirectory,
+    checkpoint: &SignedCheckpoint,
+) -> Result<Option<Evidence>, FollowError> {
+    let memories = recall(trust, state)?;
+    let mut remembered = memories.iter().filter_map(|memory| memory.checkpoint.as_ref());
+    Ok(remembered.find_map(|known| Evidence::fork_size(known, checkpoint)))
 }
 
 /// What is remembered under each key of the log.

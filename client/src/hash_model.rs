@@ -280,6 +280,9 @@ pub fn is_covered(name: &str, ignored: &str) -> bool {
 struct Stamp {
     len: u64,
     modified: (i64, i64),
+    /// When the system last noted a change of anything about the file. Unlike the time of
+    /// modification, its owner cannot set it back.
+    changed: (i64, i64),
     device: u64,
     inode: u64,
 }
@@ -289,6 +292,7 @@ impl Stamp {
         Self {
             len: metadata.len(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
             device: metadata.dev(),
             inode: metadata.ino(),
         }

@@ -9,7 +9,7 @@ mod newest;
 
 use treering_proto::trust::{SignerRule, TrustFile};
 
-use crate::consistency::{FollowError, Since, follow};
+use crate::consistency::{FollowError, Since, contradiction, follow};
 use crate::evidence::Evidence;
 use crate::log::{LogError, LogReader};
 use crate::report::{Exit, Report};
@@ -41,11 +41,46 @@ pub struct Consistency {
     pub evidence: Option<Evidence>,
 }
 
+const NOT_ASKED: &str = "the log was not asked; --online does";
+
 /// Adds a line for each check that was not asked for.
 pub fn not_asked(report: &mut Report) {
     for check in CHECKS {
-        report.not_checked(check, "the log was not asked; --online does");
+        report.not_checked(check, NOT_ASKED);
     }
+}
+
+/// The same, after comparing the bundle's checkpoint with what is remembered: two trees of one size
+/// are a fork, and no log is needed to say so. Returns evidence of that.
+pub fn offline(
+    trust: &TrustFile,
+    state: Option<&StateDirectory>,
+    verification: &mut Verification,
+) -> Option<Evidence> {
+    let checkpoint = verification.entry.as_ref().map(|entry| &entry.checkpoint);
+    let compared = match (state, checkpoint) {
+        (Some(state), Some(checkpoint)) => contradiction(trust, state, checkpoint),
+        _ => Ok(None),
+    };
+    let report = &mut verification.report;
+    let evidence = match compared {
+        Ok(Some(fork)) => {
+            report.failed("consistency", fork.to_string(), Exit::Alarm);
+            Some(fork)
+        }
+        Ok(None) => {
+            report.not_checked("consistency", NOT_ASKED);
+            None
+        }
+        Err(error) => {
+            report.not_checked("consistency", format!("{NOT_ASKED}; {error}"));
+            None
+        }
+    };
+    for check in &CHECKS[1..] {
+        report.not_checked(check, NOT_ASKED);
+    }
+    evidence
 }
 
 /// Asks the log, and adds a line for each check. Returns evidence if the log contradicts itself.

@@ -13,8 +13,9 @@
 //! overwritten. Out of scope: whether the new checkpoint extends the old one (see
 //! [`crate::consistency`]).
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use treering_proto::bundle::BUNDLE_LEN_MAX;
@@ -25,6 +26,9 @@ const CHECKPOINT_LEN_MAX: u64 = 1 << 20;
 
 /// Evidence files of one kind and log; more are the same story, and must not fill a disk.
 const EVIDENCE_COUNT_MAX: u32 = 100;
+
+/// The mode of every file of the state.
+const PRIVATE_FILE: u32 = 0o600;
 
 /// File names end at 255 bytes on Linux.
 const NAME_LEN_MAX: usize = 180;
@@ -119,11 +123,12 @@ impl StateDirectory {
     /// [`StateError::Read`] and [`StateError::Write`].
     pub fn swap(&self, log: &LogName, seen: Option<&[u8]>, note: &[u8]) -> Result<(), StateError> {
         let read_only = |source| StateError::ReadOnly { path: self.path.clone(), source };
-        fs::create_dir_all(&self.path).map_err(read_only)?;
+        self.make().map_err(read_only)?;
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
+            .mode(PRIVATE_FILE)
             .open(self.file(log, "lock"))
             .map_err(read_only)?;
         lock.lock().map_err(read_only)?;
@@ -131,7 +136,7 @@ impl StateDirectory {
         if read_bounded(&path, CHECKPOINT_LEN_MAX)?.as_deref() != seen {
             return Err(StateError::Conflict);
         }
-        write_atomically(&path, note).map_err(|source| StateError::Write { path, source })
+        write_private(&path, note).map_err(|source| StateError::Write { path, source })
     }
 
     /// Keeps evidence in a new file and says where.
@@ -145,10 +150,12 @@ impl StateDirectory {
         text: &str,
     ) -> Result<PathBuf, StateError> {
         let read_only = |source| StateError::ReadOnly { path: self.path.clone(), source };
-        fs::create_dir_all(&self.path).map_err(read_only)?;
+        self.make().map_err(read_only)?;
         for number in 1..=EVIDENCE_COUNT_MAX {
             let path = self.file(log, &format!("{kind}.{number}.evidence"));
-            let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
+            let mut options = OpenOptions::new();
+            let opened = options.write(true).create_new(true).mode(PRIVATE_FILE).open(&path);
+            let mut file = match opened {
                 Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(read_only(error)),
@@ -179,9 +186,9 @@ impl StateDirectory {
     /// [`StateError::ReadOnly`], [`StateError::Write`].
     pub fn keep_unlogged(&self, hash: Hash, bundle: &[u8]) -> Result<(), StateError> {
         let read_only = |source| StateError::ReadOnly { path: self.path.clone(), source };
-        fs::create_dir_all(&self.path).map_err(read_only)?;
+        self.make().map_err(read_only)?;
         let path = self.unlogged(hash);
-        write_atomically(&path, bundle).map_err(|source| StateError::Write { path, source })
+        write_private(&path, bundle).map_err(|source| StateError::Write { path, source })
     }
 
     /// Removes what [`StateDirectory::keep_unlogged`] kept. What cannot be removed is harmless: it
@@ -195,6 +202,11 @@ impl StateDirectory {
         self.path.join(format!("{hash}.unlogged"))
     }
 
+    /// What this client talked to is nobody else's business.
+    fn make(&self) -> io::Result<()> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path)
+    }
+
     fn file(&self, log: &LogName, suffix: &str) -> PathBuf {
         let key_id = hex::encode(log.key_id);
         self.path.join(format!("{}+{key_id}.{suffix}", safe_name(&log.origin)))
@@ -202,22 +214,36 @@ impl StateDirectory {
 }
 
 /// Replaces the file at `path` so that after any crash it holds the old bytes or the new ones. An
-/// existing file keeps its mode.
+/// existing file keeps its mode; that of a new one is the caller's umask's choice.
 ///
 /// # Errors
 /// Those of the system.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let kept = fs::metadata(path).ok().map(|metadata| metadata.permissions());
+    replace(path, bytes, Permissions::from_mode(0o666), kept)
+}
+
+/// The same for what only the caller may read.
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, Permissions::from_mode(PRIVATE_FILE), None)
+}
+
+fn replace(
+    path: &Path,
+    bytes: &[u8],
+    new: Permissions,
+    kept: Option<Permissions>,
+) -> io::Result<()> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let mut temporary = tempfile::Builder::new().prefix(".treering-").tempfile_in(directory)?;
+    let mut builder = tempfile::Builder::new();
+    let mut temporary = builder.prefix(".treering-").permissions(new).tempfile_in(directory)?;
     temporary.write_all(bytes)?;
-    let permissions = match fs::metadata(path) {
-        Ok(metadata) => metadata.permissions(),
-        Err(_) => std::os::unix::fs::PermissionsExt::from_mode(0o644),
-    };
-    temporary.as_file().set_permissions(permissions)?;
+    if let Some(kept) = kept {
+        temporary.as_file().set_permissions(kept)?;
+    }
     temporary.as_file().sync_all()?;
     temporary.persist(path)?;
     sync_directory(directory)
@@ -340,8 +366,34 @@ mod tests {
     }
 
     #[test]
+    fn the_state_is_its_owners_alone() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let state = StateDirectory::new(dir.path().join("state"));
+        state.swap(&log("a"), None, b"x").unwrap();
+        state.keep_evidence(&log("a"), "fork-size", "x").unwrap();
+        state.keep_unlogged(sha256(b"x"), b"x").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(state.path()), 0o700);
+        let files: Vec<_> =
+            fs::read_dir(state.path()).unwrap().map(|f| f.unwrap().path()).collect();
+        assert_eq!(files.len(), 4);
+        for path in files {
+            assert_eq!(mode(&path), 0o600, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_new_file_has_the_mode_of_any_other_new_file() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let (ours, other) = (dir.path().join("ours"), dir.path().join("other"));
+        write_atomically(&ours, b"x").unwrap();
+        fs::write(&other, b"x").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&ours), mode(&other));
+    }
+
+    #[test]
     fn replacing_keeps_the_mode_and_leaves_no_temporary_file() {
-        use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::TempDir::new().unwrap();
         let path = dir.path().join("model.sig");
         fs::write(&path, b"old").unwrap();

@@ -129,8 +129,8 @@ enum Tried {
     Again(Trouble),
 }
 
-/// Looks the entry up if an earlier request may have arrived, else sends it. `maybe_arrived`
-/// becomes true as soon as it may have.
+/// Looks the entry up if an earlier request may have arrived, and sends it unless it is there.
+/// `maybe_arrived` becomes true as soon as it may have.
 async fn try_once(
     log: &LogReader<'_>,
     request: &[u8],

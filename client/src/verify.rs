@@ -12,6 +12,7 @@
 //! floor        the tree does not contradict the floor of the trust file
 //! witnesses    the quorum cosigned the tree
 //! timestamp    never checked by this version, and said so
+//! freshness    never checked by this version, and said so
 //! ```
 //!
 //! Invariants: no network, no clock, no files: everything comes in as an argument, so the same
@@ -34,7 +35,7 @@ use crate::evidence::Evidence;
 use crate::report::{Exit, Report};
 
 /// All checks in order, as the report names them.
-pub const CHECKS: [&str; 11] = [
+pub const CHECKS: [&str; 12] = [
     "bundle",
     "signature",
     "signer",
@@ -46,6 +47,7 @@ pub const CHECKS: [&str; 11] = [
     "floor",
     "witnesses",
     "timestamp",
+    "freshness",
 ];
 
 /// A bundle that says one thing about one model. Nothing in it is verified.
@@ -105,6 +107,10 @@ pub struct Verification {
     pub entry: Option<ProvenEntry>,
     /// Present when a checkpoint contradicts the floor.
     pub evidence: Option<Evidence>,
+    /// Paths that are there and that nobody signed.
+    pub ignored_found: Vec<String>,
+    /// Signed files that were not compared, at the caller's wish.
+    pub skipped_by_caller: Vec<String>,
 }
 
 /// A log entry that is proven to be in a tree that the log signed.
@@ -206,7 +212,15 @@ pub fn not_opened(error: &OpenError) -> Verification {
     for check in &CHECKS[1..] {
         report.not_checked(check, "the bundle cannot be read");
     }
-    Verification { report, signer: None, verifier: None, entry: None, evidence: None }
+    Verification {
+        report,
+        signer: None,
+        verifier: None,
+        entry: None,
+        evidence: None,
+        ignored_found: Vec::new(),
+        skipped_by_caller: Vec::new(),
+    }
 }
 
 /// Runs every check.
@@ -224,7 +238,7 @@ pub fn verify(opened: &Opened, policy: &Policy<'_>, model: Model<'_>) -> Verific
     let logged = checks::logged(opened, policy.trust, verifier.as_ref(), &mut log_report);
     let proven = checks::proof(opened, policy.trust, logged, &mut log_report);
     let signer = checks::signer(opened, policy, verifier.as_ref(), proven.entry(), &mut report);
-    checks::bytes(statement, model, &mut report);
+    let skipped_by_caller = checks::bytes(statement, model, &mut report);
     report.append(log_report);
     report.not_checked(
         "timestamp",
@@ -233,8 +247,13 @@ pub fn verify(opened: &Opened, policy: &Policy<'_>, model: Model<'_>) -> Verific
             count => format!("this version does not verify RFC 3161 timestamps; there are {count}"),
         },
     );
+    report.not_checked("freshness", "the trust file has no maximum age");
+    let ignored_found = match model {
+        Model::Read(found) => found.ignored.clone(),
+        _ => Vec::new(),
+    };
     let (entry, evidence) = proven.into_parts();
-    Verification { report, signer, verifier, entry, evidence }
+    Verification { report, signer, verifier, entry, evidence, ignored_found, skipped_by_caller }
 }
 
 #[cfg(test)]

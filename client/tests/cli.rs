@@ -283,6 +283,47 @@ fn a_proxy_gets_nothing_that_is_for_this_machine() {
 }
 
 #[test]
+fn what_is_not_signed_is_in_the_verdict_and_a_dangling_link_is_not_verified() {
+    let bench = Bench::new();
+    bench.accept_ci();
+    bench.sign_llama();
+    let text = bench.expect(0, &["verify", "llama"]);
+    assert!(text.contains("signed by \"release\" (1 paths not signed);"), "{text}");
+    let report = bench.json(0, &["verify", "llama", "--ignore-path", "config.json"]);
+    assert_eq!(report["skippedByCaller"], serde_json::json!(["config.json"]));
+    let ignored = serde_json::json!([".gitignore", "config.json", "model.sig"]);
+    assert_eq!(report["ignoredFound"], ignored);
+    assert_eq!(outcome(&report, "freshness"), "not-checked");
+    std::os::unix::fs::symlink("nowhere", bench.path("llama/link")).unwrap();
+    let text = bench.expect(1, &["verify", "llama"]);
+    assert!(text.contains("linked to nothing: llama/link"), "{text}");
+}
+
+#[test]
+fn a_remembered_tree_and_an_unmet_quorum_count_without_the_network() {
+    let bench = Bench::new();
+    bench.accept_ci();
+    bench.sign_llama();
+    // Another client, to whom the log shows another tree of the same size.
+    bench.served.log.lock().unwrap().bodies[5] = b"forged".to_vec();
+    bench.expect(0, &["log-info", "--state", "other"]);
+    bench.expect(0, &["verify", "llama"]);
+    let report = bench.json(6, &["verify", "llama", "--state", "other"]);
+    assert_eq!(outcome(&report, "consistency"), "failed");
+    bench.expect(6, &["export", "llama/model.sig", "--tlog-proof", "--state", "other"]);
+    bench.expect(6, &["export", "llama/model.sig", "--rekor-v1"]);
+    bench.expect(6, &["search", "subject-name=llama"]);
+    let kept = std::fs::read_dir(bench.path("other")).unwrap();
+    let kept = kept.filter(|f| f.as_ref().unwrap().path().extension().unwrap() == "evidence");
+    assert_eq!(kept.count(), 2);
+    let witnessed = bench.served.log.lock().unwrap().trust(&bench.served.url, Vec::new(), &[5]);
+    bench.write("witnessed.json", witnessed.format().as_bytes());
+    let proof = ["export", "llama/model.sig", "--tlog-proof"];
+    bench.expect(0, &proof);
+    bench.expect(1, &[&proof[..], &["--trust", "witnessed.json"]].concat());
+}
+
+#[test]
 fn search_finds_by_name_file_and_key_and_nothing_is_three() {
     let bench = Bench::new();
     bench.sign_llama();

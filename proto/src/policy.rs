@@ -161,6 +161,25 @@ impl Policy {
         self.times(verified)[self.quorum?]
     }
 
+    /// The newest time that a witness of the quorum gives; `None` when the quorum is not met, or is
+    /// `none`.
+    ///
+    /// What the quorum cosigned is not younger than this: all of its witnesses would have to lie to
+    /// make it look older. Witnesses that the quorum does not count have no say.
+    pub fn quorum_time_newest(&self, verified: &[Verified]) -> Option<u64> {
+        let quorum = self.quorum?;
+        self.quorum_time(verified)?;
+        let mut newest = None;
+        let mut open = vec![quorum];
+        while let Some(at) = open.pop() {
+            match &self.components[at] {
+                Component::Witness(witness) => newest = newest.max(witness.time(verified)),
+                Component::Group { members, .. } => open.extend(members),
+            }
+        }
+        newest
+    }
+
     /// What each witness and group has and needs.
     pub fn report(&self, verified: &[Verified]) -> PolicyReport {
         let times = self.times(verified);

@@ -3,17 +3,22 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use treering_client::consistency::follow;
 use treering_client::log::LogReader;
+use treering_client::online;
 use treering_client::report::{Exit, Outcome};
-use treering_client::verify::{Model, Opened, Policy, verify};
+use treering_client::verify::{Model, Opened, Policy, ProvenEntry, Verification, verify};
 use treering_proto::api::v1::LogEntries;
 use treering_proto::bundle::BUNDLE_LEN_MAX;
 use treering_proto::encoding::from_base64;
 use treering_proto::proof_file::ProofFile;
 
-use super::arguments::{NetworkArguments, TrustArguments, now, read_bounded, write_output};
+use super::arguments::{
+    NetworkArguments, StateArguments, TrustArguments, now, read_bounded, write_output,
+};
 use super::failure::Failure;
 use super::output::Output;
+use super::verify::{keep_evidence, not_followed};
 
 /// Take a log proof out of a bundle, in a form for other tools
 ///
@@ -41,6 +46,8 @@ pub struct Arguments {
     out: Option<PathBuf>,
     #[command(flatten)]
     network: NetworkArguments,
+    #[command(flatten)]
+    state: StateArguments,
 }
 
 /// Runs the command.
@@ -50,14 +57,14 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
     let what = "nothing was exported";
     let opened = Opened::open(&bytes).map_err(|error| Failure::usage(what, error))?;
     let policy = Policy { trust: &trust, signers: &trust.signers, now: now() };
-    let verification = verify(&opened, &policy, Model::NotRead);
-    let Some(entry) = &verification.entry else {
-        let checks = verification.report.checks().iter();
-        let failed = checks.filter(|c| c.outcome == Outcome::Failed && c.check != "signer");
-        let why: Vec<String> = failed.map(|c| format!("{}: {}", c.check, c.why)).collect();
-        return Err(Failure::new(Exit::NotVerified, what, why.join("; "))
-            .advise("log the bundle first: treering submit"));
-    };
+    let mut verification = verify(&opened, &policy, Model::NotRead);
+    let state = arguments.state.directory();
+    let evidence = verification.evidence.take();
+    let found = online::offline(&trust, state.as_ref().ok(), &mut verification);
+    if let Some(evidence) = evidence.or(found) {
+        keep_evidence(state.as_ref().ok(), &trust, &evidence, output);
+    }
+    let entry = provable(&verification)?;
     let logged = &opened.bundle().log_entries[0];
     let exported = if arguments.tlog_proof {
         let file = ProofFile {
@@ -70,6 +77,10 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
     } else {
         let transport = arguments.network.connect(&trust)?;
         let log = LogReader::new(&transport, &trust);
+        let state = state?;
+        follow(&log, &trust, &state, Some(&entry.checkpoint))
+            .await
+            .map_err(|error| not_followed(error, &state, &trust, output))?;
         let Some(answer) = log.rekor_v1_entry(&entry.leaf.to_hex()).await? else {
             let why = "the log says that it does not have the entry, though it proved it";
             return Err(Failure::new(Exit::Alarm, what, why));
@@ -89,4 +100,23 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
         None => output.raw(&exported)?,
     }
     Ok(Exit::Ok)
+}
+
+/// The proven entry, if all that is about the log holds; who signed which files is not asked.
+fn provable(verification: &Verification) -> Result<&ProvenEntry, Failure> {
+    let what = "nothing was exported";
+    let report = &verification.report;
+    let failed = report.checks().iter().filter(|check| {
+        let is_asked = !["signer", "certificate", "bytes"].contains(&check.check);
+        check.outcome == Outcome::Failed && is_asked
+    });
+    let why: Vec<String> = failed.map(|c| format!("{}: {}", c.check, c.why)).collect();
+    match &verification.entry {
+        Some(entry) if why.is_empty() => Ok(entry),
+        _ if report.exit() == Exit::Alarm => Err(Failure::new(Exit::Alarm, what, why.join("; "))
+            .advise("stop trusting this log; show the evidence to its operator and to others")),
+        Some(_) => Err(Failure::new(Exit::NotVerified, what, why.join("; "))),
+        None => Err(Failure::new(Exit::NotVerified, what, why.join("; "))
+            .advise("log the bundle first: treering submit")),
+    }
 }

@@ -3,16 +3,18 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use treering_client::consistency::follow;
 use treering_client::hash_model::HashOptions;
 use treering_client::log::LogReader;
 use treering_client::online::time_text;
 use treering_client::report::Exit;
 use treering_proto::facts::Tag;
 
-use super::arguments::{NetworkArguments, TrustArguments, load_public_key};
+use super::arguments::{NetworkArguments, StateArguments, TrustArguments, load_public_key};
 use super::failure::Failure;
 use super::model;
 use super::output::Output;
+use super::verify::not_followed;
 
 /// Find entries of the log by what they say
 ///
@@ -52,6 +54,8 @@ pub struct Arguments {
     cursor: Option<String>,
     #[command(flatten)]
     network: NetworkArguments,
+    #[command(flatten)]
+    state: StateArguments,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -82,6 +86,10 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
     }
     let transport = arguments.network.connect(&trust)?;
     let log = LogReader::new(&transport, &trust);
+    let state = arguments.state.directory()?;
+    follow(&log, &trust, &state, None)
+        .await
+        .map_err(|error| not_followed(error, &state, &trust, output))?;
     let facts: Vec<(&str, &str)> = facts.iter().map(|(t, v)| (t.as_str(), v.as_str())).collect();
     let limit = arguments.limit.to_string();
     let order = match arguments.order {

@@ -98,7 +98,7 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
         Err(error) => {
             let mut verification = not_opened(&error);
             online::not_asked(&mut verification.report);
-            return print(&verification, None, &trust, output);
+            return print(&verification, None, &trust, 0, output);
         }
     };
     let policy = Policy { trust: &trust, signers: &signers, now: now() };
@@ -114,12 +114,15 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
         let found = online::check(&log, &state, &opened, online, &mut verification).await;
         evidence = evidence.or(found);
     } else {
-        online::not_asked(&mut verification.report);
+        let found = online::offline(&trust, state.as_ref().ok(), &mut verification);
+        evidence = evidence.or(found);
     }
     if let Some(evidence) = &evidence {
         keep_evidence(state.ok().as_ref(), &trust, evidence, output);
     }
-    print(&verification, Some(&opened), &trust, output)
+    let own = model::inside(model, &signature);
+    let unsigned = verification.ignored_found.iter().filter(|path| Some(*path) != own.as_ref());
+    print(&verification, Some(&opened), &trust, unsigned.count(), output)
 }
 
 /// Who may sign: the one on the command line, else those of the trust file.
@@ -179,6 +182,12 @@ fn check(
 fn unreadable(opened: &Opened, policy: &Policy<'_>, error: &HashModelError) -> Verification {
     let why = error.to_string();
     let details: Vec<String> = match error {
+        // Nothing is there to be read, now or later: an extra path that nobody signed.
+        HashModelError::Read { path, source }
+            if source.kind() == std::io::ErrorKind::NotFound && path.is_symlink() =>
+        {
+            vec![format!("linked to nothing: {}", path.display())]
+        }
         HashModelError::Read { .. } | HashModelError::Changed(_) | HashModelError::NotFound(_) => {
             return verify(opened, policy, Model::Unreadable(&why));
         }
@@ -231,10 +240,12 @@ pub fn keep_evidence(
     }
 }
 
+/// Prints the report. `unsigned` paths are there that nobody signed, beside the signature.
 fn print(
     verification: &Verification,
     opened: Option<&Opened>,
     trust: &TrustFile,
+    unsigned: usize,
     output: &Output,
 ) -> Result<Exit, Failure> {
     let report = &verification.report;
@@ -254,8 +265,10 @@ fn print(
         "signer": verification.signer,
         "publicKey": key,
         "entry": entry,
+        "ignoredFound": verification.ignored_found,
+        "skippedByCaller": verification.skipped_by_caller,
     });
-    output.report(report, &[summary(verification, opened)], about)?;
+    output.report(report, &[summary(verification, opened, unsigned)], about)?;
     Ok(report.exit())
 }
 
@@ -272,7 +285,7 @@ pub fn model_json(opened: &Opened) -> Value {
     })
 }
 
-fn summary(verification: &Verification, opened: Option<&Opened>) -> String {
+fn summary(verification: &Verification, opened: Option<&Opened>, unsigned: usize) -> String {
     let report = &verification.report;
     if !report.is_verified() {
         return format!("NOT VERIFIED: {}", names(report, true));
@@ -281,8 +294,16 @@ fn summary(verification: &Verification, opened: Option<&Opened>) -> String {
     let version = opened.and_then(|opened| opened.statement().model_version());
     let version = version.map(|version| format!(" {version}")).unwrap_or_default();
     let signer = verification.signer.as_deref().unwrap_or_default();
+    let mut notes = Vec::new();
+    if unsigned > 0 {
+        notes.push(format!("{unsigned} paths not signed"));
+    }
+    if !verification.skipped_by_caller.is_empty() {
+        notes.push(format!("{} signed files not compared", verification.skipped_by_caller.len()));
+    }
+    let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };
     format!(
-        "verified: {name}{version}, signed by {signer:?}; not checked: {}",
+        "verified: {name}{version}, signed by {signer:?}{notes}; not checked: {}",
         names(report, false)
     )
 }

@@ -170,3 +170,20 @@ fn nothing_to_sign_and_nothing_there_are_errors() {
     assert!(matches!(list(dir.path(), &options), Err(HashModelError::Empty(_))));
     assert!(matches!(list(&dir.path().join("x"), &options), Err(HashModelError::NotFound(_))));
 }
+
+#[test]
+fn a_change_whose_time_was_set_back_is_still_a_change() {
+    let dir = TempDir::new().unwrap();
+    write(dir.path(), "a", b"one");
+    let options = HashOptions::default();
+    let listing = list(dir.path(), &options).unwrap();
+    let path = dir.path().join("a");
+    let before = fs::metadata(&path).unwrap().modified().unwrap();
+    // The clock of the file system ticks every few milliseconds.
+    while Stamp::of(&fs::metadata(&path).unwrap()) == listing.files["a"] {
+        fs::write(&path, b"two").unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(before).unwrap();
+    }
+    let error = listing.hash(&options, &|_| ()).unwrap_err();
+    assert!(matches!(error, HashModelError::Changed(_)), "{error}");
+}

@@ -193,16 +193,27 @@ fn who(verifier: &Verifier) -> String {
 }
 
 /// Compares the files by name.
-pub(super) fn bytes(statement: &ModelStatement, model: Model<'_>, report: &mut Report) {
+///
+/// Returns the signed files that were not compared, at the caller's wish.
+pub(super) fn bytes(
+    statement: &ModelStatement,
+    model: Model<'_>,
+    report: &mut Report,
+) -> Vec<String> {
     let found = match model {
         Model::Read(found) => found,
-        Model::NotRead => return report.not_checked("bytes", "the model was not read"),
+        Model::NotRead => {
+            report.not_checked("bytes", "the model was not read");
+            return Vec::new();
+        }
         Model::Unreadable(why) => {
-            return report.could_not_check("bytes", why, Exit::Unavailable);
+            report.could_not_check("bytes", why, Exit::Unavailable);
+            return Vec::new();
         }
         Model::Unacceptable(why, details) => {
             report.failed("bytes", why, Exit::NotVerified);
-            return report.details(details.to_vec());
+            report.details(details.to_vec());
+            return Vec::new();
         }
     };
     if statement.method() != Method::Files || statement.hash() != ModelHash::Sha256 {
@@ -212,19 +223,19 @@ pub(super) fn bytes(statement: &ModelStatement, model: Model<'_>, report: &mut R
             statement.hash().name()
         );
         report.could_not_check("bytes", why, Exit::Unavailable);
-        return;
+        return Vec::new();
     }
-    compare(statement, found, report);
+    compare(statement, found, report)
 }
 
-fn compare(statement: &ModelStatement, found: &Found, report: &mut Report) {
+fn compare(statement: &ModelStatement, found: &Found, report: &mut Report) -> Vec<String> {
     let single = statement.is_single_file() && found.files.len() == 1;
     let mut signed: BTreeMap<&str, &[u8]> = BTreeMap::new();
-    let mut skipped = 0;
+    let mut skipped = Vec::new();
     for resource in statement.resources() {
         let covered = |path: &String| is_covered(&resource.name, path);
         if found.ignored_by_caller.iter().any(covered) {
-            skipped += 1;
+            skipped.push(resource.name.clone());
         } else {
             signed.insert(&resource.name, &resource.digest);
         }
@@ -246,8 +257,9 @@ fn compare(statement: &ModelStatement, found: &Found, report: &mut Report) {
     }
     differences.extend(signed.keys().map(|name| format!("missing: {name}")));
     let mut remarks = Vec::new();
-    if skipped > 0 {
-        remarks.push(format!("{skipped} signed files were left out at the caller's wish"));
+    if !skipped.is_empty() {
+        let count = skipped.len();
+        remarks.push(format!("{count} signed files were left out at the caller's wish"));
     }
     remarks.extend(found.ignored.iter().map(|path| format!("not signed, ignored: {path}")));
     if !differences.is_empty() {
@@ -259,6 +271,7 @@ fn compare(statement: &ModelStatement, found: &Found, report: &mut Report) {
         report.passed("bytes", format!("{compared} files are those that were signed"));
     }
     report.details([differences, remarks].concat());
+    skipped
 }
 
 /// The one log entry, if it is of the trusted log and about this very signature.
@@ -458,6 +471,5 @@ fn witnesses(trust: &TrustFile, checkpoint: &SignedCheckpoint, report: &mut Repo
     }
     report.details(lines);
     // The newest time: a single liar can make the entry seem younger than it is, never older.
-    let times = verified.iter().filter_map(|signature| signature.time);
-    if policy.is_met(verified) { times.max() } else { None }
+    policy.quorum_time_newest(verified)
 }

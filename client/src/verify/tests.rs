@@ -431,3 +431,33 @@ fn links_and_unreadable_files_are_told_apart() {
     assert_eq!(unreadable.report.exit(), Exit::Unavailable);
     assert!(!unreadable.report.is_verified());
 }
+
+#[test]
+fn only_witnesses_of_the_quorum_date_an_entry() {
+    let signed = Signed::new(1, 1);
+    let mut trust = signed.trust();
+    let keys = trust.witness_policy.as_ref().unwrap().policy.witness_keys();
+    let (five, six) = (keys[0].to_vkey(), keys[1].to_vkey());
+    let text = format!("witness w5 {five}\nwitness w6 {six}\nquorum w5\n");
+    trust.witness_policy =
+        Some(treering_proto::trust::WitnessPolicy::parse(text, &trust.log).unwrap());
+    assert_eq!(signed.verify_with(&trust).entry.unwrap().witnessed_by, Some(1_700_000_005));
+}
+
+#[test]
+fn a_witness_that_the_quorum_does_not_count_dates_no_certificate() {
+    let rule = || identity("https://ci.example/job", None);
+    let (opened, mut trust, leaf) = certified(rule(), true, 1_700_000_000);
+    let witnessed_long_ago = leaf.not_before() + 60;
+    // The quorum is another group than that of the witness, or none.
+    let text = {
+        let vkey = trust.witness_policy.as_ref().unwrap().policy.witness_keys()[0].to_vkey();
+        format!("witness w5 {vkey}\nquorum none\n")
+    };
+    trust.witness_policy =
+        Some(treering_proto::trust::WitnessPolicy::parse(text, &trust.log).unwrap());
+    let policy = Policy { trust: &trust, signers: &trust.signers, now: witnessed_long_ago };
+    let verification = verify(&opened, &policy, Model::NotRead);
+    assert_eq!(verification.entry.as_ref().unwrap().witnessed_by, None);
+    assert_eq!(verification.report.outcome("certificate"), Some(Outcome::Passed));
+}
