@@ -78,7 +78,7 @@ pub enum StateError {
     /// Another process moved the checkpoint in the meantime.
     #[error("another process has replaced the remembered checkpoint")]
     Conflict,
-    /// There are [`EVIDENCE_COUNT_MAX`] files.
+    /// There are `EVIDENCE_COUNT_MAX` files.
     #[error("there are {EVIDENCE_COUNT_MAX} evidence files of this kind already")]
     TooMuchEvidence,
 }
