@@ -47,7 +47,7 @@ pub async fn bounded(stream: TcpStream) -> Option<Pin<Box<TimeoutStream<TcpStrea
     // Without this, the second small answer on a connection waits for the client's delayed
     // acknowledgement.
     let _ = stream.set_nodelay(true);
-    tokio::time::timeout(HEADER_TIME_MAX, stream.readable()).await.ok()?.ok()?;
+    tokio::time::timeout(HEADER_TIME_MAX, stream.peek(&mut [0])).await.ok()?.ok()?;
     let mut stream = TimeoutStream::new(stream);
     stream.set_read_timeout(Some(SILENCE_MAX));
     stream.set_write_timeout(Some(WRITE_TIME_MAX));
