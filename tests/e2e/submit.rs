@@ -164,3 +164,11 @@ fn a_disk_that_is_nearly_full_refuses_entries_and_says_so() {
     }
     check_log(&server, &mut history);
 }
+
+#[test]
+fn a_server_that_is_stopped_as_soon_as_it_is_ready_ends_well() {
+    let log = Log::create();
+    for _ in 0..10 {
+        assert_eq!(log.serve().terminate().code(), Some(0));
+    }
+}

@@ -72,8 +72,9 @@ pub async fn serve(service: Service) -> Result<(), ServeError> {
     let scrubbing = Stop::default();
     spawn_scrubber(&app, &scrubbing);
 
-    announce(&app, address, started.elapsed());
+    // Before anybody hears that the server is ready, who may stop it at once.
     let stop = stop_signal().map_err(ServeError::Signal)?;
+    announce(&app, address, started.elapsed());
     http::serve(app, listener, stop).await;
     scrubbing.stop();
     health.set_passing(Some(Refusal::Stopping));
