@@ -17,6 +17,8 @@ pub enum LatchReason {
     Anchor,
     /// The clock jumped.
     Clock,
+    /// A witness knows a checkpoint that this log signed and does not know of.
+    Witness,
 }
 
 impl LatchReason {
@@ -27,6 +29,7 @@ impl LatchReason {
             Self::SelfCheck => "self-check",
             Self::Anchor => "anchor",
             Self::Clock => "clock",
+            Self::Witness => "witness",
         }
     }
 }
@@ -40,6 +43,8 @@ pub enum Refusal {
     ClockBehind(String),
     /// Until there is room on the disk.
     DiskFull(String),
+    /// Until enough witnesses cosign again.
+    NoQuorum(String),
     /// The server is stopping.
     Stopping,
 }
@@ -51,6 +56,7 @@ impl Refusal {
             Self::Latched(..) => "latched",
             Self::ClockBehind(_) => "clock-behind",
             Self::DiskFull(_) => "disk-full",
+            Self::NoQuorum(_) => "no-quorum",
             Self::Stopping => "stopping",
         }
     }
@@ -64,6 +70,9 @@ impl Refusal {
             ),
             Self::ClockBehind(_) => "the log's clock is behind its last entry; retry".to_owned(),
             Self::DiskFull(_) => "the log is short of disk space; retry later".to_owned(),
+            Self::NoQuorum(_) => {
+                "too few witnesses cosign the log's checkpoints; retry later".to_owned()
+            }
             Self::Stopping => self.message(),
         }
     }
@@ -74,7 +83,7 @@ impl Refusal {
             Self::Latched(reason, why) => {
                 format!("the log is read-only until it is restarted ({}): {why}", reason.label())
             }
-            Self::ClockBehind(why) | Self::DiskFull(why) => why.clone(),
+            Self::ClockBehind(why) | Self::DiskFull(why) | Self::NoQuorum(why) => why.clone(),
             Self::Stopping => "the server is stopping; retry".to_owned(),
         }
     }
@@ -90,6 +99,11 @@ impl Health {
     /// Why writes are refused, if they are.
     pub fn refusal(&self) -> Option<Refusal> {
         self.lock().clone()
+    }
+
+    /// Whether the log has stopped for good.
+    pub fn is_latched(&self) -> bool {
+        matches!(*self.lock(), Some(Refusal::Latched(..)))
     }
 
     /// Stops the log for good. The first reason stays.

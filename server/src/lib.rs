@@ -28,3 +28,4 @@ pub mod store;
 #[cfg(test)]
 mod test_log;
 pub mod thinning;
+pub mod witness;

@@ -88,6 +88,9 @@ pub const SEARCH_TERMS_MAX: usize = 8;
 /// Postings read for one page: what a search for two common terms may cost.
 pub const SEARCH_READS_MAX: usize = 20_000;
 
+/// Published notes in one answer: 1,000 with a few cosignatures are a megabyte.
+pub const CHECKPOINTS_LIMIT_MAX: usize = 1000;
+
 /// Statements in one bulk answer.
 pub const BULK_STATEMENTS_MAX: usize = 256;
 

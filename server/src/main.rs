@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use treering_server::anchor::AnchorError;
@@ -13,10 +14,11 @@ use treering_server::ops::claim::{ClaimError, claim, claim_with_new_anchor};
 use treering_server::ops::fsck::{FsckError, check, describe, drop_unsigned};
 use treering_server::ops::init::{InitError, NewLog, init};
 use treering_server::ops::rebuild::rebuild;
-use treering_server::ops::serve::{ServeError, Service, serve};
+use treering_server::ops::serve::{ServeError, Service, Witnesses, serve};
 use treering_server::ops::trust_export::{ExportError, export};
 use treering_server::signer::KeyFileError;
 use treering_server::startup::StartError;
+use treering_server::witness::Mode;
 
 /// A transparency log for machine-learning model signatures.
 #[derive(Parser)]
@@ -83,6 +85,33 @@ struct Serve {
     /// Acknowledge nothing when the disk has fewer bytes free than this.
     #[arg(long, value_name = "BYTES", default_value_t = FREE_DISK_BYTES_MIN, env = "TREERING_MIN_FREE_DISK")]
     min_free_disk: u64,
+    /// Who cosigns checkpoints, and how many must: a file in C2SP tlog-policy, with the URL of each
+    /// witness.
+    #[arg(long, value_name = "FILE", env = "TREERING_WITNESS_POLICY")]
+    witness_policy: Option<PathBuf>,
+    /// Without a quorum of witnesses: closed publishes and acknowledges nothing; open goes on after
+    /// the timeout, and says so.
+    #[arg(
+        long,
+        default_value = "closed",
+        requires = "witness_policy",
+        env = "TREERING_WITNESS_MODE"
+    )]
+    witness_mode: WitnessMode,
+    /// Time for one request to a witness, such as 2s or 500ms.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_time,
+          requires = "witness_policy", env = "TREERING_WITNESS_TIMEOUT")]
+    witness_timeout: Duration,
+    /// Least time between two checkpoints when witnesses cosign them; 1s for public witnesses.
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = parse_time,
+          requires = "witness_policy", env = "TREERING_MIN_PUBLISH_INTERVAL")]
+    min_publish_interval: Duration,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum WitnessMode {
+    Closed,
+    Open,
 }
 
 #[derive(Subcommand)]
@@ -91,6 +120,9 @@ enum Trust {
     Export {
         #[command(flatten)]
         location: Location,
+        /// The witness policy that verifiers shall ask for, a file in C2SP tlog-policy.
+        #[arg(long, value_name = "FILE", env = "TREERING_WITNESS_POLICY")]
+        witness_policy: Option<PathBuf>,
         /// The directory to write to.
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
@@ -137,7 +169,9 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Init(args) => run_init(args),
         Command::Serve(args) => run_serve(args),
-        Command::Trust { command: Trust::Export { location, out } } => run_export(&location, &out),
+        Command::Trust { command: Trust::Export { location, witness_policy, out } } => {
+            run_export(&location, witness_policy.as_deref(), &out)
+        }
         Command::Fsck(args) => run_fsck(args),
         Command::Claim(args) => run_claim(args),
     };
@@ -190,19 +224,32 @@ fn run_serve(args: Serve) -> Result<ExitCode, Failure> {
         listen: args.listen,
         open_writes: args.open_writes,
         free_disk_min: args.min_free_disk,
+        witnesses: args.witness_policy.map(|policy| Witnesses {
+            policy,
+            mode: match args.witness_mode {
+                WitnessMode::Closed => Mode::Closed,
+                WitnessMode::Open => Mode::Open,
+            },
+            timeout: args.witness_timeout,
+            min_interval: args.min_publish_interval,
+        }),
     };
     let runtime =
         tokio::runtime::Runtime::new().map_err(|error| Failure::Unavailable(error.into()))?;
     runtime.block_on(serve(service)).map_err(|error| match error {
         ServeError::Start(error) => start_failure(error),
-        ServeError::Listen { .. } => Failure::Usage(error.into()),
-        ServeError::Signal(_) => Failure::Unavailable(error.into()),
+        ServeError::Listen { .. } | ServeError::Witnesses(_) => Failure::Usage(error.into()),
+        ServeError::Signal(_) | ServeError::Tls(_) => Failure::Unavailable(error.into()),
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn run_export(location: &Location, out: &std::path::Path) -> Result<ExitCode, Failure> {
-    let written = export(&location.data, out).map_err(|error| match error {
+fn run_export(
+    location: &Location,
+    witness_policy: Option<&std::path::Path>,
+    out: &std::path::Path,
+) -> Result<ExitCode, Failure> {
+    let written = export(&location.data, witness_policy, out).map_err(|error| match error {
         ExportError::Io { .. } => Failure::Unavailable(error.into()),
         _ => Failure::Usage(error.into()),
     })?;
@@ -303,6 +350,23 @@ fn start_failure(error: StartError) -> Failure {
     }
 }
 
+/// A time of 10 milliseconds to 10 minutes.
+fn parse_time(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| "a time starts with a number".to_owned())?;
+    let milliseconds = match unit {
+        "ms" => Some(number),
+        "s" => number.checked_mul(1000),
+        "m" => number.checked_mul(60_000),
+        _ => None,
+    };
+    match milliseconds {
+        Some(time @ 10..=600_000) => Ok(Duration::from_millis(time)),
+        _ => Err("a time is 10ms to 10m, such as 500ms, 2s or 1m".to_owned()),
+    }
+}
+
 /// Human text on a terminal, JSON elsewhere; `RUST_LOG` filters.
 fn start_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
@@ -321,7 +385,8 @@ const VERSION: &str =
 const EXAMPLES: &str = "Examples:
   treering-server init --data ./log --url https://log.corp
   treering-server serve --data ./log --listen 127.0.0.1:3000 --open-writes
-  treering-server trust export --data ./log --out ./trust
+  treering-server serve --data ./log --open-writes --witness-policy witnesses.policy
+  treering-server trust export --data ./log --out ./trust --witness-policy witnesses.policy
   treering-server fsck --data ./log
 
 Exit codes: 0 ok, 2 usage, 5 unavailable, 6 integrity alarm (do not restart before a person has looked).";

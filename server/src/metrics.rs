@@ -3,14 +3,15 @@
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::health::{Health, Refusal};
+use crate::health::Health;
+use crate::publisher::Witnessed;
 
 /// What the server counts.
 pub struct Metrics {
@@ -23,11 +24,37 @@ pub struct Metrics {
     pool_depth: Gauge,
     latched: Gauge,
     scrubbed: Counter,
+    witness_requests: Family<WitnessLabel, Counter>,
+    unwitnessed: Counter,
+    quorum: Gauge,
 }
 
 #[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
 struct OutcomeLabel {
     outcome: &'static str,
+}
+
+#[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
+struct WitnessLabel {
+    witness: String,
+    outcome: WitnessOutcome,
+}
+
+/// What a witness answered.
+#[derive(Clone, Copy, Hash, PartialEq, Eq, Debug, EncodeLabelValue)]
+pub enum WitnessOutcome {
+    /// A cosignature that verifies.
+    Cosigned,
+    /// It had cosigned another size, and was asked again from there.
+    Conflict,
+    /// It does not take this log.
+    Refused,
+    /// It did not answer, or asked for patience.
+    Unavailable,
+    /// An answer without a cosignature that verifies.
+    BadSignature,
+    /// It knows another tree than this log, or says so; must stay 0.
+    Contradiction,
 }
 
 impl Default for Metrics {
@@ -42,6 +69,9 @@ impl Default for Metrics {
             pool_depth: Gauge::default(),
             latched: Gauge::default(),
             scrubbed: Counter::default(),
+            witness_requests: Family::default(),
+            unwitnessed: Counter::default(),
+            quorum: Gauge::default(),
         };
         metrics.registered()
     }
@@ -62,7 +92,27 @@ impl Metrics {
         all.register("latched", help, self.latched.clone());
         let help = "Entry tiles that were read again and found unchanged";
         all.register("scrubbed_tiles", help, self.scrubbed.clone());
+        let help = "Answers of witnesses; outcome Contradiction must stay 0";
+        all.register("witness_requests", help, self.witness_requests.clone());
+        let help = "Checkpoints published without the quorum of witnesses; 0 unless failing open";
+        all.register("unwitnessed_checkpoints", help, self.unwitnessed.clone());
+        let help = "1 when the quorum of witnesses cosigned the newest checkpoint";
+        all.register("witness_quorum", help, self.quorum.clone());
         self
+    }
+
+    /// Counts an answer of the witness with this name.
+    pub fn witness(&self, name: &str, outcome: WitnessOutcome) {
+        let label = WitnessLabel { witness: name.to_owned(), outcome };
+        self.witness_requests.get_or_create(&label).inc();
+    }
+
+    /// Notes who stands behind a checkpoint that was published.
+    pub fn published(&self, witnessed: Witnessed) {
+        self.quorum.set(i64::from(witnessed == Witnessed::Quorum));
+        if witnessed == Witnessed::Missing {
+            self.unwitnessed.inc();
+        }
     }
 
     /// Counts a submission by its outcome, a stable label.
@@ -91,8 +141,7 @@ impl Metrics {
     pub fn render(&self, pool_depth: usize, tree_size: u64, health: &Health) -> String {
         self.pool_depth.set(i64::try_from(pool_depth).unwrap_or(i64::MAX));
         self.tree_size.set(i64::try_from(tree_size).unwrap_or(i64::MAX));
-        let latched = matches!(health.refusal(), Some(Refusal::Latched(..)));
-        self.latched.set(i64::from(latched));
+        self.latched.set(i64::from(health.is_latched()));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)
             .expect("writing to a string does not fail");

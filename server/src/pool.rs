@@ -75,6 +75,8 @@ struct Inner {
     waiters: HashMap<Hash, Vec<Waiter>>,
     bytes: usize,
     stopping: bool,
+    /// Something other than an entry wants the sequencer's attention.
+    nudged: bool,
 }
 
 struct Waiter {
@@ -141,16 +143,17 @@ impl Pool {
         Ok(receiver)
     }
 
-    /// The next batch: whatever waits, within bounds. Empty after `idle` without work; `None` when
-    /// stopping and done.
+    /// The next batch: whatever waits, within bounds. Empty after `idle` without work, or when
+    /// nudged; `None` when stopping and done.
     pub fn next_batch(&self, idle: Duration) -> Option<Vec<VerifiedEntry>> {
         let mut inner = self.lock();
-        if inner.waiting.is_empty() && !inner.stopping {
-            let waited = self.arrived.wait_timeout_while(inner, idle, |inner| {
-                inner.waiting.is_empty() && !inner.stopping
-            });
+        let is_idle =
+            |inner: &mut Inner| inner.waiting.is_empty() && !inner.stopping && !inner.nudged;
+        if is_idle(&mut inner) {
+            let waited = self.arrived.wait_timeout_while(inner, idle, is_idle);
             inner = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+        inner.nudged = false;
         if inner.waiting.is_empty() && inner.stopping {
             return None;
         }
@@ -176,14 +179,26 @@ impl Pool {
         self.finish(&entry.leaf(), &Outcome::Logged(logged));
     }
 
-    /// Sends a batch away, and after a latch everything that waits.
-    pub fn refuse(&self, batch: &[VerifiedEntry], refusal: &Refusal) {
+    /// Sends these entries away, and everything that waits.
+    pub fn refuse<'a>(
+        &self,
+        entries: impl IntoIterator<Item = &'a VerifiedEntry>,
+        refusal: &Refusal,
+    ) {
         let outcome = Outcome::Refused(refusal.clone());
         let waiting = std::mem::take(&mut self.lock().waiting);
-        for entry in batch.iter().chain(&waiting) {
+        let refuse = |entry: &VerifiedEntry| {
             self.lock().bytes -= weight(entry);
             self.finish(&entry.leaf(), &outcome);
-        }
+        };
+        entries.into_iter().for_each(refuse);
+        waiting.iter().for_each(refuse);
+    }
+
+    /// Wakes the sequencer although no entry came.
+    pub fn nudge(&self) {
+        self.lock().nudged = true;
+        self.arrived.notify_all();
     }
 
     /// Takes nothing more; what waits is still logged.

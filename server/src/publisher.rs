@@ -1,12 +1,17 @@
 //! The publisher: signs a fenced head under both keys, stores the notes, and makes readers see it.
 //!
+//! Without witnesses a head is published as soon as it is fenced. With witnesses the newest fenced
+//! head is signed and shown to them, and published when their quorum cosigned it
+//! ([`crate::witness`]); what was published before stays visible until then.
+//!
 //! Invariants: nothing is visible above the published size; size, root, edge and both notes of an
 //! answer come from one [`Snapshot`]; the Rekor v1 note is signed only for a head that the C2SP
-//! note is signed for.
+//! note is signed for, and shown only together with it.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use treering_proto::append::RightEdge;
+use treering_proto::note::SignatureLine;
 use treering_proto::tree::{LeafIndex, TreeHead};
 
 use crate::anchor::Fenced;
@@ -14,6 +19,17 @@ use crate::crash_point::CrashPoint;
 use crate::signer::Signer;
 use crate::store::format::NotePair;
 use crate::store::{Store, StoreError};
+
+/// Whether witnesses stand behind a published head.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Witnessed {
+    /// The log has no witnesses.
+    NotAsked,
+    /// Their quorum cosigned it.
+    Quorum,
+    /// It was published without their quorum: the log fails open, or was not witnessed then.
+    Missing,
+}
 
 /// One published tree: everything that an answer needs beside rows.
 #[derive(Debug)]
@@ -26,8 +42,10 @@ pub struct Snapshot {
     pub note: String,
     /// The Rekor v1 checkpoint.
     pub v1_note: String,
-    /// When the last batch was sequenced, Unix milliseconds.
+    /// When it was published, Unix milliseconds.
     pub time_ms: u64,
+    /// Who stands behind it.
+    pub witnessed: Witnessed,
 }
 
 /// Where readers find the newest snapshot.
@@ -51,6 +69,19 @@ pub struct SetRequest<'a> {
     pub body: &'a [u8],
 }
 
+/// A fenced head that may be published, and what its note carries.
+#[derive(Debug)]
+pub struct Ready {
+    /// The head.
+    pub fenced: Arc<Fenced>,
+    /// When it is published, Unix milliseconds, by the batch clock.
+    pub time_ms: u64,
+    /// Cosignatures that verified.
+    pub cosignatures: Vec<SignatureLine>,
+    /// What they amount to.
+    pub witnessed: Witnessed,
+}
+
 /// Signs and publishes. Owned by the sequencer.
 pub struct Publisher {
     signer: Arc<Signer>,
@@ -58,20 +89,46 @@ pub struct Publisher {
     published: Published,
 }
 
+/// What start-up found to publish.
+pub struct Started {
+    /// The publisher; what it shows may be older than the newest fenced head.
+    pub publisher: Publisher,
+    /// The newest fenced head.
+    pub fenced: Arc<Fenced>,
+    /// The latest time that the log has put into a note, Unix milliseconds.
+    pub time_ms: u64,
+}
+
 impl Publisher {
-    /// Publishes the head that start-up found, and starts.
-    pub fn start(signer: Arc<Signer>, store: Store, fenced: Fenced) -> Result<Self, StoreError> {
-        let stored = store.notes(fenced.head().size)?;
-        let notes = match stored.filter(|notes| signer.has_signed(notes, fenced.head())) {
-            Some(notes) => notes,
-            None => {
-                let notes = sign(&signer, &fenced);
-                store.publish(fenced.head(), &notes, &[])?;
-                notes
+    /// Starts with the head that start-up found.
+    ///
+    /// It is published here, unless it never was and has witnesses to wait for: then the newest
+    /// published head is shown again. The empty tree needs no witness: it says nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the notes of a log that has entries are never all missing.
+    pub fn start(
+        signer: Arc<Signer>,
+        store: Store,
+        fenced: Fenced,
+        has_witnesses: bool,
+    ) -> Result<Started, StoreError> {
+        let head = fenced.head();
+        let stored = store.notes(head.size)?.filter(|notes| signer.has_signed(notes, head));
+        let witnessed = if has_witnesses { Witnessed::Missing } else { Witnessed::NotAsked };
+        let shown = match stored {
+            Some(notes) => snapshot(head, fenced.edge().clone(), notes, witnessed),
+            None if !has_witnesses || head == TreeHead::EMPTY => {
+                let notes = sign(&signer, &fenced, fenced.time_ms(), &[]);
+                store.publish(head, &notes, &[])?;
+                snapshot(head, fenced.edge().clone(), notes, witnessed)
             }
+            None => newest_stored(&signer, &store, head)?,
         };
-        let published = Published(Arc::new(RwLock::new(snapshot(&fenced, notes))));
-        Ok(Self { signer, store, published })
+        let time_ms = shown.time_ms.max(fenced.time_ms());
+        let published = Published(Arc::new(RwLock::new(shown)));
+        let publisher = Self { signer, store, published };
+        Ok(Started { publisher, fenced: Arc::new(fenced), time_ms })
     }
 
     /// Where readers find what is published.
@@ -79,42 +136,73 @@ impl Publisher {
         self.published.clone()
     }
 
-    /// Signs `fenced`, stores the notes and SETs, and shows it to readers.
+    /// Who signs.
+    pub fn signer(&self) -> &Signer {
+        &self.signer
+    }
+
+    /// Signs the head, stores notes and SETs, and shows it to readers.
     ///
     /// Returns the snapshot, and one SET for each request.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was written is then unknown, and the caller must stop.
     pub fn publish(
         &mut self,
-        fenced: &Fenced,
+        ready: Ready,
         requests: &[SetRequest<'_>],
         in_flight: usize,
     ) -> Result<(Arc<Snapshot>, Vec<Vec<u8>>), StoreError> {
-        let notes = sign(&self.signer, fenced);
+        let head = ready.fenced.head();
+        let notes = sign(&self.signer, &ready.fenced, ready.time_ms, &ready.cosignatures);
         let sets: Vec<(LeafIndex, Vec<u8>)> = requests
             .iter()
             .map(|entry| (entry.index, self.signer.set(entry.body, entry.time, entry.index)))
             .collect();
         CrashPoint::Signed.pass(in_flight);
-        self.store.publish(fenced.head(), &notes, &sets)?;
-        let snapshot = snapshot(fenced, notes);
+        self.store.publish(head, &notes, &sets)?;
+        if ready.witnessed != Witnessed::NotAsked {
+            // Nothing here can make a cosignature again, and a time that was signed must be known
+            // after a crash. Without witnesses the notes ride in the next commit's sync.
+            self.store.sync()?;
+        }
+        let snapshot = snapshot(head, ready.fenced.edge().clone(), notes, ready.witnessed);
         *self.published.0.write().unwrap_or_else(PoisonError::into_inner) = snapshot.clone();
         Ok((snapshot, sets.into_iter().map(|(_, set)| set).collect()))
     }
 }
 
-fn sign(signer: &Signer, fenced: &Fenced) -> NotePair {
-    NotePair {
-        time_ms: fenced.time_ms(),
-        note: signer.note(fenced),
-        v1_note: signer.v1_note(fenced),
+/// The newest notes that were published, for a tree below `head`.
+fn newest_stored(
+    signer: &Signer,
+    store: &Store,
+    head: TreeHead,
+) -> Result<Arc<Snapshot>, StoreError> {
+    let stored = store.notes_up_to(head.size)?;
+    let (size, notes) = stored.ok_or_else(|| store.damaged_notes(head.size))?;
+    let edge = store.edge_at(size)?;
+    if !signer.has_signed(&notes, edge.head()) {
+        return Err(store.damaged_notes(size));
     }
+    Ok(snapshot(edge.head(), edge, notes, Witnessed::Missing))
 }
 
-fn snapshot(fenced: &Fenced, notes: NotePair) -> Arc<Snapshot> {
-    Arc::new(Snapshot {
-        head: fenced.head(),
-        edge: fenced.edge().clone(),
-        note: notes.note,
-        v1_note: notes.v1_note,
-        time_ms: fenced.time_ms(),
-    })
+fn sign(
+    signer: &Signer,
+    fenced: &Fenced,
+    time_ms: u64,
+    cosignatures: &[SignatureLine],
+) -> NotePair {
+    let note = signer.note(fenced, cosignatures).format();
+    NotePair { time_ms, note, v1_note: signer.v1_note(fenced) }
+}
+
+fn snapshot(
+    head: TreeHead,
+    edge: RightEdge,
+    notes: NotePair,
+    witnessed: Witnessed,
+) -> Arc<Snapshot> {
+    let NotePair { time_ms, note, v1_note } = notes;
+    Arc::new(Snapshot { head, edge, note, v1_note, time_ms, witnessed })
 }

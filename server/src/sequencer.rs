@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! take a batch -> stamp -> extend -> commit -> self-check -> fence -> sign, publish -> wake
+//!                                                                 '-> with witnesses: propose,
+//!                                     go on; when their quorum cosigned: sign, publish -> wake
 //! ```
 //!
 //! Invariants:
@@ -9,26 +11,29 @@
 //! - an error after the commit began leaves the outcome unknown, so the log latches: it never
 //!   retries a failed write, never signs past a failed check, and takes nothing until a restart has
 //!   verified the tail;
-//! - there is no timer between batches: while one is synced the next one gathers.
+//! - there is no timer between batches: while one is synced the next one gathers;
+//! - whoever waits for an entry hears of it only when a published head covers it. The pool bounds
+//!   how many wait, and with them how far fenced heads run ahead of published ones.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use treering_proto::append::RightEdge;
 use treering_proto::entry::VerifiedEntry;
 use treering_proto::tree::LeafIndex;
 
-use crate::anchor::{Anchor, AnchorError};
+use crate::anchor::{Anchor, AnchorError, Fenced};
 use crate::clock::{self, BatchClock, ClockError};
 use crate::crash_point::CrashPoint;
 use crate::health::{Health, LatchReason, Refusal};
 use crate::metrics::Metrics;
 use crate::pool::{Logged, Pool};
-use crate::publisher::{Publisher, SetRequest, Snapshot};
+use crate::publisher::{Publisher, Ready, SetRequest, Snapshot, Witnessed};
 use crate::selfcheck::{SelfCheck, SelfCheckError};
 use crate::store::{Batch, Store, StoreError};
 use crate::thinning::{self, Thinning};
+use crate::witness::{Advance, Witnessing};
 
 /// How often an idle sequencer looks at clock and disk.
 const IDLE: Duration = Duration::from_millis(500);
@@ -49,6 +54,10 @@ pub struct Sequencer {
     pub anchor: Anchor,
     /// What signs and shows.
     pub publisher: Publisher,
+    /// Who must cosign what is shown, if anybody.
+    pub witnessing: Option<Witnessing>,
+    /// What is fenced and not published.
+    pub unpublished: Vec<FencedBatch>,
     /// Where it is said why nothing goes on.
     pub health: Health,
     /// What is counted.
@@ -59,6 +68,15 @@ pub struct Sequencer {
     pub free_disk_min: u64,
     /// How far old notes have been thinned.
     pub thinning: Thinning,
+}
+
+/// Entries below a fenced head, whose submitters wait until it is published.
+pub struct FencedBatch {
+    first: LeafIndex,
+    /// When they were sequenced, Unix seconds.
+    time: u64,
+    entries: Vec<VerifiedEntry>,
+    started: Instant,
 }
 
 /// Why the loop must not go on.
@@ -85,39 +103,61 @@ impl Fault {
 impl Sequencer {
     /// Runs until the pool stops.
     pub fn run(mut self) {
-        while let Some(batch) = self.pool.next_batch(IDLE) {
+        while let Some(batch) = self.pool.next_batch(self.pause()) {
             self.look_around();
-            if let Some(refusal) = self.health.refusal() {
-                self.pool.refuse(&batch, &refusal);
-                continue;
-            }
-            let result = if batch.is_empty() { Ok(()) } else { self.sequence(&batch) };
-            let result = result.and_then(|()| self.thin_notes());
-            if let Err(fault) = result {
-                let refusal = Refusal::Latched(fault.reason(), fault.to_string());
-                self.health.latch(fault.reason(), fault.to_string());
-                self.pool.refuse(&batch, &refusal);
+            if let Err(fault) = self.pass(batch) {
+                self.latch(fault.reason(), fault.to_string());
             }
         }
+        let stopping = Refusal::Stopping;
+        self.pool.refuse(self.unpublished.iter().flat_map(|batch| &batch.entries), &stopping);
         if let Err(error) = self.store.sync() {
             tracing::error!(%error, "the last notes could not be synced; start-up signs them again");
         }
     }
 
-    /// Takes one batch through every step.
-    fn sequence(&mut self, batch: &[VerifiedEntry]) -> Result<(), Fault> {
-        let started = std::time::Instant::now();
-        let in_flight = batch.len();
+    /// One turn: whatever waits, then whatever may be published.
+    fn pass(&mut self, batch: Vec<VerifiedEntry>) -> Result<(), Fault> {
+        match self.health.refusal() {
+            Some(refusal) => self.pool.refuse(&batch, &refusal),
+            None if batch.is_empty() => {}
+            None => self.sequence(batch)?,
+        }
+        if !self.health.is_latched() {
+            self.publish_ready()?;
+        }
+        self.thin_notes()
+    }
+
+    /// Stops for good: everybody who waits hears that nobody knows.
+    fn latch(&mut self, reason: LatchReason, why: String) {
+        let refusal = Refusal::Latched(reason, why.clone());
+        self.health.latch(reason, why);
+        let unpublished = std::mem::take(&mut self.unpublished);
+        self.pool.refuse(unpublished.iter().flat_map(|batch| &batch.entries), &refusal);
+    }
+
+    /// How long to wait for entries.
+    fn pause(&self) -> Duration {
+        let boot_ms = clock::read().boot_ms;
+        self.witnessing.as_ref().map_or(IDLE, |witnessing| witnessing.pause(boot_ms, IDLE))
+    }
+
+    /// Takes one batch through every step up to the fence. From the commit on it is part of
+    /// `unpublished`, so that its submitters hear of a fault.
+    fn sequence(&mut self, entries: Vec<VerifiedEntry>) -> Result<(), Fault> {
+        let started = Instant::now();
+        let in_flight = entries.len();
         CrashPoint::Batched.pass(in_flight);
         let time_ms = match self.clock.stamp(clock::read()) {
             Ok(time_ms) => time_ms,
             Err(error) => {
                 let refusal = self.refuse_for_clock(error);
-                self.pool.refuse(batch, &refusal);
+                self.pool.refuse(&entries, &refusal);
                 return Ok(());
             }
         };
-        let leaves: Vec<_> = batch.iter().map(VerifiedEntry::leaf).collect();
+        let leaves: Vec<_> = entries.iter().map(VerifiedEntry::leaf).collect();
         let extension =
             self.edge.extend(&leaves).expect("a tree of 2^53 entries would take 10,000 years");
         let edge = extension.edge.clone();
@@ -125,9 +165,12 @@ impl Sequencer {
 
         // A crash before this line loses nothing that anyone was told; after it, start-up finds the
         // entries and resumes.
-        let entries: Vec<_> = batch.iter().collect();
         let first =
             self.edge.size().next_index().expect("the tree was extended, so it has a next index");
+        let time = time_ms / 1000;
+        self.unpublished.push(FencedBatch { first, time, entries, started });
+        let batch = self.unpublished.last().expect("it was pushed on the line above");
+        let entries: Vec<_> = batch.entries.iter().collect();
         let rows = Batch { first, time_ms, entries: &entries, extension };
         let durable = self.store.commit(self.edge.head(), rows)?;
         CrashPoint::Committed.pass(in_flight);
@@ -136,39 +179,56 @@ impl Sequencer {
         CrashPoint::Checked.pass(in_flight);
 
         // A crash after this line must end in exactly this head being signed: the anchor says so.
-        let fenced = self.anchor.fence(checked)?;
+        let fenced = Arc::new(self.anchor.fence(checked)?);
         self.edge = edge;
         CrashPoint::Fenced.pass(in_flight);
-
-        let time = time_ms / 1000;
-        let requests: Vec<SetRequest<'_>> = (first.get()..)
-            .zip(batch)
-            .filter(|(_, entry)| entry.kind().is_rekor_v1())
-            .map(|(index, entry)| SetRequest { index: indexed(index), time, body: entry.body() })
-            .collect();
-        let (snapshot, sets) = self.publisher.publish(&fenced, &requests, in_flight)?;
-        CrashPoint::Published.pass(in_flight);
-
-        self.wake(batch, first, time, &snapshot, sets);
-        CrashPoint::Woken.pass(in_flight);
-        self.metrics.batch(in_flight, snapshot.head.size.get(), started.elapsed());
+        match &mut self.witnessing {
+            Some(witnessing) => witnessing.offer(fenced, clock::read().boot_ms),
+            None => self.publish(alone(fenced))?,
+        }
         Ok(())
     }
 
-    fn wake(
-        &self,
-        batch: &[VerifiedEntry],
-        first: LeafIndex,
-        time: u64,
-        snapshot: &Arc<Snapshot>,
-        sets: Vec<Vec<u8>>,
-    ) {
-        let mut sets = sets.into_iter();
-        for (index, entry) in (first.get()..).zip(batch) {
-            let set = if entry.kind().is_rekor_v1() { sets.next() } else { None };
-            let logged = Logged { index: indexed(index), time, snapshot: snapshot.clone(), set };
-            self.pool.resolve(entry, logged);
+    /// Publishes what witnesses have cosigned in the meantime.
+    fn publish_ready(&mut self) -> Result<(), Fault> {
+        let Some(witnessing) = &mut self.witnessing else { return Ok(()) };
+        let now = clock::read();
+        match witnessing.advance(self.publisher.signer(), now.boot_ms) {
+            Advance::Wait => Ok(()),
+            Advance::Latch(why) => {
+                self.latch(LatchReason::Witness, why);
+                Ok(())
+            }
+            Advance::Publish { fenced, cosignatures, witnessed } => {
+                // A clock that may not stamp was refused when this turn began; the last time serves.
+                let time_ms = self.clock.stamp(now).unwrap_or(fenced.time_ms());
+                self.publish(Ready { fenced, time_ms, cosignatures, witnessed })?;
+                // There may be more to do at once: the next head to propose.
+                self.publish_ready()
+            }
         }
+    }
+
+    /// Publishes one head, and wakes everybody whose entry it covers.
+    fn publish(&mut self, ready: Ready) -> Result<(), Fault> {
+        let size = ready.fenced.head().size;
+        let covers = |batch: &FencedBatch| size.contains(batch.first);
+        let covered = self.unpublished.iter().take_while(|batch| covers(batch)).count();
+        let batches = &self.unpublished[..covered];
+        let in_flight = batches.iter().map(|batch| batch.entries.len()).sum();
+        let requests: Vec<SetRequest<'_>> = batches.iter().flat_map(set_requests).collect();
+        let (snapshot, sets) = self.publisher.publish(ready, &requests, in_flight)?;
+        CrashPoint::Published.pass(in_flight);
+
+        let mut sets = sets.into_iter();
+        for batch in self.unpublished.drain(..covered) {
+            wake(&self.pool, &batch, &snapshot, &mut sets);
+            let took = batch.started.elapsed();
+            self.metrics.batch(batch.entries.len(), snapshot.head.size.get(), took);
+        }
+        self.metrics.published(snapshot.witnessed);
+        CrashPoint::Woken.pass(in_flight);
+        Ok(())
     }
 
     /// Looks at clock and disk, so that writes stop before either does harm, and go on when it has
@@ -176,7 +236,7 @@ impl Sequencer {
     fn look_around(&mut self) {
         let passing = match self.clock.stamp(clock::read()) {
             Err(error) => Some(self.refuse_for_clock(error)),
-            Ok(_) => self.disk_refusal(),
+            Ok(_) => self.disk_refusal().or_else(|| self.witness_refusal()),
         };
         self.health.set_passing(passing);
     }
@@ -190,6 +250,10 @@ impl Sequencer {
                 Refusal::Latched(LatchReason::Clock, why)
             }
         }
+    }
+
+    fn witness_refusal(&self) -> Option<Refusal> {
+        self.witnessing.as_ref()?.refusal(clock::read().boot_ms)
     }
 
     fn disk_refusal(&self) -> Option<Refusal> {
@@ -221,11 +285,42 @@ impl Sequencer {
         let notes = self.store.notes_from(self.thinning.next_size(), thinning::ROUND)?;
         let dated: Vec<(u64, u64)> =
             notes.iter().map(|(size, notes)| (*size, notes.time_ms)).collect();
-        let forgotten = self.thinning.round(&dated, self.edge.size().get(), now.wall_ms);
+        let newest = self.publisher.published().snapshot().head.size.get();
+        let forgotten = self.thinning.round(&dated, newest, now.wall_ms);
         if forgotten.is_empty() {
             return Ok(());
         }
         Ok(self.store.forget_notes(&forgotten)?)
+    }
+}
+
+/// A head that nobody but the log vouches for.
+fn alone(fenced: Arc<Fenced>) -> Ready {
+    let time_ms = fenced.time_ms();
+    Ready { fenced, time_ms, cosignatures: Vec::new(), witnessed: Witnessed::NotAsked }
+}
+
+/// The entries of a batch that Rekor v1 gives a SET.
+fn set_requests(batch: &FencedBatch) -> impl Iterator<Item = SetRequest<'_>> {
+    let indexed_entries = (batch.first.get()..).zip(&batch.entries);
+    indexed_entries
+        .filter(|(_, entry)| entry.kind().is_rekor_v1())
+        .map(|(index, entry)| (indexed(index), entry))
+        .map(|(index, entry)| SetRequest { index, time: batch.time, body: entry.body() })
+}
+
+/// Tells the submitters of a batch; `sets` are those of its entries of Rekor v1, in order.
+fn wake(
+    pool: &Pool,
+    batch: &FencedBatch,
+    snapshot: &Arc<Snapshot>,
+    sets: &mut impl Iterator<Item = Vec<u8>>,
+) {
+    for (index, entry) in (batch.first.get()..).zip(&batch.entries) {
+        let set = if entry.kind().is_rekor_v1() { sets.next() } else { None };
+        let time = batch.time;
+        let logged = Logged { index: indexed(index), time, snapshot: snapshot.clone(), set };
+        pool.resolve(entry, logged);
     }
 }
 

@@ -146,11 +146,13 @@ impl Signer {
         Note { text, signatures }.format()
     }
 
-    /// The C2SP checkpoint of a fenced head. The same head gives the same bytes.
-    pub fn note(&self, fenced: &Fenced) -> String {
+    /// The C2SP checkpoint of a fenced head, followed by `cosignatures`. The same head gives the
+    /// same text and the same first line.
+    pub fn note(&self, fenced: &Fenced, cosignatures: &[SignatureLine]) -> Note {
         let text = checkpoint_text(self.identity.origin(), fenced.head());
-        let signatures = vec![sign_ed25519_line(self.identity.origin(), &self.note, &text)];
-        Note { text, signatures }.format()
+        let own = sign_ed25519_line(self.identity.origin(), &self.note, &text);
+        let signatures = std::iter::once(own).chain(cosignatures.iter().cloned()).collect();
+        Note { text, signatures }
     }
 
     /// The Rekor v1 checkpoint of a fenced head: another origin, ECDSA, exactly one signature line.

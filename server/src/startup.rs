@@ -6,7 +6,7 @@
 //! | storage behind anchor | files deleted, or a backup restored | refuse | heads that are gone |
 //! | notes above the anchor | the anchor is an older copy | refuse | heads it forgot |
 //! | same size, other root | storage or anchor belongs elsewhere | refuse | another head |
-//! | storage = anchor, no notes | died between fence and publish | sign the same head | nothing |
+//! | storage = anchor, no notes | died between fence and publish | sign the same head; with witnesses propose it, and show the newest published head until they cosigned | nothing |
 //! | storage = anchor, notes | stopped, or died after publish | serve | all of it |
 //! | storage above anchor | died between commit and fence | check, fence, sign | not the surplus |
 //!
@@ -21,9 +21,9 @@ use treering_proto::hash::Hash;
 use treering_proto::identity::{IdentityError, LogIdentity};
 use treering_proto::tree::TreeHead;
 
-use crate::anchor::{Anchor, AnchorError};
+use crate::anchor::{Anchor, AnchorError, Fenced};
 use crate::data_directory::{DataDirectory, DirectoryError};
-use crate::publisher::Publisher;
+use crate::publisher::{Publisher, Started};
 use crate::selfcheck::{SelfCheck, SelfCheckError};
 use crate::signer::{KeyFileError, Signer};
 use crate::store::{Store, StoreError, damaged_log_file};
@@ -121,13 +121,15 @@ pub struct OpenLog {
     pub anchor: Anchor,
     /// Its keys.
     pub signer: Arc<Signer>,
-    /// Its newest head, published.
+    /// What shows its newest published head.
     pub publisher: Publisher,
+    /// Its newest head.
+    pub fenced: Arc<Fenced>,
     /// Its right edge.
     pub edge: RightEdge,
     /// The second path, up to the same size.
     pub selfcheck: SelfCheck,
-    /// When its last batch was sequenced, Unix milliseconds.
+    /// The latest time that it gave an entry or a note, Unix milliseconds.
     pub time_ms: u64,
 }
 
@@ -143,8 +145,13 @@ pub struct Parts {
     pub anchor: Anchor,
 }
 
-/// Opens the log in `data` and brings it to where it can be served.
-pub fn open(data: &Path, anchor: Option<&Path>) -> Result<OpenLog, StartError> {
+/// Opens the log in `data` and brings it to where it can be served. A head that was never published
+/// is published here, unless `has_witnesses`: they are asked first.
+pub fn open(
+    data: &Path,
+    anchor: Option<&Path>,
+    has_witnesses: bool,
+) -> Result<OpenLog, StartError> {
     let Parts { directory, identity, store, mut anchor } = parts(data, anchor)?;
     let (origin, tree_id) = (identity.origin(), identity.tree_id());
     let signer = Signer::load(&directory.note_key(), &directory.v1_key(), origin, tree_id)?;
@@ -166,9 +173,10 @@ pub fn open(data: &Path, anchor: Option<&Path>) -> Result<OpenLog, StartError> {
     let checked = selfcheck.check(&store, durable)?;
     let fenced = anchor.fence(checked)?;
     let signer = Arc::new(signer);
-    let publisher = Publisher::start(signer.clone(), store.clone(), fenced)?;
-    let (edge, time_ms) = (recovered.edge, recovered.time_ms);
-    Ok(OpenLog { directory, store, anchor, signer, publisher, edge, selfcheck, time_ms })
+    let started = Publisher::start(signer.clone(), store.clone(), fenced, has_witnesses)?;
+    let Started { publisher, fenced, time_ms } = started;
+    let (edge, time_ms) = (recovered.edge, recovered.time_ms.max(time_ms));
+    Ok(OpenLog { directory, store, anchor, signer, publisher, fenced, edge, selfcheck, time_ms })
 }
 
 /// Opens directory, anchor and rows of the log in `data`.

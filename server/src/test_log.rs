@@ -10,7 +10,7 @@ use treering_proto::entry::VerifiedEntry;
 use treering_proto::hash::{Hash, sha256};
 use treering_proto::tree::TreeHead;
 
-use crate::publisher::Snapshot;
+use crate::publisher::{Snapshot, Witnessed};
 use crate::store::{Batch, Durable, Store};
 
 /// A store, and the tree that is committed to it.
@@ -77,6 +77,7 @@ impl TestLog {
             note: String::new(),
             v1_note: String::new(),
             time_ms: 1,
+            witnessed: Witnessed::NotAsked,
         }
     }
 }

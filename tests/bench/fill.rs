@@ -28,7 +28,7 @@ const ENTRIES_PER_KEY: u64 = 1000;
 pub(crate) fn fill(data: &Path, entries: u64, threads: usize) -> anyhow::Result<Duration> {
     let started = Instant::now();
     let OpenLog { directory, store, anchor, publisher, edge, selfcheck, time_ms, .. } =
-        startup::open(data, None)?;
+        startup::open(data, None, false)?;
     let health = Health::default();
     let pool = Arc::new(Pool::new(store.clone(), health.clone()));
     let sequencer = Sequencer {
@@ -39,6 +39,8 @@ pub(crate) fn fill(data: &Path, entries: u64, threads: usize) -> anyhow::Result<
         selfcheck,
         anchor,
         publisher,
+        witnessing: None,
+        unpublished: Vec::new(),
         health,
         metrics: Arc::new(Metrics::default()),
         data: directory.path().to_owned(),

@@ -15,6 +15,7 @@ mod submit;
 mod tiles;
 mod v1;
 mod v2;
+mod witnesses;
 
 use treering_tests::binaries;
 

@@ -15,3 +15,4 @@ pub mod model;
 pub mod random;
 pub mod server;
 pub mod submission;
+pub mod witness;

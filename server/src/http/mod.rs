@@ -4,6 +4,7 @@
 //! Invariants: reads go to the store and one snapshot, writes to the pool; nothing here knows
 //! RocksDB; connections, silence, header and body time, and bytes in memory are bounded (`limits`).
 
+pub mod checkpoints;
 pub mod connection;
 pub mod heavy;
 pub mod native;
@@ -161,6 +162,7 @@ async fn dispatch(
         Route::Search => native::serve_search(app, &query).await,
         Route::Statement(hash) => native::serve_statement(app, &hash).await,
         Route::Statements => native::serve_statements(app, request).await,
+        Route::Checkpoints => checkpoints::serve_checkpoints(app, &query).await,
         Route::Identity => Ok(native::serve_identity(app)),
         Route::Live => Ok(status::serve_live()),
         Route::Ready => Ok(status::serve_ready(app)),

@@ -37,6 +37,8 @@ pub enum Route {
     Statement(String),
     /// `POST /api/treering/v1/statements`.
     Statements,
+    /// `GET /api/treering/v1/checkpoints?around=` or `?from=`.
+    Checkpoints,
     /// `GET /api/treering/v1/identity`.
     Identity,
     /// `GET /livez`: the process answers.
@@ -120,6 +122,7 @@ impl Route {
             "/api/v1/log/proof" => return Some(Self::V1Proof),
             "/api/v1/log/entries" => return Some(Self::V1EntryByIndex),
             "/api/treering/v1/search" => return Some(Self::Search),
+            "/api/treering/v1/checkpoints" => return Some(Self::Checkpoints),
             "/api/treering/v1/identity" => return Some(Self::Identity),
             "/livez" => return Some(Self::Live),
             "/readyz" => return Some(Self::Ready),

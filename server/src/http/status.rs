@@ -5,6 +5,7 @@ use hyper::header::HeaderValue;
 
 use super::App;
 use super::reply::{JSON, Reply, TEXT, json, plain};
+use crate::publisher::Witnessed;
 
 /// `GET /livez`: the process answers; nothing else is looked at.
 pub fn serve_live() -> Reply {
@@ -15,11 +16,17 @@ pub fn serve_live() -> Reply {
 /// a fault.
 pub fn serve_ready(app: &App) -> Reply {
     let refusal = app.health.refusal();
+    let snapshot = app.published.snapshot();
     let body = serde_json::json!({
         "ready": refusal.is_none(),
         "label": refusal.as_ref().map(|refusal| refusal.label()),
         "reason": refusal.as_ref().map(|refusal| refusal.public_message()),
-        "treeSize": app.published.snapshot().head.size.to_string(),
+        "treeSize": snapshot.head.size.to_string(),
+        "witnessed": match snapshot.witnessed {
+            Witnessed::NotAsked => "not-asked",
+            Witnessed::Quorum => "quorum",
+            Witnessed::Missing => "missing",
+        },
         "writes": if app.open_writes { "open" } else { "closed" },
     });
     let mut reply = json(format!("{body}\n"));

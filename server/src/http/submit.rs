@@ -8,6 +8,7 @@ use hyper::{Request, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
 use treering_proto::entry::{EntryError, EntryKind, VerifiedEntry};
 use treering_proto::hash::Hash;
+use treering_proto::tree::LeafIndex;
 
 use super::App;
 use super::reply::Fault;
@@ -130,9 +131,18 @@ async fn verify_and_wait(
     };
     match receiver.await {
         Ok(Outcome::Refused(refusal)) => Err(refused(&refusal).into()),
+        // Logged by an earlier process, whose head the witnesses have not cosigned yet.
+        Ok(Outcome::Duplicate(index)) if !is_published(app, index) => {
+            let message = "the entry is logged and not published yet; submit it again";
+            Err(Fault::unavailable("not-published", message).into())
+        }
         Ok(outcome) => Ok(Submitted { kind, leaf, body, outcome }),
         Err(_) => Err(refused(&Refusal::Stopping).into()),
     }
+}
+
+fn is_published(app: &App, index: LeafIndex) -> bool {
+    app.published.snapshot().head.size.contains(index)
 }
 
 /// Verifies small bodies here, where a hand-over would cost more than the signature, and large ones

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,6 +20,7 @@ use crate::scrubber::{self, Stop};
 use crate::sequencer::Sequencer;
 use crate::startup::{self, OpenLog, StartError};
 use crate::thinning::Thinning;
+use crate::witness::{self, AskerContext, Config, ConfigError, Mode, Witnessing};
 
 /// How a log is served.
 pub struct Service {
@@ -32,6 +34,20 @@ pub struct Service {
     pub open_writes: bool,
     /// Free space below which nothing is acknowledged, in bytes.
     pub free_disk_min: u64,
+    /// Who cosigns its checkpoints, if anybody.
+    pub witnesses: Option<Witnesses>,
+}
+
+/// Who cosigns, as the command line says it.
+pub struct Witnesses {
+    /// A file in C2SP tlog-policy.
+    pub policy: PathBuf,
+    /// What happens without a quorum.
+    pub mode: Mode,
+    /// Time for one request, and in open mode for the quorum.
+    pub timeout: Duration,
+    /// Least time between two checkpoints.
+    pub min_interval: Duration,
 }
 
 /// Why a log is not served.
@@ -48,6 +64,12 @@ pub enum ServeError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The witnesses cannot be used.
+    #[error(transparent)]
+    Witnesses(#[from] ConfigError),
+    /// Witnesses cannot be reached over TLS.
+    #[error("cannot set up TLS for witnesses: {0}")]
+    Tls(reqwest::Error),
     /// The process cannot hear signals.
     #[error("cannot wait for signals: {0}")]
     Signal(std::io::Error),
@@ -60,9 +82,11 @@ pub async fn serve(service: Service) -> Result<(), ServeError> {
     // The address first: a second server on the same port must not get as far as the log.
     let listener = TcpListener::bind(service.listen).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
-    let log = startup::open(&service.data, service.anchor.as_deref())?;
+    let has_witnesses = service.witnesses.is_some();
+    let log = startup::open(&service.data, service.anchor.as_deref(), has_witnesses)?;
     let app = Arc::new(app(&log, service.open_writes));
-    let sequencer = sequencer(log, &app, &service);
+    let witnessing = witnessing(&log, &app, &service)?;
+    let sequencer = sequencer(log, &app, &service, witnessing);
     let (pool, health) = (app.pool.clone(), app.health.clone());
     let sequencing = std::thread::Builder::new()
         .name("sequencer".into())
@@ -101,7 +125,39 @@ fn app(log: &OpenLog, open_writes: bool) -> App {
     }
 }
 
-fn sequencer(log: OpenLog, app: &App, service: &Service) -> DirectorySequencer {
+/// Starts to talk with the witnesses, and proposes the newest head to them: it may never have been
+/// published, and an old cosignature is renewed.
+fn witnessing(
+    log: &OpenLog,
+    app: &App,
+    service: &Service,
+) -> Result<Option<Witnessing>, ServeError> {
+    let Some(witnesses) = &service.witnesses else { return Ok(None) };
+    let note_key = log.signer.identity().note_key().clone();
+    let policy = Config::load_policy(&witnesses.policy, &note_key)?;
+    let targets = witness::targets(&policy);
+    let Witnesses { mode, timeout, min_interval, .. } = *witnesses;
+    let config = Config { policy, mode, timeout, min_interval };
+    let boot_ms = clock::read().boot_ms;
+    let (mut witnessing, questions, events) = Witnessing::new(config, targets.len(), boot_ms);
+    let (store, pool, metrics) = (log.store.clone(), app.pool.clone(), app.metrics.clone());
+    let context = AskerContext { store, note_key, pool, metrics };
+    witness::spawn(&context, &targets, timeout, &questions, &events).map_err(ServeError::Tls)?;
+    witnessing.offer(log.fenced.clone(), boot_ms);
+    let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
+    tracing::info!(witnesses = names.join(", "), ?mode, "checkpoints are cosigned");
+    if mode == Mode::Open {
+        tracing::warn!("fail-open: checkpoints are published when too few witnesses answer");
+    }
+    Ok(Some(witnessing))
+}
+
+fn sequencer(
+    log: OpenLog,
+    app: &App,
+    service: &Service,
+    witnessing: Option<Witnessing>,
+) -> DirectorySequencer {
     let OpenLog { directory, store, anchor, publisher, edge, selfcheck, time_ms, .. } = log;
     let sequencer = Sequencer {
         pool: app.pool.clone(),
@@ -111,6 +167,8 @@ fn sequencer(log: OpenLog, app: &App, service: &Service) -> DirectorySequencer {
         selfcheck,
         anchor,
         publisher,
+        witnessing,
+        unpublished: Vec::new(),
         health: app.health.clone(),
         metrics: app.metrics.clone(),
         data: directory.path().to_owned(),

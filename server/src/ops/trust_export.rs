@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use treering_proto::identity::{IdentityError, LogIdentity};
-use treering_proto::trust::{IdentityDocument, TrustFile, TrustedLog};
+use treering_proto::trust::{IdentityDocument, TrustError, TrustFile, TrustedLog, WitnessPolicy};
 
 use crate::data_directory::{DataDirectory, DirectoryError};
 
@@ -17,7 +17,15 @@ pub enum ExportError {
     /// Its identity document is damaged.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// A file could not be written.
+    /// The witness policy is not one for this log.
+    #[error("{path}: {source}")]
+    WitnessPolicy {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: TrustError,
+    },
+    /// A file could not be read or written.
     #[error("{path}: {source}")]
     Io {
         /// Which file.
@@ -28,18 +36,35 @@ pub enum ExportError {
 }
 
 /// Writes the files into `out`; returns their paths. Needs no lock: what it reads never changes.
-pub fn export(data: &Path, out: &Path) -> Result<Vec<PathBuf>, ExportError> {
+///
+/// `witness_policy` is the file of the policy that verifiers shall ask for.
+pub fn export(
+    data: &Path,
+    witness_policy: Option<&Path>,
+    out: &Path,
+) -> Result<Vec<PathBuf>, ExportError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| ExportError::Io { path, source }
+    };
     let (url, document) = DataDirectory::public(data)?;
     let identity = LogIdentity::open(document.as_bytes())?;
+    let log = TrustedLog {
+        url,
+        origin: identity.origin().to_owned(),
+        keys: vec![identity.note_key().clone(), identity.v1_note_key()],
+        identity: Some(IdentityDocument { text: document.clone(), identity: identity.clone() }),
+    };
+    let read = |path: &Path| {
+        let text = fs::read_to_string(path).map_err(failed(path))?;
+        let wrong = |source| ExportError::WitnessPolicy { path: path.to_owned(), source };
+        WitnessPolicy::parse(text, &log).map_err(wrong)
+    };
+    let witness_policy = witness_policy.map(read).transpose()?;
     let trust = TrustFile {
-        log: TrustedLog {
-            url,
-            origin: identity.origin().to_owned(),
-            keys: vec![identity.note_key().clone(), identity.v1_note_key()],
-            identity: Some(IdentityDocument { text: document.clone(), identity: identity.clone() }),
-        },
+        log,
         floor: None,
-        witness_policy: None,
+        witness_policy,
         certificate_authorities: Vec::new(),
         timestamp_authorities: Vec::new(),
         signers: Vec::new(),
@@ -50,10 +75,6 @@ pub fn export(data: &Path, out: &Path) -> Result<Vec<PathBuf>, ExportError> {
         ("note.vkey", format!("{}\n", identity.note_key().to_vkey())),
         ("v1.pem", identity.v1_key().to_pem()),
     ];
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| ExportError::Io { path, source }
-    };
     fs::create_dir_all(out).map_err(failed(out))?;
     let mut written = Vec::new();
     for (name, content) in files {

@@ -164,6 +164,30 @@ impl Store {
         .collect()
     }
 
+    /// The newest notes for a size of at most `size_max`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn notes_up_to(
+        &self,
+        size_max: TreeSize,
+    ) -> Result<Option<(TreeSize, NotePair)>, StoreError> {
+        let mode_key = number_key(size_max.get());
+        let mode = IteratorMode::From(&mode_key, Direction::Reverse);
+        let row = self.db.iterator_cf(self.column(NOTE_BY_SIZE), mode).next().transpose();
+        let row = row.map_err(|source| self.failed("read notes", source))?;
+        let read = |(key, value): (Box<[u8]>, Box<[u8]>)| {
+            let size = read_number(&key).and_then(TreeSize::new);
+            size.zip(NotePair::from_bytes(&value)).ok_or_else(|| self.damaged_notes(size_max))
+        };
+        row.map(read).transpose()
+    }
+
+    /// The error for notes that are not those of the log.
+    pub fn damaged_notes(&self, size: TreeSize) -> StoreError {
+        self.damaged(NOTE_BY_SIZE, size)
+    }
+
     /// Indexes below `end` that were posted under `key`, starting at `from` inclusive, at most
     /// `count`.
     pub fn postings(

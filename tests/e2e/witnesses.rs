@@ -1,0 +1,318 @@
+//! The log and its witnesses: nothing is shown or acknowledged without their quorum, and a witness
+//! that remembers more than the log does stops it for good.
+
+use std::fs;
+use std::path::PathBuf;
+
+use treering_proto::checkpoint::{SignedCheckpoint, open_checkpoint};
+use treering_proto::note::NoteKey;
+use treering_proto::policy::Policy;
+use treering_tests::check::check_log;
+use treering_tests::history::History;
+use treering_tests::http::Response;
+use treering_tests::load::any_submission;
+use treering_tests::server::{Log, Server, copy_directory, replace_contents, text};
+use treering_tests::submission::{Answer, Signer, Submission, submit};
+use treering_tests::witness::{Manner, TestWitness, policy};
+
+use crate::refusals::write;
+
+/// A log with witnesses, and the policy that it is served with.
+struct Witnessed {
+    log: Log,
+    witnesses: Vec<TestWitness>,
+    policy: Policy,
+    file: PathBuf,
+}
+
+impl Witnessed {
+    /// A log whose checkpoints `quorum` of `count` witnesses must cosign.
+    fn new(count: u8, quorum: usize) -> Self {
+        let witnesses: Vec<TestWitness> =
+            (1..=count).map(|n| TestWitness::start(&format!("w{n}"), n)).collect();
+        let log = Log::create();
+        let references: Vec<&TestWitness> = witnesses.iter().collect();
+        let written = policy(&references, quorum);
+        let file = log.beside("witnesses.policy");
+        fs::write(&file, &written).unwrap();
+        let policy = Policy::parse(written.as_bytes()).unwrap();
+        Self { log, witnesses, policy, file }
+    }
+
+    fn flags<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
+        let common = ["--open-writes", "--witness-policy", text(&self.file)];
+        let quick = ["--witness-timeout", "500ms", "--min-publish-interval", "10ms"];
+        [&common[..], &quick, more].concat()
+    }
+
+    fn serve(&self) -> Server {
+        self.log.serve_with(&self.flags(&[]), None)
+    }
+
+    fn open(&self, note: &str) -> SignedCheckpoint {
+        let mut keys: Vec<NoteKey> = self.policy.witness_keys();
+        keys.push(self.log.identity.note_key().clone());
+        open_checkpoint(note.as_bytes(), self.log.identity.origin(), &keys).unwrap()
+    }
+
+    fn has_quorum(&self, note: &str) -> bool {
+        self.policy.is_met(self.open(note).verified())
+    }
+
+    fn cosigners(&self, note: &str) -> usize {
+        self.open(note).verified().len() - 1
+    }
+}
+
+/// Waits until what the server says of itself is as wanted; each turn is a request.
+fn wait_until(server: &Server, is_so: impl Fn(&Response) -> bool) -> Response {
+    loop {
+        let response = server.get("/readyz");
+        if is_so(&response) {
+            return response;
+        }
+    }
+}
+
+fn metric(server: &Server, line: &str) -> bool {
+    server.get("/metrics").text().lines().any(|found| found == line)
+}
+
+/// Submits on a connection and a thread of its own.
+fn submit_aside(server: &Server, submission: Submission) -> std::thread::JoinHandle<Answer> {
+    let mut connection = server.connect();
+    std::thread::spawn(move || submit(&mut connection, &submission).expect("an answer"))
+}
+
+#[test]
+fn what_is_acknowledged_is_cosigned_and_the_log_is_whole() {
+    let all = Witnessed::new(3, 2);
+    let mut history = History::new(&all.log.identity);
+    let server = all.serve();
+    write(&server, &mut history, 40);
+    let rebuilt = check_log(&server, &mut history);
+    assert_eq!(rebuilt.entries.len(), 40);
+    let answer = submit(&mut server.connect(), &any_submission(&Signer::new())).unwrap();
+    let Answer::Logged { index, note } = answer else { panic!("{answer:?}") };
+    assert_eq!(index, 40);
+    assert!(note.starts_with(all.log.identity.origin()), "{note}");
+    let newest = server.get("/checkpoint").text();
+    assert!(all.has_quorum(&newest), "{newest}");
+    assert_eq!(server.get("/readyz").json()["witnessed"], "quorum");
+    // Never a head in between, and each witness from the size that it had.
+    for witness in &all.witnesses {
+        let sizes = witness.asked();
+        assert!(sizes.is_sorted(), "{sizes:?}");
+    }
+    let around = server.get("/api/treering/v1/checkpoints?from=0&limit=1000").json();
+    for checkpoint in around["checkpoints"].as_array().unwrap() {
+        let note = checkpoint["note"].as_str().unwrap();
+        assert!(checkpoint["size"] == "0" || all.has_quorum(note), "{note}");
+    }
+    assert_eq!(server.terminate().code(), Some(0));
+}
+
+#[test]
+fn without_a_quorum_nothing_is_published_or_acknowledged_until_it_is_back() {
+    let all = Witnessed::new(3, 2);
+    let mut history = History::new(&all.log.identity);
+    let server = all.serve();
+    write(&server, &mut history, 4);
+    let before = server.size();
+    for witness in &all.witnesses[..2] {
+        witness.set_manner(Manner::Down);
+    }
+    let submission = any_submission(&Signer::new());
+    let waiting = submit_aside(&server, submission.clone());
+    all.witnesses[2].wait_until_cosigned(before + 1);
+    assert_eq!(server.size(), before, "one of three cosigned");
+    assert_eq!(server.get(&format!("/api/treering/v1/entries/{before}")).status, 404);
+    assert!(!waiting.is_finished(), "nobody was told anything");
+
+    let refused = wait_until(&server, |ready| ready.status == 503).json();
+    assert_eq!(refused["label"], "no-quorum");
+    let answer = submit(&mut server.connect(), &any_submission(&Signer::new())).unwrap();
+    let Answer::Refused(response) = answer else { panic!("{answer:?}") };
+    assert_eq!(response.status, 503);
+    assert!(response.header("retry-after").is_some());
+    assert_eq!(response.header("treering-error"), Some("no-quorum"));
+
+    all.witnesses[0].set_manner(Manner::Honest);
+    wait_until(&server, |ready| ready.status == 200);
+    assert!(all.has_quorum(&server.get("/checkpoint").text()));
+    assert_eq!(server.size(), before + 1);
+    drop(waiting.join());
+    let again = submit(&mut server.connect(), &submission).unwrap();
+    assert!(matches!(again, Answer::Duplicate { index } if index == before), "{again:?}");
+    check_log(&server, &mut history);
+}
+
+#[test]
+fn failing_open_publishes_after_the_timeout_and_says_so() {
+    let all = Witnessed::new(2, 2);
+    let server = all.log.serve_with(&all.flags(&["--witness-mode", "open"]), None);
+    all.witnesses[1].set_manner(Manner::Down);
+    let answer = submit(&mut server.connect(), &any_submission(&Signer::new())).unwrap();
+    let Answer::Logged { note, .. } = answer else { panic!("{answer:?}") };
+    assert!(!note.is_empty());
+    let newest = server.get("/checkpoint").text();
+    assert_eq!(all.cosigners(&newest), 1, "the one that answered is in the note: {newest}");
+    assert_eq!(server.get("/readyz").json()["witnessed"], "missing");
+    assert!(!metric(&server, "treering_unwitnessed_checkpoints_total 0"));
+
+    // The one that is back completes the note of the same tree.
+    all.witnesses[1].set_manner(Manner::Honest);
+    wait_until(&server, |ready| ready.json()["witnessed"] == "quorum");
+    let completed = server.get("/checkpoint").text();
+    assert_eq!(all.open(&completed).head(), all.open(&newest).head());
+    assert_eq!(all.cosigners(&completed), 2);
+}
+
+#[test]
+fn only_lines_that_verify_are_kept_and_counted() {
+    let all = Witnessed::new(3, 2);
+    all.witnesses[0].set_manner(Manner::Forged);
+    all.witnesses[1].set_manner(Manner::OtherText);
+    let server = all.log.serve_with(&all.flags(&["--witness-mode", "open"]), None);
+    let answer = submit(&mut server.connect(), &any_submission(&Signer::new())).unwrap();
+    assert!(matches!(answer, Answer::Logged { .. }), "{answer:?}");
+    let note = server.get("/checkpoint").text();
+    assert_eq!(all.cosigners(&note), 1, "{note}");
+    assert_eq!(note.lines().filter(|line| line.starts_with('\u{2014}')).count(), 2, "{note}");
+    assert_eq!(server.get("/readyz").json()["witnessed"], "missing");
+    let bad = "treering_witness_requests_total{witness=\"w1\",outcome=\"BadSignature\"} 0";
+    assert!(!metric(&server, bad));
+}
+
+#[test]
+fn a_bare_number_from_a_witness_stops_nothing() {
+    let all = Witnessed::new(3, 2);
+    all.witnesses[0].set_manner(Manner::Claims(1_000_000));
+    let mut history = History::new(&all.log.identity);
+    let server = all.serve();
+    write(&server, &mut history, 8);
+    assert!(all.has_quorum(&server.get("/checkpoint").text()));
+    assert_eq!(server.get("/readyz").status, 200);
+    let counted = "treering_witness_requests_total{witness=\"w1\",outcome=\"Contradiction\"}";
+    let metrics = server.get("/metrics").text();
+    assert!(metrics.lines().any(|line| line.starts_with(counted)), "the operator hears of it");
+}
+
+/// An older copy of directory and anchor together: the log itself cannot know, its witnesses do.
+#[test]
+fn a_log_that_was_rolled_back_latches_before_it_signs() {
+    let all = Witnessed::new(3, 2);
+    let mut history = History::new(&all.log.identity);
+    let server = all.serve();
+    write(&server, &mut history, 8);
+    assert_eq!(server.terminate().code(), Some(0));
+    let older = all.log.beside("older");
+    copy_directory(&all.log.data, &older);
+    let anchor = fs::read(&all.log.anchor).unwrap();
+    let server = all.serve();
+    write(&server, &mut history, 8);
+    all.witnesses.iter().for_each(|witness| witness.wait_until_cosigned(16));
+    assert_eq!(server.terminate().code(), Some(0));
+
+    replace_contents(&older, &all.log.data);
+    fs::write(&all.log.anchor, &anchor).unwrap();
+    let server = all.serve();
+    let latched = wait_until(&server, |ready| ready.json()["label"] == "latched").json();
+    assert!(latched["reason"].as_str().unwrap().contains("witness"), "{latched}");
+    let answer = submit(&mut server.connect(), &any_submission(&Signer::new())).unwrap();
+    assert!(matches!(answer, Answer::Refused(response) if response.status == 503));
+    assert_eq!(server.size(), 8, "reads go on");
+    assert!(metric(&server, "treering_latched 1"));
+    for witness in &all.witnesses {
+        assert_eq!(witness.asked().last(), Some(&16), "nothing was proposed after the roll-back");
+    }
+    let ended = server.terminate();
+    assert!(ended.stderr.contains("16 entries with this log's signature"), "{}", ended.stderr);
+}
+
+/// Two servers with one key: the one that comes second to a witness stops.
+#[test]
+fn of_two_copies_that_both_serve_one_latches() {
+    let all = Witnessed::new(2, 2);
+    let mut history = History::new(&all.log.identity);
+    let server = all.serve();
+    write(&server, &mut history, 8);
+    assert_eq!(server.terminate().code(), Some(0));
+    let (copy, copied_anchor) = (all.log.beside("copy"), all.log.beside("copy.anchor"));
+    copy_directory(&all.log.data, &copy);
+    fs::copy(&all.log.anchor, &copied_anchor).unwrap();
+    let claimed = treering_tests::server::run(&[
+        "claim",
+        "--data",
+        text(&copy),
+        "--anchor",
+        text(&copied_anchor),
+    ]);
+    assert!(claimed.status.success(), "{claimed:?}");
+
+    let (first, second) = (all.serve(), Server::start(&copy, &all.flags(&[]), None).unwrap());
+    write(&first, &mut history, 4);
+    let answer = submit_aside(&second, any_submission(&Signer::new()));
+    wait_until(&second, |ready| ready.json()["label"] == "latched");
+    assert!(matches!(answer.join().unwrap(), Answer::Refused(response) if response.status == 503));
+    assert_eq!(first.get("/readyz").status, 200, "the first goes on");
+    assert_eq!(second.size(), 8, "the second never showed its own tree");
+}
+
+#[test]
+fn a_head_that_was_fenced_and_never_cosigned_is_published_after_a_restart() {
+    let all = Witnessed::new(2, 2);
+    let mut history = History::new(&all.log.identity);
+    let server = all.serve();
+    write(&server, &mut history, 4);
+    all.witnesses[1].set_manner(Manner::Silent);
+    let submission = any_submission(&Signer::new());
+    let mut connection = server.connect();
+    let sent = submission.clone();
+    let unheard = std::thread::spawn(move || submit(&mut connection, &sent).is_err());
+    all.witnesses[0].wait_until_cosigned(5);
+    server.kill();
+    assert!(unheard.join().unwrap(), "the submitter heard nothing");
+
+    let server = all.serve();
+    assert_eq!(server.size(), 4, "what was published is shown, and nothing more");
+    let answer = submit_aside(&server, submission.clone());
+    all.witnesses[1].set_manner(Manner::Honest);
+    wait_until(&server, |ready| ready.json()["treeSize"] == "5");
+    assert!(all.has_quorum(&server.get("/checkpoint").text()));
+    match answer.join().unwrap() {
+        Answer::Duplicate { index } => assert_eq!(index, 4),
+        Answer::Refused(response) => {
+            assert_eq!(response.header("treering-error"), Some("not-published"));
+        }
+        other => panic!("{other:?}"),
+    }
+    let answer = submit(&mut server.connect(), &submission).unwrap();
+    assert!(matches!(answer, Answer::Duplicate { index: 4 }), "{answer:?}");
+    check_log(&server, &mut history);
+}
+
+#[test]
+fn policies_that_cannot_work_are_refused_at_start() {
+    let all = Witnessed::new(1, 1);
+    let own = all.log.identity.note_key().to_vkey();
+    let other = Log::create().identity.note_key().to_vkey();
+    let line = all.witnesses[0].policy_line();
+    let no_url = format!("witness w1 {}\nquorum w1\n", all.witnesses[0].note_key().to_vkey());
+    for (policy, words) in [
+        ("quorum".to_owned(), "line 1"),
+        (no_url, "no witness with a URL"),
+        (format!("log {other}\n{line}quorum w1\n"), "none of them"),
+        (
+            format!("log {own}\n{line}witness w9 {}\ngroup g all w1 w9\nquorum g\n", {
+                TestWitness::start("w9", 9).note_key().to_vkey()
+            }),
+            "cannot be met",
+        ),
+    ] {
+        fs::write(&all.file, policy).unwrap();
+        let ended = treering_tests::server::refused(&all.log.data, &all.flags(&[]));
+        assert_eq!(ended.code(), Some(2), "{}", ended.stderr);
+        assert!(ended.stderr.contains(words), "no {words:?} in {}", ended.stderr);
+    }
+}
