@@ -11,7 +11,9 @@
 //! and serves nothing else.
 //!
 //! Invariant: no time above 2^63 - 1 is signed or accepted. Out of scope: whether a time is
-//! plausible, which needs a clock, and the ML-DSA-44 cosignature (type 0x06).
+//! plausible, which needs a clock. The ML-DSA-44 cosignature (type 0x06) is in [`ml_dsa_44`].
+
+pub mod ml_dsa_44;
 
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 

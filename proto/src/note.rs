@@ -29,9 +29,10 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use thiserror::Error;
 
 use crate::cosignature;
+use crate::cosignature::ml_dsa_44::{self, MlDsa44SigningKey};
 use crate::encoding::{from_base64, to_base64};
+use crate::tree::TreeHead;
 
-pub(crate) use key::Vkey;
 pub use key::{InvalidSignature, NoteKey, NoteKeyError, NoteKeyKind, VKEY_LEN_MAX};
 
 /// The longest note in bytes: what the Go implementation accepts, and far above 16 signatures of
@@ -71,7 +72,8 @@ pub struct SignatureLine {
 pub struct Verified {
     /// Whose it is.
     pub key: NoteKey,
-    /// When the signer says it signed, in seconds since 1970; only cosignatures have it.
+    /// When the signer says that this was the newest tree it knew, in seconds since 1970; only
+    /// cosignatures have it, and not every ML-DSA-44 cosignature.
     pub time: Option<u64>,
 }
 
@@ -230,6 +232,20 @@ pub fn sign_cosignature_line(name: &str, key: &SigningKey, text: &str, time: u64
     let payload = cosignature::sign(key, text, time).to_vec();
     let verifier = NoteKey::cosignature(name, key.verifying_key().as_bytes());
     line_of(verifier, payload)
+}
+
+/// The line with which `key`, called `name`, cosigns the tree `head` of the log `origin` at `time`,
+/// in seconds since 1970; 0 gives no time. A log cosigns its own tree under its origin.
+pub fn sign_ml_dsa_44_line(
+    name: &str,
+    key: &MlDsa44SigningKey,
+    origin: &str,
+    head: TreeHead,
+    time: u64,
+) -> SignatureLine {
+    let payload = ml_dsa_44::sign(key, name, origin, head, time);
+    let payload = payload.expect("we cosign well-formed trees under names that fit");
+    line_of(NoteKey::ml_dsa_44(name, key.public_key()), payload)
 }
 
 fn bounded_text(bytes: &[u8]) -> Result<&str, NoteError> {

@@ -15,9 +15,9 @@
 //! Invariants: a component refers only to earlier ones, and each is a member once, so the
 //! components form a forest, one pass evaluates it, and no witness counts twice.
 //!
-//! An ML-DSA-44 key (type 0x06) is kept and reported, and its cosignatures never count, because we
-//! cannot verify them. Out of scope: opening the checkpoint (see [`crate::checkpoint`]), and
-//! comparing times with a clock.
+//! A witness that signs with two keys, Ed25519 and ML-DSA-44, is two witnesses here; who writes the
+//! policy puts them in an `any` group. Out of scope: opening the checkpoint (see
+//! [`crate::checkpoint`]), and comparing times with a clock.
 
 mod parse;
 
@@ -45,8 +45,8 @@ pub struct Policy {
 /// A log that the policy knows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PolicyLog {
-    /// Its key; the name of the key is the origin of the log.
-    pub key: PolicyKey,
+    /// Its key, which signs notes or is of ML-DSA-44; the name of the key is the origin of the log.
+    pub key: NoteKey,
     /// What it means is up to the application.
     pub url: Option<String>,
 }
@@ -56,22 +56,10 @@ pub struct PolicyLog {
 pub struct PolicyWitness {
     /// Its name in the policy, which need not be that of its key.
     pub name: String,
-    /// Its key.
-    pub key: PolicyKey,
+    /// Its key, of a kind that cosigns.
+    pub key: NoteKey,
     /// Where it takes checkpoints: the submission prefix of C2SP tlog-witness.
     pub url: Option<String>,
-}
-
-/// A key of a policy.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum PolicyKey {
-    /// We can verify its signatures.
-    Usable(NoteKey),
-    /// An ML-DSA-44 key, which we cannot use.
-    Unsupported {
-        /// The key, as the policy has it.
-        vkey: String,
-    },
 }
 
 /// How far cosignatures meet a policy, for people to read.
@@ -96,8 +84,6 @@ pub struct ComponentReport {
     pub need: usize,
     /// How many members it has; 1 for a witness.
     pub of: usize,
-    /// False for a witness whose key we cannot verify.
-    pub supported: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -127,8 +113,8 @@ impl Policy {
 
     /// The keys that may sign for the log `origin`: those of that name.
     pub fn log_keys(&self, origin: &str) -> Vec<NoteKey> {
-        let usable = self.logs.iter().filter_map(|log| log.key.usable());
-        usable.filter(|key| key.name() == origin).cloned().collect()
+        let keys = self.logs.iter().map(|log| &log.key);
+        keys.filter(|key| key.name() == origin).cloned().collect()
     }
 
     /// The witnesses, in the order of the policy, whether the quorum needs them or not.
@@ -136,9 +122,9 @@ impl Policy {
         self.components.iter().filter_map(Component::witness)
     }
 
-    /// The keys of the witnesses whose cosignatures we can verify.
+    /// The keys of the witnesses.
     pub fn witness_keys(&self) -> Vec<NoteKey> {
-        self.witnesses().filter_map(|witness| witness.key.usable()).cloned().collect()
+        self.witnesses().map(|witness| witness.key.clone()).collect()
     }
 
     /// Whether the quorum is `none`, so that no cosignature is needed.
@@ -186,19 +172,14 @@ impl Policy {
         let components = self.components.iter().zip(&times).map(|(component, time)| {
             let name = component.name().to_owned();
             match component {
-                Component::Witness(witness) => ComponentReport {
-                    name,
-                    have: usize::from(time.is_some()),
-                    need: 1,
-                    of: 1,
-                    supported: witness.key.usable().is_some(),
-                },
+                Component::Witness(_) => {
+                    ComponentReport { name, have: usize::from(time.is_some()), need: 1, of: 1 }
+                }
                 Component::Group { threshold, members, .. } => ComponentReport {
                     name,
                     have: members.iter().filter(|member| times[**member].is_some()).count(),
                     need: *threshold,
                     of: members.len(),
-                    supported: true,
                 },
             }
         });
@@ -209,8 +190,9 @@ impl Policy {
         }
     }
 
-    /// The time of each component, `None` for those that did not witness. A cosignature always has
-    /// a time, so having one and having witnessed are the same.
+    /// The time of each component, `None` for those that did not witness. A cosignature without time
+    /// does not say that the tree was the newest, so having a time and having witnessed are the
+    /// same.
     fn times(&self, verified: &[Verified]) -> Vec<Option<u64>> {
         let mut times: Vec<Option<u64>> = Vec::with_capacity(self.components.len());
         for component in &self.components {
@@ -228,20 +210,9 @@ impl Policy {
     }
 }
 
-impl PolicyKey {
-    /// The key, if we can verify its signatures.
-    pub fn usable(&self) -> Option<&NoteKey> {
-        match self {
-            Self::Usable(key) => Some(key),
-            Self::Unsupported { .. } => None,
-        }
-    }
-}
-
 impl PolicyWitness {
     fn time(&self, verified: &[Verified]) -> Option<u64> {
-        let key = self.key.usable()?;
-        verified.iter().find(|signature| signature.key == *key)?.time
+        verified.iter().find(|signature| signature.key == self.key)?.time
     }
 }
 

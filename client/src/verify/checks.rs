@@ -457,10 +457,7 @@ fn witnesses(trust: &TrustFile, checkpoint: &SignedCheckpoint, report: &mut Repo
     let lines = detail
         .components
         .iter()
-        .map(|c| {
-            let unsupported = if c.supported { "" } else { " (its key type is not supported)" };
-            format!("{}: {} of {}, {} needed{unsupported}", c.name, c.have, c.of, c.need)
-        })
+        .map(|c| format!("{}: {} of {}, {} needed", c.name, c.have, c.of, c.need))
         .collect();
     if policy.needs_no_witness() {
         report.not_checked("witnesses", "the witness policy asks for none");

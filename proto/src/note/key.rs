@@ -20,11 +20,11 @@
 
 use std::fmt;
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ParsedPublicKey};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ML_DSA_44, ParsedPublicKey};
 use ed25519_dalek::{Signature, VerifyingKey};
 use thiserror::Error;
 
-use crate::cosignature;
+use crate::cosignature::{self, ml_dsa_44};
 use crate::encoding::{from_base64, from_hex_lower, to_base64};
 use crate::hash::{Hash, sha256};
 use crate::note::is_key_name;
@@ -41,6 +41,9 @@ pub enum NoteKeyKind {
     EcdsaP256Sha256 = 0x02,
     /// A witness: Ed25519 over a time and the text, see [`crate::cosignature`].
     Cosignature = 0x04,
+    /// A witness, or a log that cosigns its own tree: ML-DSA-44 over a time and the tree head, see
+    /// [`ml_dsa_44`].
+    MlDsa44 = 0x06,
 }
 
 /// A key that verifies note signatures, with the name of its owner.
@@ -70,7 +73,7 @@ pub enum NoteKeyError {
     /// A point of small order, under which one signature fits many messages.
     #[error("the public key is weak")]
     WeakPublicKey,
-    /// Well formed as far as we can tell, of a type that we cannot verify; 0x06 is ML-DSA-44.
+    /// Well formed as far as we can tell, of a type that we cannot verify.
     #[error("keys of type {0:#04x} are not supported")]
     UnsupportedKeyType(u8),
 }
@@ -81,14 +84,12 @@ pub enum NoteKeyError {
 pub struct InvalidSignature;
 
 /// The parts of a vkey, of any type, before its key is understood.
-pub(crate) struct Vkey {
-    pub(crate) name: String,
-    pub(crate) key_id: [u8; 4],
-    pub(crate) key_type: u8,
-    pub(crate) public_key: Vec<u8>,
+struct Vkey {
+    name: String,
+    key_id: [u8; 4],
+    key_type: u8,
+    public_key: Vec<u8>,
 }
-
-const ML_DSA_44_PUBLIC_KEY_LEN: usize = 1312;
 
 /// What comes before the uncompressed point in every DER SubjectPublicKeyInfo of a P-256 key (RFC
 /// 5480): the algorithm id-ecPublicKey, the curve prime256v1, and the head of a bit string of 65
@@ -106,6 +107,7 @@ enum Material {
     Ed25519(Box<VerifyingKey>),
     EcdsaP256Sha256 { spki: Vec<u8>, key: ParsedPublicKey },
     Cosignature(Box<VerifyingKey>),
+    MlDsa44(ParsedPublicKey),
 }
 
 impl NoteKey {
@@ -142,22 +144,30 @@ impl NoteKey {
         Self::new(name, Material::Cosignature(strong_key(public_key)?))
     }
 
+    /// The ML-DSA-44 key `public_key` of the cosigner called `name`, a witness or a log.
+    ///
+    /// # Errors
+    /// [`NoteKeyError::KeyName`], [`NoteKeyError::PublicKey`].
+    pub fn ml_dsa_44(
+        name: &str,
+        public_key: &[u8; ml_dsa_44::PUBLIC_KEY_LEN],
+    ) -> Result<Self, NoteKeyError> {
+        let key =
+            ParsedPublicKey::new(&ML_DSA_44, public_key).map_err(|_| NoteKeyError::PublicKey)?;
+        Self::new(name, Material::MlDsa44(key))
+    }
+
     /// Reads a vkey.
     ///
     /// # Errors
-    /// Any [`NoteKeyError`]. A caller that tolerates keys it cannot use looks for
-    /// [`NoteKeyError::UnsupportedKeyType`].
+    /// Any [`NoteKeyError`].
     pub fn parse_vkey(text: &str) -> Result<Self, NoteKeyError> {
-        Self::from_vkey(&Vkey::parse(text)?)
-    }
-
-    pub(crate) fn from_vkey(vkey: &Vkey) -> Result<Self, NoteKeyError> {
-        let fixed = || vkey.public_key.as_slice().try_into().map_err(|_| NoteKeyError::PublicKey);
+        let vkey = Vkey::parse(text)?;
         let key = match vkey.key_type {
-            0x01 => Self::ed25519(&vkey.name, fixed()?)?,
+            0x01 => Self::ed25519(&vkey.name, vkey.fixed()?)?,
             0x02 => Self::ecdsa_p256(&vkey.name, &vkey.public_key)?,
-            0x04 => Self::cosignature(&vkey.name, fixed()?)?,
-            Vkey::ML_DSA_44 => return Err(vkey.check_ml_dsa_44()),
+            0x04 => Self::cosignature(&vkey.name, vkey.fixed()?)?,
+            0x06 => Self::ml_dsa_44(&vkey.name, vkey.fixed()?)?,
             other => return Err(NoteKeyError::UnsupportedKeyType(other)),
         };
         if key.key_id() == vkey.key_id { Ok(key) } else { Err(NoteKeyError::KeyId) }
@@ -180,19 +190,23 @@ impl NoteKey {
             Material::Ed25519(_) => NoteKeyKind::Ed25519,
             Material::EcdsaP256Sha256 { .. } => NoteKeyKind::EcdsaP256Sha256,
             Material::Cosignature(_) => NoteKeyKind::Cosignature,
+            Material::MlDsa44(_) => NoteKeyKind::MlDsa44,
         }
     }
 
-    /// Whether the key is a log's, not a witness's.
+    /// Whether the key signs the text of a note, as logs do, and does not cosign. An ML-DSA-44 key
+    /// cosigns, even that of a log.
     pub fn is_log_key(&self) -> bool {
-        self.kind() != NoteKeyKind::Cosignature
+        matches!(self.kind(), NoteKeyKind::Ed25519 | NoteKeyKind::EcdsaP256Sha256)
     }
 
-    /// The public key: 32 bytes for Ed25519, the DER SubjectPublicKeyInfo for ECDSA.
+    /// The public key: 32 bytes for Ed25519, 1312 for ML-DSA-44, the DER SubjectPublicKeyInfo for
+    /// ECDSA.
     pub fn public_key(&self) -> &[u8] {
         match &self.material {
             Material::Ed25519(key) | Material::Cosignature(key) => key.as_bytes(),
             Material::EcdsaP256Sha256 { spki, .. } => spki,
+            Material::MlDsa44(key) => key.as_ref(),
         }
     }
 
@@ -227,6 +241,11 @@ impl NoteKey {
             Material::Cosignature(key) => {
                 cosignature::verify(key, text, signature).map(Some).ok_or(InvalidSignature)
             }
+            Material::MlDsa44(key) => {
+                let time = ml_dsa_44::verify(key, &self.name, text, signature);
+                // Zero is how this kind says that it gives no time.
+                time.map(|time| (time != 0).then_some(time)).ok_or(InvalidSignature)
+            }
         }
     }
 
@@ -238,6 +257,7 @@ impl NoteKey {
             Material::Ed25519(key) => named_key_id(name, 0x01, key.as_bytes()),
             Material::EcdsaP256Sha256 { spki, .. } => sha256(spki),
             Material::Cosignature(key) => named_key_id(name, 0x04, key.as_bytes()),
+            Material::MlDsa44(key) => named_key_id(name, 0x06, key.as_ref()),
         };
         Ok(Self { name: name.to_owned(), key_id_full, material })
     }
@@ -259,11 +279,8 @@ impl fmt::Debug for NoteKey {
 }
 
 impl Vkey {
-    /// The type byte of ML-DSA-44 cosignatures, which we recognise and cannot verify.
-    pub(crate) const ML_DSA_44: u8 = 0x06;
-
     /// Splits at the first two `+`: base64 may hold more of them.
-    pub(crate) fn parse(text: &str) -> Result<Self, NoteKeyError> {
+    fn parse(text: &str) -> Result<Self, NoteKeyError> {
         if text.len() > VKEY_LEN_MAX {
             return Err(NoteKeyError::Malformed);
         }
@@ -288,17 +305,8 @@ impl Vkey {
         })
     }
 
-    /// The reason for which an ML-DSA-44 key is refused: `UnsupportedKeyType` when nothing is wrong
-    /// with it.
-    fn check_ml_dsa_44(&self) -> NoteKeyError {
-        if self.public_key.len() != ML_DSA_44_PUBLIC_KEY_LEN {
-            return NoteKeyError::PublicKey;
-        }
-        let key_id_full = named_key_id(&self.name, Self::ML_DSA_44, &self.public_key);
-        if !key_id_full.0.starts_with(&self.key_id) {
-            return NoteKeyError::KeyId;
-        }
-        NoteKeyError::UnsupportedKeyType(Self::ML_DSA_44)
+    fn fixed<const N: usize>(&self) -> Result<&[u8; N], NoteKeyError> {
+        self.public_key.as_slice().try_into().map_err(|_| NoteKeyError::PublicKey)
     }
 }
 

@@ -385,16 +385,110 @@ fn rejects_weak_and_misspelt_ed25519_keys() {
     assert_eq!(key, Err(NoteKeyError::PublicKey));
 }
 
+/// Names and seeds of the ML-DSA-44 keys of the note below, their key ids, and SHA-256 of their
+/// vkeys. Another implementation of ML-DSA and of the formats wrote all of it.
+const ML_DSA_44_KEYS: [(&str, u8, &str, &str); 2] = [
+    (
+        "log.example/models",
+        4,
+        "826f1082",
+        "741a76e267dcacbb8aa9406e41b6699364557c27ad41aa8eaaa42be83e90114b",
+    ),
+    (
+        "witness.example",
+        3,
+        "3daca83e",
+        "1dc84458d00b2c942e4a6fe80d9984a50887730e44c71332f6f6a690f9b96be6",
+    ),
+];
+
+/// The text of the golden note with its log's Ed25519 line, cosigned by the log one second after
+/// [`TIME`] and by the witness at it.
+const ML_DSA_44_NOTE: &str = include_str!("ml_dsa_44.note");
+
+fn ml_dsa_44(name: &str, seed: u8) -> NoteKey {
+    let signing = MlDsa44SigningKey::from_seed(&[seed; 32]);
+    NoteKey::ml_dsa_44(name, signing.public_key()).expect("a valid key")
+}
+
+fn head_of_text() -> TreeHead {
+    crate::checkpoint::Checkpoint::parse(TEXT).expect("a checkpoint").head
+}
+
+#[test]
+fn ml_dsa_44_vkeys_are_those_that_others_write() {
+    for (name, seed, key_id, vkey_hash) in ML_DSA_44_KEYS {
+        let key = ml_dsa_44(name, seed);
+        assert_eq!(hex::encode(key.key_id()), key_id);
+        let vkey = key.to_vkey();
+        assert_eq!(sha256(vkey.as_bytes()).to_hex(), vkey_hash);
+        assert!(vkey.len() < VKEY_LEN_MAX / 2);
+        assert_eq!(NoteKey::parse_vkey(&vkey), Ok(key.clone()));
+        assert_eq!((key.kind(), key.is_log_key()), (NoteKeyKind::MlDsa44, false));
+    }
+}
+
+#[test]
+fn ml_dsa_44_lines_that_others_signed_open() {
+    let note = Note::parse(ML_DSA_44_NOTE.as_bytes()).expect("a note");
+    assert_eq!(note.format(), ML_DSA_44_NOTE);
+    assert_eq!((&note.text, &note.signatures[0]), (&TEXT.to_owned(), &log_line()));
+    let [log, witness] = ML_DSA_44_KEYS.map(|(name, seed, ..)| ml_dsa_44(name, seed));
+    let expected = vec![
+        Verified { key: log_key(), time: None },
+        Verified { key: log.clone(), time: Some(TIME + 1) },
+        Verified { key: witness.clone(), time: Some(TIME) },
+    ];
+    assert_eq!(open(&note, &[witness, log, log_key()]), Ok(expected));
+}
+
+#[test]
+fn an_ml_dsa_44_line_is_bound_to_name_text_and_kind() {
+    let signing = MlDsa44SigningKey::from_seed(&[3; 32]);
+    let (origin, head) = ("log.example/models", head_of_text());
+    let sign = |name: &str, time| sign_ml_dsa_44_line(name, &signing, origin, head, time);
+    let key = ml_dsa_44("w.example", 3);
+    let good = sign("w.example", TIME);
+    let verified = vec![Verified { key: key.clone(), time: Some(TIME) }];
+    assert_eq!(open(&note_of(vec![good.clone()]), std::slice::from_ref(&key)), Ok(verified));
+
+    let refused = |note: &Note| {
+        let error = OpenError::InvalidSignature { name: "w.example".to_owned() };
+        assert_eq!(open(note, std::slice::from_ref(&key)), Err(error));
+    };
+    let renamed = SignatureLine { signature: sign("v.example", TIME).signature, ..good.clone() };
+    refused(&note_of(vec![log_line(), renamed]));
+    let cut = good.signature[..2427].to_vec();
+    refused(&note_of(vec![SignatureLine { signature: cut, ..good.clone() }]));
+    let text = format!("{TEXT}extension\n");
+    refused(&Note { text, signatures: vec![good.clone()] });
+    refused(&Note { text: TEXT.replace("log.", "lag."), signatures: vec![good] });
+    let name = "x".repeat(256);
+    assert_eq!(NoteKey::ml_dsa_44(&name, signing.public_key()), Err(NoteKeyError::KeyName));
+}
+
+#[test]
+fn an_ml_dsa_44_line_with_time_zero_verifies_and_gives_no_time() {
+    let signing = MlDsa44SigningKey::from_seed(&[3; 32]);
+    let origin = "log.example/models";
+    let line = sign_ml_dsa_44_line("w.example", &signing, origin, head_of_text(), 0);
+    let key = ml_dsa_44("w.example", 3);
+    let note = note_of(vec![line]);
+    assert_eq!(open(&note, std::slice::from_ref(&key)), Ok(vec![Verified { key, time: None }]));
+}
+
 #[test]
 fn unsupported_key_types_are_told_from_malformed_keys() {
-    let ml_dsa = vkey("witness.example", 6, &[7; 1312]);
-    assert_eq!(NoteKey::parse_vkey(&ml_dsa), Err(NoteKeyError::UnsupportedKeyType(6)));
     for other in [0, 3, 5, 0xfa, 0xff] {
         let key = NoteKey::parse_vkey(&vkey("witness.example", other, &[7; 40]));
         assert_eq!(key, Err(NoteKeyError::UnsupportedKeyType(other)));
     }
-    let short = vkey("witness.example", 6, &[7; 1311]);
-    assert_eq!(NoteKey::parse_vkey(&short), Err(NoteKeyError::PublicKey));
+    let ml_dsa = vkey("witness.example", 6, &[7; 1312]);
+    assert!(NoteKey::parse_vkey(&ml_dsa).is_ok());
+    for len in [0, 32, 1311, 1313] {
+        let wrong = vkey("witness.example", 6, &vec![7; len]);
+        assert_eq!(NoteKey::parse_vkey(&wrong), Err(NoteKeyError::PublicKey), "{len} bytes");
+    }
     let renamed = ml_dsa.replace("witness.", "mitness.");
     assert_eq!(NoteKey::parse_vkey(&renamed), Err(NoteKeyError::KeyId));
 }

@@ -7,11 +7,9 @@ use std::collections::{HashMap, HashSet};
 
 use thiserror::Error;
 
-use super::{
-    Component, POLICY_ITEMS_MAX, POLICY_LEN_MAX, Policy, PolicyKey, PolicyLog, PolicyWitness,
-};
+use super::{Component, POLICY_ITEMS_MAX, POLICY_LEN_MAX, Policy, PolicyLog, PolicyWitness};
 use crate::checkpoint::parse_decimal;
-use crate::note::{NoteKey, NoteKeyError, NoteKeyKind, Vkey};
+use crate::note::{NoteKey, NoteKeyError, NoteKeyKind};
 
 /// Why bytes are not a policy, and where.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
@@ -128,7 +126,7 @@ impl<'a> Builder<'a> {
             _ => return Err(PolicyFault::ItemCount),
         };
         let key = parse_key(vkey, &mut self.log_keys)?;
-        if key.usable().is_some_and(|key| !key.is_log_key()) {
+        if key.kind() == NoteKeyKind::Cosignature {
             return Err(PolicyFault::KeyType);
         }
         if self.policy.logs.len() == POLICY_ITEMS_MAX {
@@ -145,7 +143,7 @@ impl<'a> Builder<'a> {
             _ => return Err(PolicyFault::ItemCount),
         };
         let key = parse_key(vkey, &mut self.witness_keys)?;
-        if key.usable().is_some_and(|key| key.kind() != NoteKeyKind::Cosignature) {
+        if key.is_log_key() {
             return Err(PolicyFault::KeyType);
         }
         let witness = PolicyWitness { name: readable(name), key, url: url.map(readable) };
@@ -201,18 +199,15 @@ impl<'a> Builder<'a> {
 /// The quorum that needs no witness; no witness or group can have this name.
 const NONE: &[u8] = b"none";
 
-fn parse_key(vkey: &[u8], known: &mut HashSet<Vec<u8>>) -> Result<PolicyKey, PolicyFault> {
+fn parse_key(vkey: &[u8], known: &mut HashSet<Vec<u8>>) -> Result<NoteKey, PolicyFault> {
     let text = str::from_utf8(vkey).map_err(|_| PolicyFault::Key(NoteKeyError::Malformed))?;
-    let vkey = Vkey::parse(text).map_err(PolicyFault::Key)?;
-    let key = match NoteKey::from_vkey(&vkey) {
-        Ok(key) => PolicyKey::Usable(key),
-        Err(NoteKeyError::UnsupportedKeyType(Vkey::ML_DSA_44)) => {
-            PolicyKey::Unsupported { vkey: text.to_owned() }
-        }
+    let key = match NoteKey::parse_vkey(text) {
+        Ok(key) => key,
         Err(NoteKeyError::UnsupportedKeyType(_)) => return Err(PolicyFault::KeyType),
         Err(error) => return Err(PolicyFault::Key(error)),
     };
-    if known.insert(vkey.public_key) { Ok(key) } else { Err(PolicyFault::DuplicateKey) }
+    let is_new = known.insert(key.public_key().to_vec());
+    if is_new { Ok(key) } else { Err(PolicyFault::DuplicateKey) }
 }
 
 fn parse_threshold(number: &[u8], members: usize) -> Option<usize> {

@@ -1,8 +1,7 @@
 use ed25519_dalek::SigningKey;
 
 use super::*;
-use crate::encoding::to_base64;
-use crate::hash::sha256;
+use crate::cosignature::ml_dsa_44::MlDsa44SigningKey;
 use crate::note::NoteKeyError;
 
 fn public_key(seed: u8) -> [u8; 32] {
@@ -17,10 +16,9 @@ fn witness(name: &str, seed: u8) -> NoteKey {
     NoteKey::cosignature(name, &public_key(seed)).expect("a key")
 }
 
-fn ml_dsa_vkey(name: &str, byte: u8) -> String {
-    let typed = [&[0x06], &[byte; 1312][..]].concat();
-    let id = sha256(&[name.as_bytes(), b"\n", &typed].concat());
-    format!("{name}+{}+{}", hex::encode(&id.0[..4]), to_base64(&typed))
+fn ml_dsa_44(name: &str, seed: u8) -> NoteKey {
+    let key = MlDsa44SigningKey::from_seed(&[seed; 32]);
+    NoteKey::ml_dsa_44(name, key.public_key()).expect("a key")
 }
 
 /// Six witness lines, x1 to x3 with seeds 1 to 3 and y1 to y3 with seeds 4 to 6.
@@ -137,31 +135,35 @@ fn logs_have_origins_and_urls() {
         "log {} https://a.example/\nlog {}\nlog {}\nquorum none\n",
         log("a.example", 1).to_vkey(),
         log("b.example", 2).to_vkey(),
-        ml_dsa_vkey("a.example", 1),
+        ml_dsa_44("a.example", 1).to_vkey(),
     );
     let policy = Policy::parse(text.as_bytes()).expect("a policy");
     assert_eq!(policy.logs().len(), 3);
     assert_eq!(policy.logs()[0].url.as_deref(), Some("https://a.example/"));
-    assert_eq!(policy.log_keys("a.example"), [log("a.example", 1)]);
+    assert_eq!(policy.log_keys("a.example"), [log("a.example", 1), ml_dsa_44("a.example", 1)]);
     assert_eq!(policy.log_keys("c.example"), []);
 }
 
 #[test]
-fn an_ml_dsa_witness_is_kept_and_never_counts() {
+fn an_ml_dsa_44_witness_counts_when_its_cosignature_has_a_time() {
+    let new = ml_dsa_44("w.example", 1);
     let text = format!(
-        "witness new {}\nwitness old {} https://w.example/\ngroup g any new old\nquorum g\n",
-        ml_dsa_vkey("w.example", 1),
+        "witness new {}\nwitness old {} https://w.example/\ngroup g all new old\nquorum g\n",
+        new.to_vkey(),
         witness("w.example", 1).to_vkey(),
     );
     let policy = Policy::parse(text.as_bytes()).expect("a policy");
     assert_eq!(policy.witnesses().map(|w| &*w.name).collect::<Vec<_>>(), ["new", "old"]);
-    assert_eq!(policy.witness_keys(), [witness("w.example", 1)]);
-    let report = policy.report(&cosigned(&[(1, 7)]));
-    assert!(report.met);
-    assert!(!report.components[0].supported && report.components[1].supported);
-    let needed = text.replace("group g any", "group g all");
-    let policy = Policy::parse(needed.as_bytes()).expect("a policy");
-    assert!(!policy.is_met(&cosigned(&[(1, 7)])));
+    assert_eq!(policy.witness_keys(), [new.clone(), witness("w.example", 1)]);
+    let mut verified = cosigned(&[(1, 7)]);
+    assert!(!policy.is_met(&verified));
+    verified.push(Verified { key: new.clone(), time: Some(9) });
+    assert!(policy.is_met(&verified));
+    assert_eq!(policy.quorum_time(&verified), Some(7));
+    // Without a time it does not say that the tree was the newest.
+    verified[1].time = None;
+    assert!(!policy.is_met(&verified));
+    assert_eq!(policy.report(&verified).components[0].have, 0);
 }
 
 #[test]
@@ -256,7 +258,11 @@ fn rejects_keys_that_break_the_rules() {
     ] {
         assert_eq!(fault(&lines), (line, expected), "{lines:?}");
     }
-    let twice = format!("witness a {0}\nwitness b {0}\n", ml_dsa_vkey("w.example", 1));
+    let twice = format!(
+        "witness a {}\nwitness b {}\n",
+        ml_dsa_44("w.example", 1).to_vkey(),
+        ml_dsa_44("v.example", 1).to_vkey()
+    );
     assert_eq!(fault(&twice), (2, PolicyFault::DuplicateKey));
     // One key may serve a log and a witness; the specification forbids doubles only within a kind.
     let both = format!("{}log {}\nquorum x1\n", six_witnesses(), log_key(1));
