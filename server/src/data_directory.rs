@@ -6,7 +6,8 @@
 //! DIR/owner        which directory and which anchor belong together
 //! DIR/url          where clients reach the log
 //! DIR/identity     the identity document, public
-//! DIR/keys/        note.pem (Ed25519), v1.pem (ECDSA P-256), mode 0600
+//! DIR/ml-dsa.vkey  the public ML-DSA-44 key, if the log has one
+//! DIR/keys/        note.pem (Ed25519), v1.pem (ECDSA P-256), perhaps ml-dsa.pem, mode 0600
 //! DIR/ballast      bytes to delete when the disk is full and the database needs room to open
 //! DIR/shards/ID/   one database for each tree; one for now
 //! DIR.anchor       beside the directory, better on another volume
@@ -23,10 +24,14 @@ use std::path::{Path, PathBuf};
 use treering_proto::api::v1::TreeId;
 
 use crate::anchor::{AnchorId, sync_directory_of};
+use crate::signer::KeyPaths;
 use crate::store::WAL_BYTES_MAX;
 
 /// The version of the directory layout.
 const LAYOUT: &str = "treering data 1\n";
+
+/// The file of the public ML-DSA-44 key.
+const ML_DSA_VKEY: &str = "ml-dsa.vkey";
 
 /// Room that deleting the ballast gives, in bytes: enough for RocksDB to replay and flush its
 /// write-ahead log.
@@ -109,6 +114,17 @@ pub enum DirectoryError {
     },
 }
 
+/// What the directory tells everybody.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PublicFiles {
+    /// Where clients reach the log.
+    pub url: String,
+    /// The identity document.
+    pub identity: String,
+    /// The ML-DSA-44 key that dates its checkpoints, if it has one.
+    pub ml_dsa_vkey: Option<String>,
+}
+
 /// A data directory, locked.
 #[derive(Debug)]
 pub struct DataDirectory {
@@ -158,10 +174,13 @@ impl DataDirectory {
     }
 
     /// Writes what init has left to write; from then on the directory is a log.
-    pub fn finish(&self, url: &str, identity: &str) -> Result<(), DirectoryError> {
-        write(&self.path.join("url"), format!("{url}\n").as_bytes())?;
-        write(&self.path.join("identity"), identity.as_bytes())?;
-        sync_directory_of(&self.note_key()).map_err(failed(&self.path))?;
+    pub fn finish(&self, public: &PublicFiles) -> Result<(), DirectoryError> {
+        write(&self.path.join("url"), format!("{}\n", public.url).as_bytes())?;
+        write(&self.path.join("identity"), public.identity.as_bytes())?;
+        if let Some(vkey) = &public.ml_dsa_vkey {
+            write(&self.path.join(ML_DSA_VKEY), format!("{vkey}\n").as_bytes())?;
+        }
+        sync_directory_of(&self.keys().note).map_err(failed(&self.path))?;
         sync_directory_of(&self.path.join("shards/any")).map_err(failed(&self.path))?;
         sync_directory_of(&self.path).map_err(failed(&self.path))?;
         let ballast = self.path.join("ballast");
@@ -192,14 +211,19 @@ impl DataDirectory {
         }
     }
 
-    /// URL and identity document of the log in `path`, which may be in use: they never change.
-    pub fn public(path: &Path) -> Result<(String, String), DirectoryError> {
+    /// What anybody may know of the log in `path`, which may be in use: it never changes.
+    pub fn public(path: &Path) -> Result<PublicFiles, DirectoryError> {
         check_format(path)?;
         let read = |name: &str| {
             let path = path.join(name);
             fs::read_to_string(&path).map_err(failed(&path))
         };
-        Ok((read("url")?.trim().to_owned(), read("identity")?))
+        let url = read("url")?.trim().to_owned();
+        let ml_dsa_vkey = match path.join(ML_DSA_VKEY).exists() {
+            true => Some(read(ML_DSA_VKEY)?.trim().to_owned()),
+            false => None,
+        };
+        Ok(PublicFiles { url, identity: read("identity")?, ml_dsa_vkey })
     }
 
     /// Makes this directory and the anchor the ones that belong together.
@@ -237,14 +261,10 @@ impl DataDirectory {
         &self.owner.anchor_path
     }
 
-    /// The Ed25519 key of C2SP notes.
-    pub fn note_key(&self) -> PathBuf {
-        self.path.join("keys/note.pem")
-    }
-
-    /// The ECDSA P-256 key of Rekor v1.
-    pub fn v1_key(&self) -> PathBuf {
-        self.path.join("keys/v1.pem")
+    /// Where its private keys are.
+    pub fn keys(&self) -> KeyPaths {
+        let key = |name: &str| self.path.join("keys").join(name);
+        KeyPaths { note: key("note.pem"), v1: key("v1.pem"), ml_dsa: key("ml-dsa.pem") }
     }
 
     /// The database of one tree.
@@ -359,7 +379,13 @@ mod tests {
         assert_eq!(default_anchor(&data), anchor);
         let made = DataDirectory::create(&data, &anchor, [1; 16]).unwrap();
         assert!(matches!(DataDirectory::open(&data), Err(DirectoryError::Missing { .. })));
-        made.finish("https://log.corp", "document").unwrap();
+        let public = PublicFiles {
+            url: "https://log.corp".to_owned(),
+            identity: "document".to_owned(),
+            ml_dsa_vkey: Some("key".to_owned()),
+        };
+        made.finish(&public).unwrap();
+        assert_eq!(DataDirectory::public(&data).unwrap(), public);
         assert!(matches!(DataDirectory::open(&data), Err(DirectoryError::Locked { .. })));
         let again = DataDirectory::create(&data, &anchor, [1; 16]);
         assert!(matches!(again, Err(DirectoryError::Exists { .. })));

@@ -80,6 +80,8 @@ pub struct Ready {
     pub cosignatures: Vec<SignatureLine>,
     /// What they amount to.
     pub witnessed: Witnessed,
+    /// Whether the same head was published before, at another time.
+    pub is_renewal: bool,
 }
 
 /// Signs and publishes. Owned by the sequencer.
@@ -161,9 +163,10 @@ impl Publisher {
             .collect();
         CrashPoint::Signed.pass(in_flight);
         self.store.publish(head, &notes, &sets)?;
-        if ready.witnessed != Witnessed::NotAsked {
-            // Nothing here can make a cosignature again, and a time that was signed must be known
-            // after a crash. Without witnesses the notes ride in the next commit's sync.
+        if ready.is_renewal || ready.witnessed != Witnessed::NotAsked {
+            // Nothing here can make a cosignature again, and a time that was signed, and is not that
+            // of a committed batch, must be known after a crash. Otherwise the notes ride in the
+            // next commit's sync.
             self.store.sync()?;
         }
         let snapshot = snapshot(head, ready.fenced.edge().clone(), notes, ready.witnessed);
@@ -193,7 +196,7 @@ fn sign(
     time_ms: u64,
     cosignatures: &[SignatureLine],
 ) -> NotePair {
-    let note = signer.note(fenced, cosignatures).format();
+    let note = signer.note(fenced, time_ms / 1000, cosignatures).format();
     NotePair { time_ms, note, v1_note: signer.v1_note(fenced) }
 }
 

@@ -33,7 +33,7 @@ use crate::publisher::{Publisher, Ready, SetRequest, Snapshot, Witnessed};
 use crate::selfcheck::{SelfCheck, SelfCheckError};
 use crate::store::{Batch, Store, StoreError};
 use crate::thinning::{self, Thinning};
-use crate::witness::{Advance, Witnessing};
+use crate::witness::{Advance, RENEWAL_MS, Witnessing};
 
 /// How often an idle sequencer looks at clock and disk.
 const IDLE: Duration = Duration::from_millis(500);
@@ -56,6 +56,11 @@ pub struct Sequencer {
     pub publisher: Publisher,
     /// Who must cosign what is shown, if anybody.
     pub witnessing: Option<Witnessing>,
+    /// The newest fenced head.
+    pub newest: Arc<Fenced>,
+    /// When the log's own dated line must be renewed, by the boot-time clock in milliseconds; never
+    /// for a log without one, or whose witnesses date it.
+    pub renewal_ms: Option<u64>,
     /// What is fenced and not published.
     pub unpublished: Vec<FencedBatch>,
     /// Where it is said why nothing goes on.
@@ -180,6 +185,7 @@ impl Sequencer {
 
         // A crash after this line must end in exactly this head being signed: the anchor says so.
         let fenced = Arc::new(self.anchor.fence(checked)?);
+        self.newest = fenced.clone();
         self.edge = edge;
         CrashPoint::Fenced.pass(in_flight);
         match &mut self.witnessing {
@@ -191,8 +197,8 @@ impl Sequencer {
 
     /// Publishes what witnesses have cosigned in the meantime.
     fn publish_ready(&mut self) -> Result<(), Fault> {
-        let Some(witnessing) = &mut self.witnessing else { return Ok(()) };
         let now = clock::read();
+        let Some(witnessing) = &mut self.witnessing else { return self.renew(now) };
         match witnessing.advance(self.publisher.signer(), now.boot_ms) {
             Advance::Wait => Ok(()),
             Advance::Latch(why) => {
@@ -202,11 +208,23 @@ impl Sequencer {
             Advance::Publish { fenced, cosignatures, witnessed } => {
                 // A clock that may not stamp was refused when this turn began; the last time serves.
                 let time_ms = self.clock.stamp(now).unwrap_or(fenced.time_ms());
-                self.publish(Ready { fenced, time_ms, cosignatures, witnessed })?;
+                let is_renewal = false;
+                self.publish(Ready { fenced, time_ms, cosignatures, witnessed, is_renewal })?;
                 // There may be more to do at once: the next head to propose.
                 self.publish_ready()
             }
         }
+    }
+
+    /// Dates the published head again when the log has not grown for a while.
+    fn renew(&mut self, now: clock::Reading) -> Result<(), Fault> {
+        if self.renewal_ms.is_none_or(|due_ms| now.boot_ms < due_ms) {
+            return Ok(());
+        }
+        // A clock that may not stamp was refused when this turn began, and is looked at again soon.
+        let Ok(time_ms) = self.clock.stamp(now) else { return Ok(()) };
+        let ready = alone(self.newest.clone());
+        self.publish(Ready { time_ms, is_renewal: true, ..ready })
     }
 
     /// Publishes one head, and wakes everybody whose entry it covers.
@@ -227,6 +245,8 @@ impl Sequencer {
             self.metrics.batch(batch.entries.len(), snapshot.head.size.get(), took);
         }
         self.metrics.published(snapshot.witnessed);
+        let boot_ms = clock::read().boot_ms;
+        self.renewal_ms = self.renewal_ms.map(|_| boot_ms.saturating_add(RENEWAL_MS));
         CrashPoint::Woken.pass(in_flight);
         Ok(())
     }
@@ -297,7 +317,8 @@ impl Sequencer {
 /// A head that nobody but the log vouches for.
 fn alone(fenced: Arc<Fenced>) -> Ready {
     let time_ms = fenced.time_ms();
-    Ready { fenced, time_ms, cosignatures: Vec::new(), witnessed: Witnessed::NotAsked }
+    let (cosignatures, witnessed) = (Vec::new(), Witnessed::NotAsked);
+    Ready { fenced, time_ms, cosignatures, witnessed, is_renewal: false }
 }
 
 /// The entries of a batch that Rekor v1 gives a SET.

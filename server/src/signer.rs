@@ -1,4 +1,6 @@
-//! The log's two private keys, and the three things they sign: C2SP notes, Rekor v1 notes, SETs.
+//! The log's private keys, and the three things they sign: C2SP notes, Rekor v1 notes, SETs. A log
+//! may have a third key, ML-DSA-44, which adds a dated line to its C2SP notes: two such lines prove a
+//! roll-back.
 //!
 //! Invariants: the keys never leave this module; a checkpoint is signed only from a [`Fenced`]
 //! head.
@@ -17,10 +19,11 @@ use pkcs8::LineEnding;
 use pkcs8::der::pem::PemLabel as _;
 use treering_proto::api::v1::{TreeId, set_payload};
 use treering_proto::checkpoint::{Checkpoint, open_checkpoint};
+use treering_proto::cosignature::ml_dsa_44::{MlDsa44SigningKey, SEED_LEN};
 use treering_proto::encoding::to_base64;
 use treering_proto::identity::{IdentityError, LogIdentity};
 use treering_proto::key::PublicKey;
-use treering_proto::note::{Note, NoteKey, SignatureLine, sign_ed25519_line};
+use treering_proto::note::{Note, NoteKey, SignatureLine, sign_ed25519_line, sign_ml_dsa_44_line};
 use treering_proto::tree::{LeafIndex, TreeHead};
 use zeroize::Zeroizing;
 
@@ -60,10 +63,22 @@ pub enum KeyFileError {
     Origin(String),
 }
 
-/// Both private keys and who they sign for.
+/// Where the private keys are.
+#[derive(Clone, Debug)]
+pub struct KeyPaths {
+    /// Ed25519, for C2SP notes.
+    pub note: PathBuf,
+    /// ECDSA P-256, for Rekor v1.
+    pub v1: PathBuf,
+    /// ML-DSA-44, for a dated line in C2SP notes; there may be none.
+    pub ml_dsa: PathBuf,
+}
+
+/// The private keys and who they sign for.
 pub struct Signer {
     note: SigningKey,
     v1: EcdsaKeyPair,
+    ml_dsa: Option<MlDsa44SigningKey>,
     random: SystemRandom,
     identity: LogIdentity,
     v1_log_id: String,
@@ -82,11 +97,20 @@ pub fn generate_v1_key() -> Zeroizing<String> {
     let document = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)
         .and_then(|pair| pair.to_pkcs8v1())
         .expect("the system has randomness");
-    let pem = pkcs8::der::pem::encode_string(
-        pkcs8::PrivateKeyInfoRef::PEM_LABEL,
-        LineEnding::LF,
-        document.as_ref(),
-    );
+    private_pem(document.as_ref())
+}
+
+/// A new ML-DSA-44 key as PKCS#8 PEM.
+pub fn generate_ml_dsa_key() -> Zeroizing<String> {
+    let mut seed = Zeroizing::new([0; SEED_LEN]);
+    getrandom::fill(seed.as_mut()).expect("the system has randomness");
+    let document = MlDsa44SigningKey::from_seed(&seed).to_pkcs8();
+    private_pem(document.expect("a key that was made from its seed has it").as_ref())
+}
+
+fn private_pem(der: &[u8]) -> Zeroizing<String> {
+    let label = pkcs8::PrivateKeyInfoRef::PEM_LABEL;
+    let pem = pkcs8::der::pem::encode_string(label, LineEnding::LF, der);
     Zeroizing::new(pem.expect("a private key fits PEM"))
 }
 
@@ -99,31 +123,30 @@ pub fn write_key(path: &Path, pem: &str) -> Result<(), KeyFileError> {
 }
 
 impl Signer {
-    /// Reads both keys for the log called `origin` with `tree_id`.
-    pub fn load(
-        note_path: &Path,
-        v1_path: &Path,
-        origin: &str,
-        tree_id: TreeId,
-    ) -> Result<Self, KeyFileError> {
-        let note = SigningKey::from_pkcs8_pem(&read_key(note_path)?)
-            .map_err(|_| KeyFileError::NotAKey { path: note_path.to_owned(), kind: "Ed25519" })?;
-        let not_v1 = || KeyFileError::NotAKey { path: v1_path.to_owned(), kind: "ECDSA P-256" };
-        let pem = read_key(v1_path)?;
-        let (label, der) = pkcs8::der::pem::decode_vec(pem.as_bytes()).map_err(|_| not_v1())?;
-        if label != pkcs8::PrivateKeyInfoRef::PEM_LABEL {
-            return Err(not_v1());
-        }
-        let der = Zeroizing::new(der);
+    /// Reads the keys for the log called `origin` with `tree_id`; it need not have the ML-DSA-44
+    /// key.
+    pub fn load(paths: &KeyPaths, origin: &str, tree_id: TreeId) -> Result<Self, KeyFileError> {
+        let not = |path: &Path, kind| KeyFileError::NotAKey { path: path.to_owned(), kind };
+        let note = SigningKey::from_pkcs8_pem(&read_key(&paths.note)?)
+            .map_err(|_| not(&paths.note, "Ed25519"))?;
+        let not_v1 = || not(&paths.v1, "ECDSA P-256");
+        let der = read_der(&paths.v1)?.ok_or_else(not_v1)?;
         let v1 = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &der)
             .map_err(|_| not_v1())?;
         let spki = AsDer::<PublicKeyX509Der<'_>>::as_der(v1.public_key()).map_err(|_| not_v1())?;
         let v1_public = PublicKey::from_spki_der(spki.as_ref()).map_err(|_| not_v1())?;
+        let ml_dsa = if paths.ml_dsa.exists() {
+            let der = read_der(&paths.ml_dsa)?;
+            let key = der.and_then(|der| MlDsa44SigningKey::from_pkcs8(&der));
+            Some(key.ok_or_else(|| not(&paths.ml_dsa, "ML-DSA-44"))?)
+        } else {
+            None
+        };
         let note_key = NoteKey::ed25519(origin, note.verifying_key().as_bytes())
             .map_err(|_| KeyFileError::Origin(origin.to_owned()))?;
         let identity = LogIdentity::new(origin, tree_id, note_key, v1_public)?;
         let v1_log_id = identity.v1_log_id().to_hex();
-        Ok(Self { note, v1, random: SystemRandom::new(), identity, v1_log_id })
+        Ok(Self { note, v1, ml_dsa, random: SystemRandom::new(), identity, v1_log_id })
     }
 
     /// Who the keys sign for.
@@ -146,13 +169,34 @@ impl Signer {
         Note { text, signatures }.format()
     }
 
-    /// The C2SP checkpoint of a fenced head, followed by `cosignatures`. The same head gives the
-    /// same text and the same first line.
-    pub fn note(&self, fenced: &Fenced, cosignatures: &[SignatureLine]) -> Note {
+    /// The ML-DSA-44 key, if the log has one.
+    pub fn ml_dsa_key(&self) -> Option<NoteKey> {
+        let key = self.ml_dsa.as_ref()?;
+        let key = NoteKey::ml_dsa_44(self.identity.origin(), key.public_key());
+        Some(key.expect("the origin named the other key, too"))
+    }
+
+    /// The C2SP checkpoint of a fenced head with the log's first line only. The same head gives the
+    /// same bytes.
+    pub fn undated_note(&self, fenced: &Fenced) -> Note {
         let text = checkpoint_text(self.identity.origin(), fenced.head());
-        let own = sign_ed25519_line(self.identity.origin(), &self.note, &text);
-        let signatures = std::iter::once(own).chain(cosignatures.iter().cloned()).collect();
+        let signatures = vec![sign_ed25519_line(self.identity.origin(), &self.note, &text)];
         Note { text, signatures }
+    }
+
+    /// The same, followed by the log's own dated line if it has the key for it, and by
+    /// `cosignatures`.
+    ///
+    /// `time` is in Unix seconds, and no smaller than for any head before: the line says that this
+    /// is the newest tree.
+    pub fn note(&self, fenced: &Fenced, time: u64, cosignatures: &[SignatureLine]) -> Note {
+        let mut note = self.undated_note(fenced);
+        if let Some(key) = &self.ml_dsa {
+            let origin = self.identity.origin();
+            note.signatures.push(sign_ml_dsa_44_line(origin, key, origin, fenced.head(), time));
+        }
+        note.signatures.extend_from_slice(cosignatures);
+        note
     }
 
     /// The Rekor v1 checkpoint of a fenced head: another origin, ECDSA, exactly one signature line.
@@ -193,6 +237,14 @@ impl Signer {
 
 fn checkpoint_text(origin: &str, head: TreeHead) -> String {
     Checkpoint { origin: origin.to_owned(), head, extensions: Vec::new() }.format()
+}
+
+/// The DER of a PEM file with an unencrypted private key; `None` if it is something else.
+fn read_der(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, KeyFileError> {
+    let pem = read_key(path)?;
+    let decoded = pkcs8::der::pem::decode_vec(pem.as_bytes()).ok();
+    let is_key = |(label, _): &(&str, Vec<u8>)| *label == pkcs8::PrivateKeyInfoRef::PEM_LABEL;
+    Ok(decoded.filter(is_key).map(|(_, der)| Zeroizing::new(der)))
 }
 
 fn read_key(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {

@@ -154,8 +154,9 @@ pub fn open(
 ) -> Result<OpenLog, StartError> {
     let Parts { directory, identity, store, mut anchor } = parts(data, anchor)?;
     let (origin, tree_id) = (identity.origin(), identity.tree_id());
-    let signer = Signer::load(&directory.note_key(), &directory.v1_key(), origin, tree_id)?;
-    if *signer.identity() != identity {
+    let signer = Signer::load(&directory.keys(), origin, tree_id)?;
+    let vkey = signer.ml_dsa_key().map(|key| key.to_vkey());
+    if *signer.identity() != identity || vkey != DataDirectory::public(data)?.ml_dsa_vkey {
         return Err(KeyFileError::OtherLog { path: directory.path().join("keys") }.into());
     }
     if store.identity()? != directory.identity()?.as_bytes() {

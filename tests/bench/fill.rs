@@ -27,8 +27,8 @@ const ENTRIES_PER_KEY: u64 = 1000;
 /// Logs `entries` entries in the log in `data`, on `threads` threads, and closes it cleanly.
 pub(crate) fn fill(data: &Path, entries: u64, threads: usize) -> anyhow::Result<Duration> {
     let started = Instant::now();
-    let OpenLog { directory, store, anchor, publisher, edge, selfcheck, time_ms, .. } =
-        startup::open(data, None, false)?;
+    let log = startup::open(data, None, false)?;
+    let OpenLog { directory, store, anchor, publisher, fenced, edge, selfcheck, time_ms, .. } = log;
     let health = Health::default();
     let pool = Arc::new(Pool::new(store.clone(), health.clone()));
     let sequencer = Sequencer {
@@ -40,6 +40,8 @@ pub(crate) fn fill(data: &Path, entries: u64, threads: usize) -> anyhow::Result<
         anchor,
         publisher,
         witnessing: None,
+        newest: fenced,
+        renewal_ms: None,
         unpublished: Vec::new(),
         health,
         metrics: Arc::new(Metrics::default()),

@@ -316,3 +316,34 @@ fn policies_that_cannot_work_are_refused_at_start() {
         assert!(ended.stderr.contains(words), "no {words:?} in {}", ended.stderr);
     }
 }
+
+/// The time that the log's own line gives the newest checkpoint, and its size.
+fn own_date(log: &Log, server: &Server) -> (u64, u64) {
+    let vkey = fs::read_to_string(log.data.join("ml-dsa.vkey")).unwrap();
+    let keys = [log.identity.note_key().clone(), NoteKey::parse_vkey(vkey.trim()).unwrap()];
+    let note = server.get("/checkpoint").text();
+    let opened = open_checkpoint(note.as_bytes(), log.identity.origin(), &keys).unwrap();
+    let times: Vec<u64> = opened.verified().iter().filter_map(|signed| signed.time).collect();
+    let [time] = times[..] else { panic!("one dated line: {note}") };
+    (time, opened.head().size.get())
+}
+
+#[test]
+fn a_log_with_an_ml_dsa_key_dates_its_own_checkpoints_and_never_goes_back() {
+    let log = Log::create_with(&["--ml-dsa"]);
+    let mut history = History::new(&log.identity);
+    let mut dates = Vec::new();
+    for round in 0..3 {
+        let server = log.serve();
+        dates.push(own_date(&log, &server));
+        write(&server, &mut history, 4);
+        dates.push(own_date(&log, &server));
+        assert_eq!(dates.last().unwrap().1, 4 * (round + 1));
+        if round == 1 {
+            server.kill();
+        } else {
+            assert_eq!(server.terminate().code(), Some(0));
+        }
+    }
+    assert!(dates.is_sorted(), "neither times nor sizes go back: {dates:?}");
+}

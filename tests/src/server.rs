@@ -63,10 +63,19 @@ impl Log {
     /// # Panics
     /// If `init` fails.
     pub fn create() -> Self {
+        Self::create_with(&[])
+    }
+
+    /// Makes a log in a new directory, with these flags of `init`.
+    ///
+    /// # Panics
+    /// If `init` fails.
+    pub fn create_with(flags: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("there is room for a directory");
         let data = directory.path().join("log");
         let anchor = directory.path().join("log.anchor");
-        let output = run(&["init", "--data", text(&data), "--url", "http://127.0.0.1:3000"]);
+        let common = ["init", "--data", text(&data), "--url", "http://127.0.0.1:3000"];
+        let output = run(&[&common, flags].concat());
         assert!(output.status.success(), "init: {}", String::from_utf8_lossy(&output.stderr));
         let document = fs::read(data.join("identity")).expect("init wrote the identity document");
         let identity = LogIdentity::open(&document).expect("init signed it");

@@ -7,8 +7,10 @@ use treering_proto::api::v1::TreeId;
 use treering_proto::tree::TreeHead;
 
 use crate::anchor::{Anchor, AnchorError};
-use crate::data_directory::{DataDirectory, DirectoryError};
-use crate::signer::{KeyFileError, Signer, generate_note_key, generate_v1_key, write_key};
+use crate::data_directory::{DataDirectory, DirectoryError, PublicFiles};
+use crate::signer::{
+    KeyFileError, Signer, generate_ml_dsa_key, generate_note_key, generate_v1_key, write_key,
+};
 use crate::store::{Store, StoreError};
 
 /// What a new log is made from.
@@ -23,6 +25,8 @@ pub struct NewLog {
     pub note_key: Option<PathBuf>,
     /// An existing ECDSA P-256 key for Rekor v1.
     pub v1_key: Option<PathBuf>,
+    /// Whether it gets an ML-DSA-44 key, which adds a dated line to its C2SP notes.
+    pub ml_dsa: bool,
 }
 
 /// Why no log was made.
@@ -60,14 +64,22 @@ pub fn init(new: &NewLog) -> Result<Signer, InitError> {
     let v1_key = import_or_generate(new.v1_key.as_deref(), generate_v1_key)?;
     let id = random_bytes();
     let directory = DataDirectory::create(&new.data, &new.anchor, id)?;
-    write_key(&directory.note_key(), &note_key)?;
-    write_key(&directory.v1_key(), &v1_key)?;
+    let keys = directory.keys();
+    write_key(&keys.note, &note_key)?;
+    write_key(&keys.v1, &v1_key)?;
+    if new.ml_dsa {
+        write_key(&keys.ml_dsa, &generate_ml_dsa_key())?;
+    }
     let tree_id = random_tree_id();
-    let signer = Signer::load(&directory.note_key(), &directory.v1_key(), &origin, tree_id)?;
+    let signer = Signer::load(&keys, &origin, tree_id)?;
     let document = signer.identity_document();
     Store::create(&directory.shard(tree_id), document.as_bytes())?;
     Anchor::create(&new.anchor, id, TreeHead::EMPTY)?;
-    directory.finish(new.url.trim_end_matches('/'), &document)?;
+    directory.finish(&PublicFiles {
+        url: new.url.trim_end_matches('/').to_owned(),
+        identity: document,
+        ml_dsa_vkey: signer.ml_dsa_key().map(|key| key.to_vkey()),
+    })?;
     Ok(signer)
 }
 

@@ -158,7 +158,9 @@ fn sequencer(
     service: &Service,
     witnessing: Option<Witnessing>,
 ) -> DirectorySequencer {
-    let OpenLog { directory, store, anchor, publisher, edge, selfcheck, time_ms, .. } = log;
+    let OpenLog { directory, store, anchor, signer, publisher, fenced, .. } = log;
+    let OpenLog { edge, selfcheck, time_ms, .. } = log;
+    let dates_itself = signer.ml_dsa_key().is_some() && witnessing.is_none();
     let sequencer = Sequencer {
         pool: app.pool.clone(),
         store,
@@ -168,6 +170,9 @@ fn sequencer(
         anchor,
         publisher,
         witnessing,
+        newest: fenced,
+        // At once: what start-up found may have been dated long ago.
+        renewal_ms: dates_itself.then_some(0),
         unpublished: Vec::new(),
         health: app.health.clone(),
         metrics: app.metrics.clone(),

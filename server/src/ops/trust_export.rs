@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use treering_proto::identity::{IdentityError, LogIdentity};
+use treering_proto::note::{NoteKey, NoteKeyError};
 use treering_proto::trust::{IdentityDocument, TrustError, TrustFile, TrustedLog, WitnessPolicy};
 
-use crate::data_directory::{DataDirectory, DirectoryError};
+use crate::data_directory::{DataDirectory, DirectoryError, PublicFiles};
 
 /// Why nothing was exported.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +18,9 @@ pub enum ExportError {
     /// Its identity document is damaged.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// Its ML-DSA-44 key is damaged.
+    #[error("ml-dsa.vkey: {0}")]
+    MlDsaKey(#[from] NoteKeyError),
     /// The witness policy is not one for this log.
     #[error("{path}: {source}")]
     WitnessPolicy {
@@ -47,12 +51,14 @@ pub fn export(
         let path = path.to_owned();
         move |source| ExportError::Io { path, source }
     };
-    let (url, document) = DataDirectory::public(data)?;
+    let PublicFiles { url, identity: document, ml_dsa_vkey } = DataDirectory::public(data)?;
     let identity = LogIdentity::open(document.as_bytes())?;
+    let ml_dsa_key = ml_dsa_vkey.map(|vkey| NoteKey::parse_vkey(&vkey)).transpose()?;
+    let keys = [Some(identity.note_key().clone()), Some(identity.v1_note_key()), ml_dsa_key];
     let log = TrustedLog {
         url,
         origin: identity.origin().to_owned(),
-        keys: vec![identity.note_key().clone(), identity.v1_note_key()],
+        keys: keys.into_iter().flatten().collect(),
         identity: Some(IdentityDocument { text: document.clone(), identity: identity.clone() }),
     };
     let read = |path: &Path| {

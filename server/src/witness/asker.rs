@@ -5,7 +5,7 @@
 //! question  POST add-checkpoint from the size that it has
 //!             200  its lines, verified           -> Event::Cosigned
 //!             409  another size: prove from there, a few times; larger than ours: GET, explain
-//!             422  or any other final refusal    -> GET, explain; passed over for this round
+//!             422  or any other final refusal    -> GET, explain; passed over for a minute
 //!             429, 5xx, silence                  -> later, doubling
 //! ```
 //!
@@ -37,8 +37,12 @@ const CONFLICTS_MAX: usize = 3;
 /// The first wait after a failure, doubled each time.
 const BACKOFF_FIRST: Duration = Duration::from_millis(250);
 
-/// The longest wait that we choose ourselves: a witness that is back is used within a minute.
-const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// The longest wait that we choose ourselves while a witness does not answer: one that is back is
+/// used within seconds, for submitters may be waiting for it.
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// The wait after an answer that a repetition will hardly change.
+const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 
 /// The longest wait that a witness may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
@@ -146,7 +150,7 @@ impl Asker {
                         status,
                         "a witness refuses this log"
                     );
-                    return Asked::Later(Some(BACKOFF_MAX));
+                    return Asked::Later(Some(REFUSED_PAUSE));
                 }
                 Answer::Unavailable { why, retry_after } => {
                     self.count(WitnessOutcome::Unavailable);
@@ -186,7 +190,7 @@ impl Asker {
                 witness = self.target.name,
                 "a witness answered without a cosignature that verifies under its keys"
             );
-            return Asked::Later(Some(BACKOFF_MAX));
+            return Asked::Later(Some(REFUSED_PAUSE));
         }
         self.count(WitnessOutcome::Cosigned);
         self.cosigned = question.size();
@@ -195,13 +199,13 @@ impl Asker {
     }
 
     /// The witness says something that does not go with what we know. Its own note decides; without
-    /// one it is passed over for this round.
+    /// one it is passed over for a while.
     async fn contradicted(&mut self, why: &str) -> Asked {
         self.count(WitnessOutcome::Contradiction);
         let witness = self.target.name.as_str();
         tracing::error!(witness, why, "a witness contradicts this log; it is passed over");
         self.look_up().await;
-        Asked::Done
+        Asked::Later(Some(REFUSED_PAUSE))
     }
 
     /// Asks for the checkpoint that the witness remembers, and compares it with storage.

@@ -19,13 +19,16 @@ use crate::health::Refusal;
 use crate::publisher::Witnessed;
 use crate::signer::Signer;
 
-/// Time without growth after which cosignatures are renewed, in milliseconds: clients bound the age
-/// of a checkpoint by them.
-const RENEWAL_MS: u64 = 10 * 60 * 1000;
+/// Time without growth after which a checkpoint is dated again, in milliseconds: clients bound its
+/// age by cosignatures, or by the log's own dated line.
+pub const RENEWAL_MS: u64 = 10 * 60 * 1000;
 
 /// Time without a quorum after which new submissions are sent away at once, in milliseconds:
 /// shorter than clients wait for an answer.
 const PATIENCE_MS: u64 = 10 * 1000;
+
+/// What became due so recently may not have been looked at yet, in milliseconds.
+const JUST_DUE_MS: u64 = 50;
 
 /// What all witnesses are asked.
 #[derive(Debug)]
@@ -192,12 +195,16 @@ impl Witnessing {
     pub fn pause(&self, boot_ms: u64, longest: Duration) -> Duration {
         let due_ms = match (&self.round, &self.offered) {
             (Some(round), _) => round.started_ms.saturating_add(milliseconds(self.config.timeout)),
+            (None, Some(_)) if self.ungreeted > 0 => self.greeted_by_ms,
             (None, Some(_)) => self.earliest_ms(),
             (None, None) => return longest,
         };
+        if boot_ms > due_ms.saturating_add(JUST_DUE_MS) {
+            // It was looked at when it was due, and waits for a witness since, who will wake us.
+            return longest;
+        }
         let left = Duration::from_millis(due_ms.saturating_sub(boot_ms));
-        // Never zero: what is due already waits for a witness to wake us.
-        left.clamp(Duration::from_millis(1), longest).max(Duration::from_millis(1))
+        left.clamp(Duration::from_millis(1), longest)
     }
 
     fn take(&mut self, number: u64, lines: Vec<(SignatureLine, Verified)>) {
@@ -259,7 +266,7 @@ impl Witnessing {
         let renewed = || self.done.as_ref().filter(aged).map(|done| (done.fenced.clone(), boot_ms));
         let Some((fenced, offered_ms)) = self.offered.take().or_else(renewed) else { return };
         self.rounds += 1;
-        let note = signer.note(&fenced, &[]);
+        let note = signer.undated_note(&fenced);
         let question = Question {
             round: self.rounds,
             fenced: fenced.clone(),

@@ -32,7 +32,7 @@ use treering_proto::note::{NoteKey, Verified};
 use treering_proto::policy::{Policy, PolicyError};
 
 pub use self::asker::{AskerContext, spawn};
-pub use self::collect::{Advance, Witnessing};
+pub use self::collect::{Advance, RENEWAL_MS, Witnessing};
 
 /// What to do when the quorum does not answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -124,10 +124,8 @@ impl Config {
             return Err(ConfigError::OtherLog { vkey: log.to_vkey() });
         }
         for witness in policy.witnesses() {
-            let key = witness.key.usable();
-            if key
-                .is_some_and(|key| key.name() == log.name() || key.public_key() == log.public_key())
-            {
+            let key = &witness.key;
+            if key.name() == log.name() || key.public_key() == log.public_key() {
                 return Err(ConfigError::Itself { name: witness.name.clone() });
             }
         }
@@ -149,7 +147,8 @@ impl Config {
 pub fn targets(policy: &Policy) -> Vec<Arc<Target>> {
     let mut targets: Vec<Target> = Vec::new();
     for witness in policy.witnesses() {
-        let (Some(url), Some(key)) = (&witness.url, witness.key.usable()) else { continue };
+        let Some(url) = &witness.url else { continue };
+        let key = &witness.key;
         let url = url.trim_end_matches('/');
         match targets.iter_mut().find(|target| target.url == url) {
             Some(target) => target.keys.push(key.clone()),

@@ -12,7 +12,9 @@ use super::*;
 use crate::anchor::{Anchor, Fenced};
 use crate::publisher::Witnessed;
 use crate::selfcheck::SelfCheck;
-use crate::signer::{Signer, generate_note_key, generate_v1_key, write_key};
+use crate::signer::{
+    KeyPaths, Signer, generate_ml_dsa_key, generate_note_key, generate_v1_key, write_key,
+};
 use crate::test_log::{TestLog, entries};
 
 const ORIGIN: &str = "log.example";
@@ -53,10 +55,12 @@ struct Heads {
 impl Heads {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let (note, v1) = (directory.path().join("note.pem"), directory.path().join("v1.pem"));
-        write_key(&note, &generate_note_key()).unwrap();
-        write_key(&v1, &generate_v1_key()).unwrap();
-        let signer = Signer::load(&note, &v1, ORIGIN, TreeId::new(7).unwrap()).unwrap();
+        let key = |name: &str| directory.path().join(name);
+        let keys = KeyPaths { note: key("note"), v1: key("v1"), ml_dsa: key("ml-dsa") };
+        write_key(&keys.note, &generate_note_key()).unwrap();
+        write_key(&keys.v1, &generate_v1_key()).unwrap();
+        write_key(&keys.ml_dsa, &generate_ml_dsa_key()).unwrap();
+        let signer = Signer::load(&keys, ORIGIN, TreeId::new(7).unwrap()).unwrap();
         let anchor = directory.path().join("anchor");
         let anchor = Anchor::create(&anchor, [1; 16], TreeHead::EMPTY).unwrap();
         let log = TestLog::new();
@@ -291,4 +295,19 @@ fn only_a_note_of_our_own_that_storage_does_not_have_is_unexplained() {
     let stranger = SigningKey::from_bytes(&[8; 32]);
     assert_eq!(asked(&note(&stranger, sized(6))), Explained::NotOurs);
     assert_eq!(asked(b"nothing"), Explained::NotOurs);
+}
+
+#[test]
+fn the_dated_line_of_the_log_is_its_own_and_stays_out_of_what_witnesses_are_shown() {
+    let mut heads = Heads::new();
+    let fenced = heads.grow(2);
+    let cosignature = line(1, &heads.signer.undated_note(&fenced).text, 9);
+    let note = heads.signer.note(&fenced, 1234, std::slice::from_ref(&cosignature));
+    assert_eq!(note.signatures.len(), 3);
+    assert_eq!(note.signatures[2], cosignature);
+    let keys = [heads.signer.identity().note_key().clone(), heads.signer.ml_dsa_key().unwrap()];
+    let verified = treering_proto::note::open(&note, &keys).unwrap();
+    let times: Vec<_> = verified.iter().map(|signature| signature.time).collect();
+    assert_eq!(times, [None, Some(1234)]);
+    assert_eq!(heads.signer.undated_note(&fenced).signatures, note.signatures[..1]);
 }
