@@ -105,7 +105,8 @@ impl Publisher {
     /// Starts with the head that start-up found.
     ///
     /// It is published here, unless it never was and has witnesses to wait for: then the newest
-    /// published head is shown again. The empty tree needs no witness: it says nothing.
+    /// published head is shown again. The empty tree needs no witness: it says nothing. `now_ms` is
+    /// the time of day, Unix milliseconds.
     ///
     /// # Errors
     /// [`StoreError`]; the notes of a log that has entries are never all missing.
@@ -114,6 +115,7 @@ impl Publisher {
         store: Store,
         fenced: Fenced,
         has_witnesses: bool,
+        now_ms: u64,
     ) -> Result<Started, StoreError> {
         let head = fenced.head();
         let stored = store.notes(head.size)?.filter(|notes| signer.has_signed(notes, head));
@@ -121,8 +123,12 @@ impl Publisher {
         let shown = match stored {
             Some(notes) => snapshot(head, fenced.edge().clone(), notes, witnessed),
             None if !has_witnesses || head == TreeHead::EMPTY => {
-                let notes = sign(&signer, &fenced, fenced.time_ms(), &[]);
+                let notes = sign(&signer, &fenced, fenced.time_ms().max(now_ms), &[]);
                 store.publish(head, &notes, &[])?;
+                if signer.ml_dsa_key().is_some() {
+                    // A time that was signed must be known after a crash.
+                    store.sync()?;
+                }
                 snapshot(head, fenced.edge().clone(), notes, witnessed)
             }
             None => newest_stored(&signer, &store, head)?,

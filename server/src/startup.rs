@@ -22,6 +22,7 @@ use treering_proto::identity::{IdentityError, LogIdentity};
 use treering_proto::tree::TreeHead;
 
 use crate::anchor::{Anchor, AnchorError, Fenced};
+use crate::clock;
 use crate::data_directory::{DataDirectory, DirectoryError};
 use crate::publisher::{Publisher, Started};
 use crate::selfcheck::{SelfCheck, SelfCheckError};
@@ -174,7 +175,8 @@ pub fn open(
     let checked = selfcheck.check(&store, durable)?;
     let fenced = anchor.fence(checked)?;
     let signer = Arc::new(signer);
-    let started = Publisher::start(signer.clone(), store.clone(), fenced, has_witnesses)?;
+    let now_ms = clock::read().wall_ms;
+    let started = Publisher::start(signer.clone(), store.clone(), fenced, has_witnesses, now_ms)?;
     let Started { publisher, fenced, time_ms } = started;
     let (edge, time_ms) = (recovered.edge, recovered.time_ms.max(time_ms));
     Ok(OpenLog { directory, store, anchor, signer, publisher, fenced, edge, selfcheck, time_ms })

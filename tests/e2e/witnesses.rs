@@ -8,7 +8,7 @@ use treering_proto::checkpoint::{SignedCheckpoint, open_checkpoint};
 use treering_proto::note::NoteKey;
 use treering_proto::policy::Policy;
 use treering_tests::check::check_log;
-use treering_tests::history::History;
+use treering_tests::history::{Attempt, History};
 use treering_tests::http::Response;
 use treering_tests::load::any_submission;
 use treering_tests::server::{Log, Server, copy_directory, replace_contents, text};
@@ -144,6 +144,7 @@ fn without_a_quorum_nothing_is_published_or_acknowledged_until_it_is_back() {
     drop(waiting.join());
     let again = submit(&mut server.connect(), &submission).unwrap();
     assert!(matches!(again, Answer::Duplicate { index } if index == before), "{again:?}");
+    history.attempts.push(Attempt { submission, index: Some(before) });
     check_log(&server, &mut history);
 }
 
@@ -289,6 +290,7 @@ fn a_head_that_was_fenced_and_never_cosigned_is_published_after_a_restart() {
     }
     let answer = submit(&mut server.connect(), &submission).unwrap();
     assert!(matches!(answer, Answer::Duplicate { index: 4 }), "{answer:?}");
+    history.attempts.push(Attempt { submission, index: Some(4) });
     check_log(&server, &mut history);
 }
 
