@@ -9,12 +9,16 @@ use treering_tests::check::check_log;
 use treering_tests::history::History;
 use treering_tests::load::{Load, Outcome, Watch};
 use treering_tests::random::Random;
-use treering_tests::server::{Log, Server};
+use treering_tests::server::{Log, Server, text};
 use treering_tests::submission::{Answer, submit};
+use treering_tests::witness::{TestWitness, policy};
 
 /// The gaps, as `TREERING_CRASH_AT` names them, in order.
 const CRASH_POINTS: [&str; 8] =
     ["batched", "extended", "committed", "checked", "fenced", "signed", "published", "woken"];
+
+/// How a log is served that has no witnesses.
+const OPEN: &[&str] = &["--open-writes"];
 
 /// Deaths at each gap.
 const DEATHS_EACH: u64 = 4;
@@ -25,12 +29,29 @@ const TRIES_MAX: u64 = 60;
 
 #[test]
 fn dying_at_every_gap_loses_nothing_and_forks_nothing() {
+    die_at_every_gap(&Log::create(), OPEN, DEATHS_EACH);
+}
+
+/// Between fence and sign there is another gap here: the witnesses are asked, and some of them have
+/// cosigned when the log dies.
+#[test]
+fn dying_at_every_gap_with_witnesses_loses_nothing_and_forks_nothing() {
     let log = Log::create();
+    let witnesses = [TestWitness::start("w1", 1), TestWitness::start("w2", 2)];
+    let file = log.beside("witnesses.policy");
+    std::fs::write(&file, policy(&[&witnesses[0], &witnesses[1]], 2)).unwrap();
+    let interval = ["--min-publish-interval", "10ms", "--witness-policy", text(&file)];
+    die_at_every_gap(&log, &[OPEN, &interval].concat(), 2);
+    let sizes: Vec<u64> = witnesses[0].cosigned().iter().map(|head| head.size.get()).collect();
+    assert!(sizes.is_sorted(), "no death took a cosigned tree back: {sizes:?}");
+}
+
+fn die_at_every_gap(log: &Log, flags: &[&str], deaths: u64) {
     let mut history = History::new(&log.identity);
     let mut batches = BTreeMap::new();
     for point in CRASH_POINTS {
-        for count in 1..=DEATHS_EACH {
-            let server = log.serve_until_crash(&format!("{point}:{count}"));
+        for count in 1..=deaths {
+            let server = log.serve_with(flags, Some(&format!("{point}:{count}")));
             let (watch, _unheard) = Watch::new();
             let outcome = Load { signers: 8, each: 200 }.run(server.address, &watch);
             assert!(outcome.unanswered > 0, "{point}:{count} was not reached under load");
@@ -40,7 +61,7 @@ fn dying_at_every_gap_loses_nothing_and_forks_nothing() {
             assert!(in_flight > 0, "{point}: a death counts only with entries in flight");
             let known: &mut Vec<u64> = batches.entry(point).or_default();
             known.push(in_flight);
-            resume_and_check(&log, &mut history, outcome);
+            resume_and_check(log, flags, &mut history, outcome);
         }
     }
     for point in CRASH_POINTS {
@@ -76,7 +97,7 @@ fn dying_at_random_loses_nothing_and_forks_nothing() {
             deaths += 1;
             interrupted += in_flight;
         }
-        resume_and_check(&log, &mut history, outcome);
+        resume_and_check(&log, OPEN, &mut history, outcome);
     }
     println!("    random: {deaths} deaths, {interrupted} requests in flight, {tries} tries");
 }
@@ -93,19 +114,22 @@ fn dying_while_starting_after_a_death_loses_nothing_and_forks_nothing() {
         for _ in 0..3 {
             Server::kill_when_it_says(&log.data, "entries above the anchor");
         }
-        resume_and_check(&log, &mut history, outcome);
+        resume_and_check(&log, OPEN, &mut history, outcome);
     }
 }
 
 /// Takes in what was said before the death, starts the log again, checks it, retries everything
 /// that was submitted in this round, and checks it again.
-fn resume_and_check(log: &Log, history: &mut History, outcome: Outcome) {
+fn resume_and_check(log: &Log, flags: &[&str], history: &mut History, outcome: Outcome) {
     outcome.notes.iter().for_each(|note| {
         history.saw(note);
     });
     let first = history.attempts.len();
     history.add(outcome.attempts);
-    let server = log.serve();
+    let server = log.serve_with(flags, None);
+    // What was fenced before the death is shown when the witnesses have cosigned it.
+    let is_whole = || server.get("/readyz").json()["witnessed"] != "missing";
+    while !is_whole() {}
     // What the log took in without an answer is there now, or never.
     let before = check_log(&server, history);
     retry(&server, history, first);
