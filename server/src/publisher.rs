@@ -6,12 +6,14 @@
 //!
 //! Invariants: nothing is visible above the published size; size, root, edge and both notes of an
 //! answer come from one [`Snapshot`]; the Rekor v1 note is signed only for a head that the C2SP
-//! note is signed for, and shown only together with it.
+//! note is signed for, and shown only together with it; the notes that are stored for a size are the
+//! first ones, with whatever lines came later: a renewal is shown and not stored, because the
+//! earliest cosignatures say most about when an entry was logged.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use treering_proto::append::RightEdge;
-use treering_proto::note::SignatureLine;
+use treering_proto::note::{Note, SignatureLine};
 use treering_proto::tree::{LeafIndex, TreeHead};
 
 use crate::anchor::Fenced;
@@ -133,7 +135,7 @@ impl Publisher {
             }
             None => newest_stored(&signer, &store, head)?,
         };
-        let time_ms = shown.time_ms.max(fenced.time_ms());
+        let time_ms = shown.time_ms.max(fenced.time_ms()).max(store.date()?);
         let published = Published(Arc::new(RwLock::new(shown)));
         let publisher = Self { signer, store, published };
         Ok(Started { publisher, fenced: Arc::new(fenced), time_ms })
@@ -147,6 +149,12 @@ impl Publisher {
     /// Who signs.
     pub fn signer(&self) -> &Signer {
         &self.signer
+    }
+
+    /// Whether the stored notes for `head` have lines that `notes` do not have.
+    fn is_renewed(&self, head: TreeHead, notes: &NotePair) -> Result<bool, StoreError> {
+        let stored = self.store.notes(head.size)?;
+        Ok(stored.is_some_and(|stored| !completes(&self.signer, &stored.note, &notes.note)))
     }
 
     /// Signs the head, stores notes and SETs, and shows it to readers.
@@ -168,17 +176,38 @@ impl Publisher {
             .map(|entry| (entry.index, self.signer.set(entry.body, entry.time, entry.index)))
             .collect();
         CrashPoint::Signed.pass(in_flight);
-        self.store.publish(head, &notes, &sets)?;
-        if ready.is_renewal || ready.witnessed != Witnessed::NotAsked {
-            // Nothing here can make a cosignature again, and a time that was signed, and is not that
-            // of a committed batch, must be known after a crash. Otherwise the notes ride in the
-            // next commit's sync.
+        let is_alone = ready.witnessed == Witnessed::NotAsked && !ready.is_renewal;
+        if is_alone {
+            // Rides in the next commit's sync: the same can be signed again, with the time of the
+            // same batch.
+            self.store.publish(head, &notes, &sets)?;
+        } else if self.is_renewed(head, &notes)? {
+            self.store.put_date(ready.time_ms)?;
+        } else {
+            // Nothing here can make a cosignature again, and a time that was signed must be known
+            // after a crash.
+            self.store.publish(head, &notes, &sets)?;
             self.store.sync()?;
         }
         let snapshot = snapshot(head, ready.fenced.edge().clone(), notes, ready.witnessed);
         *self.published.0.write().unwrap_or_else(PoisonError::into_inner) = snapshot.clone();
         Ok((snapshot, sets.into_iter().map(|(_, set)| set).collect()))
     }
+}
+
+/// Whether `new` has every line of `old`, the log's own date aside.
+fn completes(signer: &Signer, old: &str, new: &str) -> bool {
+    let lines = |note: &str| -> Option<Vec<SignatureLine>> {
+        let date = signer.ml_dsa_key();
+        let is_date = |line: &SignatureLine| {
+            date.as_ref()
+                .is_some_and(|key| (key.name(), key.key_id()) == (&*line.name, line.key_id))
+        };
+        let lines = Note::parse(note.as_bytes()).ok()?.signatures;
+        Some(lines.into_iter().filter(|line| !is_date(line)).collect())
+    };
+    let (Some(old), Some(new)) = (lines(old), lines(new)) else { return false };
+    old.iter().all(|line| new.contains(line))
 }
 
 /// The newest notes that were published, for a tree below `head`.

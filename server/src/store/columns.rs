@@ -6,7 +6,7 @@
 //! | `time_by_index` | index, u64 | Unix seconds, u64 | once | primary |
 //! | `set_by_index` | index, u64 | SignedEntryTimestamp, DER | once | primary |
 //! | `statement_by_payload_hash` | SHA-256 of the payload | payload | once | primary |
-//! | `note_by_size` | size, u64 | published notes | once, thinned after a day | primary |
+//! | `note_by_size` | size, u64 | published notes | once, again with more lines, thinned after a day | primary |
 //! | `meta` | name | see `format` | each commit | primary |
 //! | `tile_by_coordinate` | level u8, index u64 | 256 hashes | once, when full | derived |
 //! | `index_by_leaf` | leaf hash | index, u64 | once | derived |
@@ -23,7 +23,8 @@ use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionTyp
 
 /// The version of this table and of `store::format`.
 ///
-/// History: 1, the first.
+/// History: 1, the first. The row `dated` of `meta` came later without a new version: whoever does
+/// not know it signs no dates.
 pub const FORMAT_VERSION: u32 = 1;
 
 pub(super) const ENTRY_BY_INDEX: &str = "entry_by_index";

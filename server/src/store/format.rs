@@ -13,6 +13,10 @@ pub const FORMAT_KEY: &[u8] = b"format";
 /// The row of `meta` that holds the identity document.
 pub const IDENTITY_KEY: &[u8] = b"identity";
 
+/// The row of `meta` that holds the latest time that the log put into a note which is not stored,
+/// Unix milliseconds as u64: see [`crate::publisher`].
+pub const DATED_KEY: &[u8] = b"dated";
+
 /// How far the log is committed: the value of [`HEAD_KEY`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CommittedHead {

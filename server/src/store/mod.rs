@@ -3,7 +3,8 @@
 //! Invariants:
 //! - one commit writes all rows of a batch, or none, and is on disk when it returns;
 //! - a [`Durable`] head exists only for what a commit wrote or what start-up read back;
-//! - rows that are written once are never written again with other bytes;
+//! - rows that are written once are never written again with other bytes, except that a note may
+//!   get more lines;
 //! - RocksDB is named in this folder and nowhere else.
 //!
 //! What no storage engine can notice, a deleted file, a restored backup, a copied directory, the
@@ -29,7 +30,9 @@ use self::columns::{
     ENTRY_BY_INDEX, INDEX_BY_LEAF, META, NOTE_BY_SIZE, POSTING_BY_SEARCH_KEY, SET_BY_INDEX,
     STATEMENT_BY_PAYLOAD_HASH, TILE_BY_COORDINATE, TIME_BY_INDEX,
 };
-use self::format::{CommittedHead, HEAD_KEY, NotePair, number_key, posting_key, tile_key};
+use self::format::{
+    CommittedHead, DATED_KEY, HEAD_KEY, NotePair, number_key, posting_key, tile_key,
+};
 
 pub use self::columns::FORMAT_VERSION;
 pub use self::open::{OPEN_FILES_MAX, WAL_BYTES_MAX, damaged_log_file};
@@ -177,6 +180,19 @@ impl Store {
             rows.put_cf(self.column(SET_BY_INDEX), number_key(index.get()), set);
         }
         self.db.write(rows).map_err(|source| self.failed("publish", source))
+    }
+
+    /// Remembers a time that was put into a note which is not stored, Unix milliseconds. Synced: a
+    /// later note must not have an earlier time.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put_date(&self, time_ms: u64) -> Result<(), StoreError> {
+        let mut rows = WriteBatch::default();
+        rows.put_cf(self.column(META), DATED_KEY, number_key(time_ms));
+        let mut synced = WriteOptions::default();
+        synced.set_sync(true);
+        self.db.write_opt(rows, &synced).map_err(|source| self.failed("remember a date", source))
     }
 
     /// Removes the notes for `sizes`.

@@ -15,8 +15,8 @@ use super::columns::{
     STATEMENT_BY_PAYLOAD_HASH, TILE_BY_COORDINATE, TIME_BY_INDEX,
 };
 use super::format::{
-    CommittedHead, HEAD_KEY, IDENTITY_KEY, NotePair, number_key, posting_key, read_index,
-    read_number, read_posting, tile_key,
+    CommittedHead, DATED_KEY, HEAD_KEY, IDENTITY_KEY, NotePair, number_key, posting_key,
+    read_index, read_number, read_posting, tile_key,
 };
 use super::{Durable, Store, StoreError};
 
@@ -93,6 +93,12 @@ impl Store {
     pub fn committed(&self) -> Result<CommittedHead, StoreError> {
         let bytes = self.read_meta(HEAD_KEY)?;
         bytes.and_then(|b| CommittedHead::from_bytes(&b)).ok_or_else(|| self.damaged(META, "head"))
+    }
+
+    /// The time that [`Store::put_date`] remembered last; 0 if none.
+    pub fn date(&self) -> Result<u64, StoreError> {
+        let Some(bytes) = self.read_meta(DATED_KEY)? else { return Ok(0) };
+        read_number(&bytes).ok_or_else(|| self.damaged(META, "dated"))
     }
 
     /// A full tile of hashes.

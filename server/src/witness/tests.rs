@@ -10,7 +10,7 @@ use super::asker::{Explained, explain, verified_lines};
 use super::collect::{Event, Question};
 use super::*;
 use crate::anchor::{Anchor, Fenced};
-use crate::publisher::Witnessed;
+use crate::publisher::{Publisher, Ready, Started, Witnessed};
 use crate::selfcheck::SelfCheck;
 use crate::signer::{
     KeyPaths, Signer, generate_ml_dsa_key, generate_note_key, generate_v1_key, write_key,
@@ -310,4 +310,36 @@ fn the_dated_line_of_the_log_is_its_own_and_stays_out_of_what_witnesses_are_show
     let times: Vec<_> = verified.iter().map(|signature| signature.time).collect();
     assert_eq!(times, [None, Some(1234)]);
     assert_eq!(heads.signer.undated_note(&fenced).signatures, note.signatures[..1]);
+}
+
+#[test]
+fn the_first_cosignatures_of_a_size_are_kept_and_only_completed() {
+    let Heads { log, mut anchor, mut selfcheck, signer, _directory } = Heads::new();
+    let mut log = log;
+    let durable = log.append(&entries(2));
+    let checked = selfcheck.check(&log.store, durable).unwrap();
+    let fenced = anchor.fence(checked).unwrap();
+    let (head, text) = (fenced.head(), signer.undated_note(&fenced).text);
+    let store = log.store.clone();
+    let started =
+        Publisher::start(Arc::new(signer), store.clone(), fenced, false, 1_000_000).unwrap();
+    let Started { mut publisher, fenced, time_ms } = started;
+    assert_eq!(time_ms, 1_000_000, "no date is older than the start");
+    let mut publish = |lines: &[SignatureLine], time_ms: u64| {
+        let (cosignatures, witnessed) = (lines.to_vec(), Witnessed::Quorum);
+        let fenced = fenced.clone();
+        let ready = Ready { fenced, time_ms, cosignatures, witnessed, is_renewal: false };
+        let (snapshot, _) = publisher.publish(ready, &[], 0).unwrap();
+        (Note::parse(snapshot.note.as_bytes()).unwrap(), store.notes(head.size).unwrap().unwrap())
+    };
+    let (first, later, second) = (line(1, &text, 50), line(1, &text, 700), line(2, &text, 60));
+    let holds = |note: &str, line: &SignatureLine| note.contains(&line.format());
+    let (_, stored) = publish(std::slice::from_ref(&first), 2_000_000);
+    assert!(holds(&stored.note, &first), "an unwitnessed note is completed");
+    let (shown, stored) = publish(&[first.clone(), second.clone()], 2_100_000);
+    assert!(holds(&stored.note, &second) && shown.format() == stored.note);
+    let (shown, stored) = publish(&[later.clone(), second.clone()], 3_000_000);
+    assert!(shown.signatures.contains(&later), "a renewal is shown");
+    assert!(holds(&stored.note, &first), "and the earlier line stays in storage");
+    assert_eq!((stored.time_ms, store.date().unwrap()), (2_100_000, 3_000_000));
 }
