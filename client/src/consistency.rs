@@ -16,11 +16,11 @@
 //! Out of scope: what a fork means for a signature.
 
 use treering_proto::checkpoint::{SignedCheckpoint, open_checkpoint};
+use treering_proto::evidence::Evidence;
 use treering_proto::note::Note;
 use treering_proto::proof::check_consistency;
 use treering_proto::trust::TrustFile;
 
-use crate::evidence::Evidence;
 use crate::log::{LogError, LogReader};
 use crate::state::{LogName, StateDirectory, StateError};
 use crate::transport::Reading;
@@ -190,6 +190,18 @@ pub fn contradiction(
     Ok(remembered.find_map(|known| Evidence::fork_size(known, checkpoint)))
 }
 
+/// What is remembered of the log, under any of its keys.
+///
+/// # Errors
+/// [`FollowError::State`], [`FollowError::BadState`].
+pub fn remembered(
+    trust: &TrustFile,
+    state: &StateDirectory,
+) -> Result<Vec<SignedCheckpoint>, FollowError> {
+    let memories = recall(trust, state)?;
+    Ok(memories.into_iter().filter_map(|memory| memory.checkpoint).collect())
+}
+
 /// What is remembered under each key of the log.
 fn recall(trust: &TrustFile, state: &StateDirectory) -> Result<Vec<Memory>, FollowError> {
     let recall = |name| {
@@ -278,7 +290,7 @@ async fn check_extends(
         {
             return alarm(evidence);
         }
-        return alarm(Evidence::rollback_suspected(known, shown));
+        return alarm(Evidence::rollback(known, shown));
     }
     let unproven = || Box::new(Evidence::unproven(known, shown));
     let prefix = log

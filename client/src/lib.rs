@@ -7,7 +7,6 @@
 
 pub mod certificate_chain;
 pub mod consistency;
-pub mod evidence;
 pub mod hash_model;
 pub mod log;
 pub mod online;

@@ -7,10 +7,10 @@
 
 mod newest;
 
+use treering_proto::evidence::Evidence;
 use treering_proto::trust::{SignerRule, TrustFile};
 
 use crate::consistency::{FollowError, Since, contradiction, follow};
-use crate::evidence::Evidence;
 use crate::log::{LogError, LogReader};
 use crate::report::{Exit, Report};
 use crate::state::StateDirectory;

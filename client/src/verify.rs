@@ -23,6 +23,7 @@ mod checks;
 use treering_proto::bundle::{Bundle, BundleError, Content, Material};
 use treering_proto::checkpoint::SignedCheckpoint;
 use treering_proto::dsse_envelope::{Envelope, IN_TOTO_PAYLOAD_TYPE};
+use treering_proto::evidence::Evidence;
 use treering_proto::hash::Hash;
 use treering_proto::model_id::model_id;
 use treering_proto::model_statement::{ModelStatement, ModelStatementError, Resource};
@@ -31,7 +32,6 @@ use treering_proto::tree::LeafIndex;
 use treering_proto::trust::{SignerRule, TrustFile};
 use treering_proto::verifier::Verifier;
 
-use crate::evidence::Evidence;
 use crate::report::{Exit, Report};
 
 /// All checks in order, as the report names them.

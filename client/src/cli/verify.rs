@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 use treering_client::consistency::{FollowError, log_name};
-use treering_client::evidence::Evidence;
 use treering_client::hash_model::{HashModelError, HashOptions, normalize};
 use treering_client::log::LogReader;
 use treering_client::online::{self, OnlinePolicy, time_text};
@@ -14,6 +13,7 @@ use treering_client::sign::resources;
 use treering_client::state::StateDirectory;
 use treering_client::verify::{Found, Model, Opened, Policy, Verification, not_opened, verify};
 use treering_proto::bundle::BUNDLE_LEN_MAX;
+use treering_proto::evidence::Evidence;
 use treering_proto::trust::{Signer, SignerRule, TrustFile};
 
 use super::arguments::{

@@ -1,8 +1,8 @@
 use tempfile::TempDir;
+use treering_proto::evidence::EvidenceKind;
 use treering_proto::tree::TreeSize;
 
 use super::*;
-use crate::evidence::EvidenceKind;
 use crate::test_log::{Served, TestLog};
 
 /// A client with its own memory.

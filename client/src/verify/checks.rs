@@ -6,6 +6,7 @@ use treering_proto::api::v2::TransparencyLogEntry;
 use treering_proto::certificate::Certificate;
 use treering_proto::checkpoint::{SignedCheckpoint, open_checkpoint};
 use treering_proto::entry::{Entry, EntryKind};
+use treering_proto::evidence::Evidence;
 use treering_proto::hash::{Hash, hash_leaf, sha256};
 use treering_proto::model_statement::{Method, ModelHash, ModelStatement};
 use treering_proto::proof::check_inclusion;
@@ -14,7 +15,6 @@ use treering_proto::verifier::Verifier;
 
 use super::{Found, Model, Opened, Policy, ProvenEntry};
 use crate::certificate_chain::check_chain;
-use crate::evidence::Evidence;
 use crate::hash_model::is_covered;
 use crate::report::{Exit, Report};
 
