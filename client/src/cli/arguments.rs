@@ -75,13 +75,23 @@ impl NetworkArguments {
             Some(path) => Some(first_line(path)?.to_string()),
             None => std::env::var("TREERING_TOKEN").ok().filter(|token| !token.is_empty()),
         };
+        self.connect_with(&trust.log.url, token)
+    }
+
+    /// A transport to what says that it serves the log; its time starts now. The token is for the
+    /// log of the trust file and nobody else.
+    pub fn connect_to(&self, url: &str, trust: &TrustFile) -> Result<Transport, Failure> {
+        if url == trust.log.url { self.connect(trust) } else { self.connect_with(url, None) }
+    }
+
+    fn connect_with(&self, url: &str, token: Option<String>) -> Result<Transport, Failure> {
         let tls_authorities = match &self.tls_ca {
             Some(path) => Some(read_bounded(path, 1 << 20, "the file of authorities")?),
             None => None,
         };
         let deadline = Some(self.deadline);
         let options = TransportOptions { deadline, token, tls_authorities };
-        Ok(Transport::new(&trust.log.url, &options)?)
+        Ok(Transport::new(url, &options)?)
     }
 }
 

@@ -3,6 +3,8 @@
 //! stdout is data, stderr is for people. Every flag has a variable `TREERING_*`; a flag wins.
 
 mod arguments;
+mod compare;
+mod evidence;
 mod export;
 mod failure;
 mod inspect;
@@ -43,6 +45,8 @@ enum Command {
     Search(search::Arguments),
     LogInfo(log_info::Arguments),
     Export(export::Arguments),
+    Compare(compare::Arguments),
+    Evidence(evidence::Arguments),
 }
 
 const EXIT_CODES: &str = "\
@@ -70,6 +74,8 @@ pub fn run() -> Exit {
         Command::Search(arguments) => with_network(search::run(arguments, &output)),
         Command::LogInfo(arguments) => with_network(log_info::run(arguments, &output)),
         Command::Export(arguments) => with_network(export::run(arguments, &output)),
+        Command::Compare(arguments) => with_network(compare::run(arguments, &output)),
+        Command::Evidence(arguments) => evidence::run(arguments, &output),
     };
     done.unwrap_or_else(|failure| {
         output.failure(&failure);

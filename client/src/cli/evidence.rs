@@ -1,0 +1,99 @@
+//! `treering evidence`
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use treering_client::report::Exit;
+use treering_proto::evidence::{EVIDENCE_LEN_MAX, EvidenceFile, TrustedKeys};
+use treering_proto::note::NoteKey;
+
+use super::arguments::{TrustArguments, read_bounded};
+use super::failure::Failure;
+use super::output::Output;
+
+const SCHEMA: &str = "treering.evidence/v1";
+
+/// Check evidence against a log or a witness
+#[derive(Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Verify(Verify),
+}
+
+/// Check whether an evidence file proves what it says, without asking anybody
+///
+/// Ends with 0 if it convicts the log or a witness, with 1 if it does not. Without a trust file
+/// signatures count by the keys in the file: compare those with the keys that the log publishes.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  treering evidence verify fork.evidence
+  treering evidence verify fork.evidence --trust trust.json --output json")]
+struct Verify {
+    /// Evidence file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Count only keys of this trust file
+    #[arg(long, value_name = "FILE", env = "TREERING_TRUST")]
+    trust: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure> {
+    let Command::Verify(arguments) = arguments.command;
+    let trust = arguments.trust.map(|trust| TrustArguments { trust }.load()).transpose()?;
+    let trusted = trust.as_ref().map(TrustedKeys::of);
+    let bytes = read_bounded(&arguments.file, EVIDENCE_LEN_MAX, "the evidence")?;
+    let file = match EvidenceFile::parse(&bytes) {
+        Ok(file) => file,
+        Err(error) => {
+            let why = error.to_string();
+            let lines = vec![row("verdict", "malformed"), row("why", &why)];
+            let json = json!({"schema": SCHEMA, "verdict": "malformed", "why": why});
+            output.data(&lines, &json)?;
+            return Ok(Exit::Usage);
+        }
+    };
+    let judged = file.judge(trusted.as_ref());
+    let source = if trusted.is_some() { "trust file" } else { "evidence file" };
+    let mut lines = vec![
+        row("verdict", judged.verdict.name()),
+        row("kind", file.kind.name()),
+        row("origin", &file.origin),
+        row("why", &judged.why),
+        row("keys by", source),
+        row("seen", &format!("{} (anybody's word)", file.seen)),
+    ];
+    for key in &judged.accused {
+        lines.push(row("convicted", &key.to_vkey()));
+    }
+    if judged.verdict.is_proven() && trusted.is_none() {
+        output.remark(
+            "the keys are those of the file: compare them with those that the log publishes, or \
+             say --trust",
+        );
+    }
+    let accused: Vec<String> = judged.accused.iter().map(NoteKey::to_vkey).collect();
+    let json = json!({
+        "schema": SCHEMA,
+        "verdict": judged.verdict.name(),
+        "kind": file.kind.name(),
+        "origin": file.origin,
+        "why": judged.why,
+        "convicted": accused,
+        "keysBy": if trusted.is_some() { "trust-file" } else { "evidence-file" },
+        "seen": file.seen,
+    });
+    output.data(&lines, &json)?;
+    Ok(if judged.verdict.is_proven() { Exit::Ok } else { Exit::NotVerified })
+}
+
+fn row(name: &str, value: &str) -> String {
+    format!("{name:<9} {value}")
+}
