@@ -175,6 +175,7 @@ impl TestLog {
             log,
             floor: None,
             witness_policy,
+            max_checkpoint_age: None,
             certificate_authorities: Vec::new(),
             timestamp_authorities: Vec::new(),
             signers,

@@ -7,7 +7,8 @@
 //! `certificate` and `verifier` (who signed), `dsse_envelope`, `statement` and `model_statement`
 //! (what was signed), `entry` (what may be logged), `facts` (what it is found by), `bundle` and
 //! `api` (Sigstore's shapes), `identity` (who a log is), `trust` (what a verifier believes),
-//! `audit` (rebuilding a log), `evidence` (that a log or a witness lied).
+//! `freshness` (how old a checkpoint is), `audit` (rebuilding a log), `evidence` (that a log or a
+//! witness lied).
 #![forbid(unsafe_code)]
 
 pub mod api;
@@ -23,6 +24,7 @@ pub mod encoding;
 pub mod entry;
 pub mod evidence;
 pub mod facts;
+pub mod freshness;
 pub mod hash;
 pub mod identity;
 pub mod key;

@@ -11,6 +11,7 @@
 //!   },
 //!   "floor": "<a checkpoint note of the log, text>",
 //!   "witnessPolicy": "witness w ...\nquorum w\n",
+//!   "maxCheckpointAgeSeconds": 86400,
 //!   "certificateAuthorities": ["-----BEGIN CERTIFICATE-----\n..."],
 //!   "timestampAuthorities": ["-----BEGIN CERTIFICATE-----\n..."],
 //!   "signers": [
@@ -23,22 +24,28 @@
 //! `schema`, `log.url`, `log.origin` and `log.keys` are required, the rest is optional. Keys are
 //! vkeys of C2SP signed-note: Ed25519 keys named like the origin sign checkpoints; an ECDSA key is
 //! that of the log's Rekor v1 side, and `identity` binds the two. `floor` is the oldest state of
-//! the log that is believed.
+//! the log that is believed; `maxCheckpointAgeSeconds` is how old its newest may be (see
+//! [`crate::freshness`]).
 //!
 //! Invariants: unknown and duplicate fields are refused, so that a rule that this version cannot
-//! read is never skipped; a floor in a trust file is signed by the log; signer names are unique.
+//! read is never skipped; a floor in a trust file is signed by the log; no log is its own witness;
+//! signer names are unique.
 //! Out of scope: whether the file itself is genuine, and matching signers (see the client).
+
+mod error;
 
 use serde::{Deserialize, Serialize};
 
-use crate::canonical::{self, JsonError};
-use crate::certificate::{Certificate, CertificateError};
-use crate::checkpoint::{OpenCheckpointError, SignedCheckpoint, open_checkpoint};
+use crate::canonical;
+use crate::certificate::Certificate;
+use crate::checkpoint::{SignedCheckpoint, open_checkpoint};
 use crate::hash::Hash;
 use crate::identity::{IdentityError, LogIdentity};
-use crate::key::{KeyError, PublicKey};
-use crate::note::{NoteKey, NoteKeyError, NoteKeyKind};
-use crate::policy::{Policy, PolicyError};
+use crate::key::PublicKey;
+use crate::note::{NoteKey, NoteKeyKind};
+use crate::policy::Policy;
+
+pub use error::TrustError;
 
 /// The longest trust file in bytes: two notes or policies of the greatest length, and certificates.
 pub const TRUST_LEN_MAX: usize = 4 << 20;
@@ -48,6 +55,10 @@ pub const TRUST_LIST_MAX: usize = 1000;
 
 /// The longest URL, name, identity or issuer in bytes.
 pub const TRUST_TEXT_LEN_MAX: usize = 2048;
+
+/// The longest age of a checkpoint that a file may allow, in seconds: ten years, after which a
+/// limit limits nothing.
+pub const MAX_AGE_MAX: u64 = 10 * 365 * 86_400;
 
 /// The value of `schema`.
 pub const TRUST_SCHEMA: &str = "treering.trust/v1";
@@ -61,6 +72,9 @@ pub struct TrustFile {
     pub floor: Option<SignedCheckpoint>,
     /// Whose cosignatures a checkpoint needs.
     pub witness_policy: Option<WitnessPolicy>,
+    /// How old the newest checkpoint of the log may be, in seconds: 1 to [`MAX_AGE_MAX`]; `None`
+    /// accepts any age.
+    pub max_checkpoint_age: Option<u64>,
     /// Roots that certify signers.
     pub certificate_authorities: Vec<Certificate>,
     /// Roots that certify RFC 3161 timestamps.
@@ -124,97 +138,6 @@ pub enum Signer {
     },
 }
 
-/// Why bytes are not a trust file. Lists are counted from 0.
-#[derive(Debug, thiserror::Error)]
-pub enum TrustError {
-    /// More than [`TRUST_LEN_MAX`] bytes.
-    #[error("the trust file is longer than {TRUST_LEN_MAX} bytes")]
-    TooLong,
-    /// Not acceptable JSON.
-    #[error(transparent)]
-    Json(#[from] JsonError),
-    /// A field is unknown, missing, or of the wrong type.
-    #[error("the trust file does not have the right fields: {0}")]
-    Fields(serde_json::Error),
-    /// Another schema, perhaps of a later version.
-    #[error("the schema is {found:?}, not {TRUST_SCHEMA:?}")]
-    Schema {
-        /// What stands there.
-        found: String,
-    },
-    /// A list has more than [`TRUST_LIST_MAX`] items.
-    #[error("{0} has more than {TRUST_LIST_MAX} items")]
-    TooMany(&'static str),
-    /// An empty text, or one of more than [`TRUST_TEXT_LEN_MAX`] bytes, or with control characters.
-    #[error("{0} is empty, too long, or has control characters")]
-    Text(&'static str),
-    /// Not an http or https URL.
-    #[error("log.url is not an http or https URL")]
-    Url,
-    /// A log key cannot be used.
-    #[error("log.keys[{at}]: {error}")]
-    LogKey {
-        /// Which.
-        at: usize,
-        /// Why.
-        error: NoteKeyError,
-    },
-    /// A witness's key among the log's.
-    #[error("log.keys[{at}] is the key of a witness, which belongs in witnessPolicy")]
-    WitnessKey {
-        /// Which.
-        at: usize,
-    },
-    /// No key that can sign checkpoints of this origin.
-    #[error("log.keys has no Ed25519 key named like the origin")]
-    NoLogKey,
-    /// The identity document cannot be read, or both keys did not sign it.
-    #[error("log.identity: {0}")]
-    Identity(#[from] IdentityError),
-    /// The identity document is of another log, or of a key that is not listed.
-    #[error("log.identity is not about this origin and one of log.keys")]
-    OtherIdentity,
-    /// The floor is not a checkpoint that the log signed.
-    #[error("floor: {0}")]
-    Floor(#[from] OpenCheckpointError),
-    /// The policy cannot be read.
-    #[error("witnessPolicy: {0}")]
-    Policy(#[from] PolicyError),
-    /// The policy is about other logs.
-    #[error("witnessPolicy names logs, and none of them has the keys of this one")]
-    PolicyLog,
-    /// An authority's certificate cannot be used.
-    #[error("{list}[{at}]: {error}")]
-    Authority {
-        /// Which list.
-        list: &'static str,
-        /// Which item.
-        at: usize,
-        /// Why.
-        error: CertificateError,
-    },
-    /// A signer's key cannot be used.
-    #[error("signers[{at}]: {error}")]
-    SignerKey {
-        /// Which.
-        at: usize,
-        /// Why.
-        error: KeyError,
-    },
-    /// A signer is known in no way, or in two.
-    #[error("signers[{at}] needs either publicKey, or identity with or without issuer")]
-    SignerRule {
-        /// Which.
-        at: usize,
-    },
-    /// Two signers have the same name.
-    #[error("two signers are named {name:?}")]
-    DuplicateSigner {
-        /// The name.
-        name: String,
-    },
-}
-
 impl TrustFile {
     /// Reads a trust file strictly.
     ///
@@ -240,6 +163,7 @@ impl TrustFile {
             log,
             floor,
             witness_policy,
+            max_checkpoint_age: None,
             certificate_authorities: authorities(
                 "certificateAuthorities",
                 &json.certificate_authorities,
@@ -250,6 +174,7 @@ impl TrustFile {
             )?,
             signers: Vec::new(),
         };
+        file.set_max_checkpoint_age(json.max_checkpoint_age_seconds)?;
         for (at, signer) in json.signers.into_iter().enumerate() {
             file.add_signer(SignerRule::from_json(at, signer)?)?;
         }
@@ -271,6 +196,7 @@ impl TrustFile {
                 String::from_utf8(floor.note_bytes().to_vec()).expect("a note that parsed is UTF-8")
             }),
             witness_policy: self.witness_policy.as_ref().map(|policy| policy.text.clone()),
+            max_checkpoint_age_seconds: self.max_checkpoint_age,
             certificate_authorities: pem(&self.certificate_authorities),
             timestamp_authorities: pem(&self.timestamp_authorities),
             signers: self.signers.iter().map(SignerRule::to_json).collect(),
@@ -300,6 +226,18 @@ impl TrustFile {
             return Err(TrustError::DuplicateSigner { name: rule.name });
         }
         self.signers.push(rule);
+        Ok(())
+    }
+
+    /// Allows checkpoints of at most this age in seconds, or of any.
+    ///
+    /// # Errors
+    /// [`TrustError::MaxAge`].
+    pub fn set_max_checkpoint_age(&mut self, seconds: Option<u64>) -> Result<(), TrustError> {
+        if seconds.is_some_and(|seconds| !(1..=MAX_AGE_MAX).contains(&seconds)) {
+            return Err(TrustError::MaxAge);
+        }
+        self.max_checkpoint_age = seconds;
         Ok(())
     }
 
@@ -357,11 +295,17 @@ impl TrustedLog {
         }
     }
 
+    /// The keys of the log's Rekor v1 side, which sign its notes and promises there: those listed,
+    /// and that of the identity document.
+    pub fn v1_keys(&self) -> Vec<NoteKey> {
+        let listed = self.keys.iter().filter(|key| key.kind() == NoteKeyKind::EcdsaP256Sha256);
+        let documented = self.identity.iter().map(|document| document.identity.v1_note_key());
+        listed.cloned().chain(documented).collect()
+    }
+
     /// The ids of the log's Rekor v1 side, by which entries with v1 proofs are known.
     pub fn v1_log_ids(&self) -> Vec<Hash> {
-        let listed = self.keys.iter().filter(|key| key.kind() == NoteKeyKind::EcdsaP256Sha256);
-        let documented = self.identity.iter().map(|document| document.identity.v1_log_id());
-        listed.map(NoteKey::key_id_full).chain(documented).collect()
+        self.v1_keys().iter().map(NoteKey::key_id_full).collect()
     }
 }
 
@@ -378,15 +322,21 @@ impl IdentityDocument {
 
 impl WitnessPolicy {
     /// Reads a policy that is to be used for `log`. If the policy lists logs, this one is among
-    /// them, with one of its keys.
+    /// them, with one of its keys. None of its keys is that of a witness, whatever the names are.
     ///
     /// # Errors
-    /// [`TrustError::Policy`], [`TrustError::PolicyLog`].
+    /// [`TrustError::Policy`], [`TrustError::PolicyLog`], [`TrustError::OwnWitness`].
     pub fn parse(text: String, log: &TrustedLog) -> Result<Self, TrustError> {
         let policy = Policy::parse(text.as_bytes())?;
         let known = policy.log_keys(&log.origin);
-        let listed = policy.logs().is_empty() || known.iter().any(|key| log.keys.contains(key));
-        if listed { Ok(Self { text, policy }) } else { Err(TrustError::PolicyLog) }
+        if !policy.logs().is_empty() && !known.iter().any(|key| log.keys.contains(key)) {
+            return Err(TrustError::PolicyLog);
+        }
+        let is_own = |key: &NoteKey| log.keys.iter().any(|k| k.public_key() == key.public_key());
+        match policy.witness_keys().into_iter().find(is_own) {
+            Some(key) => Err(TrustError::OwnWitness { name: key.name().to_owned() }),
+            None => Ok(Self { text, policy }),
+        }
     }
 }
 
@@ -444,6 +394,8 @@ struct TrustJson {
     floor: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     witness_policy: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_checkpoint_age_seconds: Option<u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     certificate_authorities: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -59,6 +59,7 @@ fn sample() -> Value {
         },
         "floor": checkpoint(1),
         "witnessPolicy": format!("witness w {}\nquorum w\n", witness_vkey()),
+        "maxCheckpointAgeSeconds": 86_400,
         "signers": [
             {"name": "ci", "identity": "https://ci.example/job", "issuer": "https://i.example"},
             {"name": "internal", "identity": "a@b.example"},
@@ -84,6 +85,7 @@ fn a_file_survives_reading_and_writing() {
     assert_eq!(file.log.v1_log_ids().len(), 1);
     assert_eq!(file.note_keys().len(), 2);
     assert_eq!(file.signers.len(), 2);
+    assert_eq!(file.max_checkpoint_age, Some(86_400));
     let text = file.format();
     assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), sample);
     assert_eq!(TrustFile::parse(text.as_bytes()).unwrap().format(), text);
@@ -92,12 +94,13 @@ fn a_file_survives_reading_and_writing() {
 #[test]
 fn the_least_file_names_a_log_and_accepts_nobody() {
     let mut value = sample();
-    for optional in ["floor", "witnessPolicy", "signers"] {
+    for optional in ["floor", "witnessPolicy", "maxCheckpointAgeSeconds", "signers"] {
         value.as_object_mut().unwrap().remove(optional);
     }
     value["log"].as_object_mut().unwrap().remove("identity");
     let file = parse(&value).unwrap();
     assert!(file.signers.is_empty() && file.witness_policy.is_none());
+    assert_eq!(file.max_checkpoint_age, None);
 }
 
 #[test]
@@ -167,4 +170,34 @@ fn signers_have_unique_names_and_one_way_to_be_known() {
     }
     let empty = error_with("/signers/0", json!({"name": "a", "identity": ""}));
     assert!(matches!(empty, TrustError::Text(_)));
+}
+
+#[test]
+fn the_age_of_a_checkpoint_is_one_second_to_ten_years() {
+    for age in [1, MAX_AGE_MAX] {
+        let mut value = sample();
+        value["maxCheckpointAgeSeconds"] = json!(age);
+        assert_eq!(parse(&value).unwrap().max_checkpoint_age, Some(age));
+    }
+    for age in [0, MAX_AGE_MAX + 1] {
+        let error = error_with("/maxCheckpointAgeSeconds", json!(age));
+        assert!(matches!(error, TrustError::MaxAge), "{age}");
+    }
+    for wrong in [json!(-1), json!(1.5), json!("1d")] {
+        let error = error_with("/maxCheckpointAgeSeconds", wrong);
+        assert!(matches!(error, TrustError::Fields(_)), "{error}");
+    }
+}
+
+#[test]
+fn a_log_is_not_its_own_witness_under_any_name() {
+    let key = SigningKey::from_bytes(&[1; 32]);
+    for name in ["log.example", "w.example"] {
+        let witness = NoteKey::cosignature(name, key.verifying_key().as_bytes()).unwrap();
+        for quorum in ["w", "none"] {
+            let text = format!("witness w {}\nquorum {quorum}\n", witness.to_vkey());
+            let error = error_with("/witnessPolicy", json!(text));
+            assert!(matches!(error, TrustError::OwnWitness { .. }), "{name}: {error}");
+        }
+    }
 }

@@ -71,6 +71,7 @@ pub fn export(
         log,
         floor: None,
         witness_policy,
+        max_checkpoint_age: None,
         certificate_authorities: Vec::new(),
         timestamp_authorities: Vec::new(),
         signers: Vec::new(),
