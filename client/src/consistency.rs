@@ -202,6 +202,29 @@ pub fn remembered(
     Ok(memories.into_iter().filter_map(|memory| memory.checkpoint).collect())
 }
 
+/// Whether the larger of two checkpoints extends the smaller, or both are of one tree; asked for
+/// twice when a cache may be why it seems not so.
+///
+/// # Errors
+/// [`FollowError::Alarm`], [`FollowError::BadTiles`], [`FollowError::NoTiles`].
+pub async fn check_related(
+    log: &LogReader<'_>,
+    one: &SignedCheckpoint,
+    other: &SignedCheckpoint,
+) -> Result<(), FollowError> {
+    if let Some(fork) = Evidence::fork_size(one, other) {
+        return Err(FollowError::Alarm(Box::new(fork)));
+    }
+    let is_ordered = one.head().size <= other.head().size;
+    let (old, new) = if is_ordered { (one, other) } else { (other, one) };
+    match check_extends(log, old, new, Reading::Cached).await {
+        Err(first) if first.is_alarm() && !first.is_proof() => {
+            check_extends(log, old, new, Reading::Fresh).await
+        }
+        other => other,
+    }
+}
+
 /// What is remembered under each key of the log.
 fn recall(trust: &TrustFile, state: &StateDirectory) -> Result<Vec<Memory>, FollowError> {
     let recall = |name| {

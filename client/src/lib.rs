@@ -16,6 +16,8 @@ pub mod report;
 pub mod sign;
 pub mod state;
 pub mod submit;
+pub mod time;
+pub mod timestamp;
 pub mod transport;
 pub mod verify;
 

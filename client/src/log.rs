@@ -27,6 +27,9 @@ pub const ENTRY_ANSWER_LEN_MAX: usize = 4 << 20;
 /// The longest page of search results.
 pub const SEARCH_ANSWER_LEN_MAX: usize = 4 << 20;
 
+/// The longest answer about two kept checkpoints: four notes with the lines of a hundred witnesses.
+pub const AROUND_ANSWER_LEN_MAX: usize = 4 << 20;
+
 const TILE_LEN_MAX: usize = TILE_WIDTH as usize * Hash::LEN;
 
 /// A log that is trusted, and the way to it.
@@ -70,6 +73,38 @@ pub struct SearchHit {
     pub version: String,
     /// When the log says it was logged: Unix seconds.
     pub time: u64,
+}
+
+/// The kept checkpoints nearest to an entry, opened with the keys of the trust file.
+#[derive(Clone, Debug)]
+pub struct Around {
+    /// Of the largest kept tree that does not have the entry.
+    pub before: Option<SignedCheckpoint>,
+    /// Of the smallest kept tree that has it.
+    pub after: Option<SignedCheckpoint>,
+}
+
+/// The log's answer about checkpoints that it kept.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct AroundJson {
+    #[serde(rename = "treeSize")]
+    _tree_size: String,
+    before: Option<KeptJson>,
+    after: Option<KeptJson>,
+}
+
+/// One kept checkpoint. Size and time beside the notes are only the log's word.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct KeptJson {
+    #[serde(rename = "size")]
+    _size: String,
+    #[serde(rename = "time")]
+    _time: u64,
+    note: String,
+    #[serde(rename = "v1Note")]
+    _v1_note: String,
 }
 
 /// Why the log could not be read.
@@ -120,7 +155,23 @@ impl<'a> LogReader<'a> {
     /// [`LogError`].
     pub async fn checkpoint(&self, reading: Reading) -> Result<SignedCheckpoint, LogError> {
         let note = self.bytes("/checkpoint", &[], NOTE_LEN_MAX, reading).await?;
-        Ok(open_checkpoint(&note, &self.trust.log.origin, &self.trust.note_keys())?)
+        self.open(&note)
+    }
+
+    /// The kept checkpoints nearest to the entry at `index`. Neither their sizes nor their quorum
+    /// are checked, nor whether they go together with any other.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub async fn checkpoints_around(&self, index: LeafIndex) -> Result<Around, LogError> {
+        let path = "/api/treering/v1/checkpoints";
+        let query = [("around", &*index.to_string())];
+        let answer = self.bytes(path, &query, AROUND_ANSWER_LEN_MAX, Reading::Fresh).await?;
+        let json: AroundJson = serde_json::from_slice(&answer)
+            .map_err(|_| LogError::Malformed { path: path.to_owned() })?;
+        let open =
+            |kept: Option<KeptJson>| kept.map(|kept| self.open(kept.note.as_bytes())).transpose();
+        Ok(Around { before: open(json.before)?, after: open(json.after)? })
     }
 
     /// What the tiles say about the tree of `old` entries inside that of `new` entries.
@@ -192,6 +243,10 @@ impl<'a> LogReader<'a> {
         let query = [facts, page].concat();
         let answer = self.bytes(path, &query, SEARCH_ANSWER_LEN_MAX, Reading::Fresh).await?;
         serde_json::from_slice(&answer).map_err(|_| LogError::Malformed { path: path.to_owned() })
+    }
+
+    fn open(&self, note: &[u8]) -> Result<SignedCheckpoint, LogError> {
+        Ok(open_checkpoint(note, &self.trust.log.origin, &self.trust.note_keys())?)
     }
 
     async fn nodes(

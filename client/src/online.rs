@@ -1,10 +1,16 @@
 //! What only the log can answer about a verified bundle: does its tree still extend everything seen
-//! before, were these bytes logged earlier, and has the same signer logged something newer under
-//! the same name?
+//! before, when did it log the entry, were these bytes logged earlier, and has the same signer
+//! logged something newer under the same name?
 //!
-//! Invariant: search answers are the log's word; the report says so. Consistency is proven.
+//! ```text
+//! examine the bundle -> ask the log -> conclude, with what it showed -> check, with more questions
+//! ```
+//!
+//! Invariants: search answers are the log's word; the report says so. Consistency is proven, and so
+//! is that of every checkpoint that dates something.
 //! Out of scope: everything that can be checked without the log (see [`crate::verify`]).
 
+mod dates;
 mod newest;
 
 use treering_proto::evidence::Evidence;
@@ -15,8 +21,10 @@ use crate::log::{LogError, LogReader};
 use crate::report::{Exit, Report};
 use crate::state::StateDirectory;
 use crate::transport::TransportError;
-use crate::verify::{Opened, Verification};
+use crate::verify::{Newest, Opened, ProvenEntry, Shown, Verification};
 use newest::Searcher;
+
+pub use crate::time::time_text;
 
 /// The checks of this module, as the report names them.
 pub const CHECKS: [&str; 3] = ["consistency", "first-seen", "newest"];
@@ -24,21 +32,30 @@ pub const CHECKS: [&str; 3] = ["consistency", "first-seen", "newest"];
 /// What else is to be known.
 #[derive(Clone, Copy, Debug)]
 pub struct OnlinePolicy<'a> {
-    /// The log and its floor.
-    pub trust: &'a TrustFile,
     /// The rules that signers were accepted by.
     pub signers: &'a [SignerRule],
     /// Whether a model may be older than the newest of its name.
     pub allow_older: bool,
 }
 
-/// What following the log came to.
+/// What the log answered about an entry, before anything is concluded from it.
 #[derive(Clone, Debug)]
-pub struct Consistency {
-    /// The size of the newest tree; `None` if the log could not be followed.
-    pub size: Option<u64>,
+pub struct Asked {
+    /// What it showed.
+    pub shown: Shown,
     /// Present if the log contradicts itself, or may.
     pub evidence: Option<Evidence>,
+    /// The line about consistency.
+    report: Report,
+}
+
+/// What else the log is asked than its newest checkpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Questions {
+    /// Nothing.
+    Newest,
+    /// When it logged the entry, and what its trees around it were.
+    Dates,
 }
 
 const NOT_ASKED: &str = "the log was not asked; --online does";
@@ -83,54 +100,75 @@ pub fn offline(
     evidence
 }
 
-/// Asks the log, and adds a line for each check. Returns evidence if the log contradicts itself.
-pub async fn check(
-    log: &LogReader<'_>,
-    state: &StateDirectory,
-    opened: &Opened,
-    policy: OnlinePolicy<'_>,
-    verification: &mut Verification,
-) -> Option<Evidence> {
-    let followed = consistency(log, policy.trust, state, verification).await;
-    let known = verification.entry.as_ref().map_or(0, |entry| entry.checkpoint.head().size.get());
-    let searcher = Searcher { log, size: followed.size.unwrap_or(0).max(known) };
-    first_seen(&searcher, opened, verification).await;
-    newest::check(&searcher, opened, policy, verification).await;
-    followed.evidence
-}
-
-/// Follows the log to its newest checkpoint, which must extend the bundle's and all seen before,
-/// and adds the line about that.
-pub async fn consistency(
+/// Follows the log to its newest checkpoint, which must extend that of `entry` and all seen before,
+/// and asks `questions`.
+pub async fn ask(
     log: &LogReader<'_>,
     trust: &TrustFile,
     state: &StateDirectory,
-    verification: &mut Verification,
-) -> Consistency {
-    let also = verification.entry.as_ref().map(|entry| entry.checkpoint.clone());
-    let report = &mut verification.report;
-    match follow(log, trust, state, also.as_ref()).await {
-        Ok(followed) => {
-            let size = followed.head.head().size;
-            let since = match followed.since {
-                Since::FirstContact => {
-                    "this client had not seen the log before: first contact".to_owned()
-                }
-                Since::Floor(floor) => format!("it extends the floor of {floor}: first contact"),
-                Since::Remembered(known) => format!("it extends the tree of {known} seen before"),
-            };
-            report.passed("consistency", format!("the log has {size} entries; {since}"));
-            report.details(followed.remarks);
-            Consistency { size: Some(size.get()), evidence: None }
-        }
+    entry: Option<&ProvenEntry>,
+    questions: Questions,
+) -> Asked {
+    let mut shown = Shown::default();
+    let mut report = Report::default();
+    let followed = match follow(log, trust, state, entry.map(|entry| &entry.checkpoint)).await {
+        Ok(followed) => followed,
         Err(error) => {
-            match follow_exit(&error) {
-                exit if error.is_alarm() => report.failed("consistency", error.to_string(), exit),
-                exit => report.could_not_check("consistency", error.to_string(), exit),
-            }
-            Consistency { size: None, evidence: error.evidence().cloned() }
+            shown.newest = match error {
+                FollowError::NoQuorum { size } => Newest::NoQuorum { size },
+                _ => Newest::Unknown,
+            };
+            not_consistent(&error, &mut report);
+            return Asked { shown, evidence: error.evidence().cloned(), report };
         }
+    };
+    let size = followed.head.head().size;
+    shown.newest = Newest::Followed(followed.head);
+    if let (Questions::Dates, Some(entry)) = (questions, entry)
+        && let Err(error) = dates::ask(log, trust, entry, &mut shown).await
+    {
+        not_consistent(&error, &mut report);
+        return Asked { shown, evidence: error.evidence().cloned(), report };
     }
+    let since = match followed.since {
+        Since::FirstContact => "this client had not seen the log before: first contact".to_owned(),
+        Since::Floor(floor) => format!("it extends the floor of {floor}: first contact"),
+        Since::Remembered(known) => format!("it extends the tree of {known} seen before"),
+    };
+    report.passed("consistency", format!("the log has {size} entries; {since}"));
+    report.details(followed.remarks);
+    Asked { shown, evidence: None, report }
+}
+
+fn not_consistent(error: &FollowError, report: &mut Report) {
+    match follow_exit(error) {
+        exit if error.is_alarm() => report.failed("consistency", error.to_string(), exit),
+        exit => report.could_not_check("consistency", error.to_string(), exit),
+    }
+}
+
+/// Adds the line about consistency.
+pub fn consistency(asked: Asked, verification: &mut Verification) {
+    verification.report.append(asked.report);
+}
+
+/// Adds a line for each check of this module, after asking the log for older and newer models.
+pub async fn check(
+    log: &LogReader<'_>,
+    opened: &Opened,
+    policy: OnlinePolicy<'_>,
+    asked: Asked,
+    verification: &mut Verification,
+) {
+    let size = match &asked.shown.newest {
+        Newest::Followed(head) => head.head().size.get(),
+        _ => 0,
+    };
+    consistency(asked, verification);
+    let known = verification.entry.as_ref().map_or(0, |entry| entry.checkpoint.head().size.get());
+    let searcher = Searcher { log, size: size.max(known) };
+    first_seen(&searcher, opened, verification).await;
+    newest::check(&searcher, opened, policy, verification).await;
 }
 
 /// How a failure to follow the log ends the process.
@@ -138,9 +176,8 @@ pub fn follow_exit(error: &FollowError) -> Exit {
     match error {
         FollowError::Alarm(_) | FollowError::BadTiles(_) => Exit::Alarm,
         FollowError::Log(error) | FollowError::NoTiles { error, .. } => log_exit(error),
-        FollowError::State(_) | FollowError::BadState { .. } | FollowError::NoQuorum { .. } => {
-            Exit::Unavailable
-        }
+        FollowError::State(_) | FollowError::BadState { .. } => Exit::Unavailable,
+        FollowError::NoQuorum { .. } => Exit::NotVerified,
     }
 }
 
@@ -185,14 +222,6 @@ async fn first_seen(searcher: &Searcher<'_>, opened: &Opened, verification: &mut
 /// only.
 fn sees_statement(opened: &Opened) -> bool {
     opened.bundle().log_entries.iter().any(|entry| entry.kind == "dsse")
-}
-
-/// Unix seconds as RFC 3339.
-pub fn time_text(seconds: u64) -> String {
-    i64::try_from(seconds)
-        .ok()
-        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
-        .map_or_else(|| format!("second {seconds}"), |time| time.to_string())
 }
 
 #[cfg(test)]

@@ -10,16 +10,23 @@
 //! checkpoint   the log signed the tree                                         -> SignedCheckpoint
 //! inclusion    the leaf is in that tree
 //! floor        the tree does not contradict the floor of the trust file
-//! witnesses    the quorum cosigned the tree
-//! timestamp    never checked by this version, and said so
-//! freshness    never checked by this version, and said so
+//! witnesses    the quorum cosigned the tree, and the newest where the log was asked
+//! timestamp    RFC 3161 authorities saw the signature (if the bundle says so)
+//! time         what is said about when the entry was logged goes together
+//! freshness    the newest tree is not too old
 //! ```
+//!
+//! [`verify`] is all of this without the log. Where the log is asked, [`examine`] comes first, then
+//! the questions (see [`crate::online`]), and the answers go into [`Examined::conclude`].
 //!
 //! Invariants: no network, no clock, no files: everything comes in as an argument, so the same
 //! input has the same answer. Every check is in the report, whatever happened to those before it.
 
 mod checks;
+mod dates;
+mod proof;
 
+use treering_proto::api::v2::TransparencyLogEntry;
 use treering_proto::bundle::{Bundle, BundleError, Content, Material};
 use treering_proto::checkpoint::SignedCheckpoint;
 use treering_proto::dsse_envelope::{Envelope, IN_TOTO_PAYLOAD_TYPE};
@@ -33,9 +40,11 @@ use treering_proto::trust::{SignerRule, TrustFile};
 use treering_proto::verifier::Verifier;
 
 use crate::report::{Exit, Report};
+use dates::{Dated, Logged};
+use proof::Proven;
 
 /// All checks in order, as the report names them.
-pub const CHECKS: [&str; 12] = [
+pub const CHECKS: [&str; 13] = [
     "bundle",
     "signature",
     "signer",
@@ -47,6 +56,7 @@ pub const CHECKS: [&str; 12] = [
     "floor",
     "witnesses",
     "timestamp",
+    "time",
     "freshness",
 ];
 
@@ -65,9 +75,51 @@ pub struct Policy<'a> {
     pub trust: &'a TrustFile,
     /// Who may sign; the rules of the trust file are not added by themselves.
     pub signers: &'a [SignerRule],
-    /// Now, in Unix seconds: when certificates must be valid unless witnesses prove an earlier
-    /// time.
+    /// Now, in Unix seconds: when certificates must be valid unless witnesses or RFC 3161
+    /// authorities prove an earlier time, and what ages are counted from.
     pub now: u64,
+}
+
+/// What the log showed when it was asked; by default it was not. Every checkpoint here was opened
+/// with the keys of the trust file, meets its quorum, and is consistent with that of the bundle.
+#[derive(Clone, Debug, Default)]
+pub struct Shown {
+    /// Its newest checkpoint.
+    pub newest: Newest,
+    /// An older one: of a tree that does not have the entry yet.
+    pub before: Option<SignedCheckpoint>,
+    /// One of a small tree that has the entry.
+    pub after: Option<SignedCheckpoint>,
+    /// When it says that it logged the entry.
+    pub promise: Option<Promise>,
+    /// What is missing above, and why.
+    pub remarks: Vec<String>,
+}
+
+/// The newest checkpoint of the log.
+#[derive(Clone, Debug, Default)]
+pub enum Newest {
+    /// Nobody asked.
+    #[default]
+    NotAsked,
+    /// The log could not be followed.
+    Unknown,
+    /// The quorum did not cosign it.
+    NoQuorum {
+        /// Its size.
+        size: u64,
+    },
+    /// It extends all that is known.
+    Followed(SignedCheckpoint),
+}
+
+/// A signed entry timestamp of Rekor v1, as it came: nothing in it is verified.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Promise {
+    /// Unix seconds.
+    pub time: u64,
+    /// The log's signature over entry, index and time.
+    pub signature: Vec<u8>,
 }
 
 /// What is known about the model's files.
@@ -105,7 +157,7 @@ pub struct Verification {
     pub verifier: Option<Verifier>,
     /// Where the signature is logged, if that is proven.
     pub entry: Option<ProvenEntry>,
-    /// Present when a checkpoint contradicts the floor.
+    /// Present when a checkpoint contradicts the floor, or the log's promise its own signature.
     pub evidence: Option<Evidence>,
     /// Paths that are there and that nobody signed.
     pub ignored_found: Vec<String>,
@@ -223,37 +275,83 @@ pub fn not_opened(error: &OpenError) -> Verification {
     }
 }
 
-/// Runs every check.
+/// A bundle whose signature and log proof were checked: all that is needed to ask the log about it.
+#[derive(Debug)]
+pub struct Examined<'a> {
+    opened: &'a Opened,
+    policy: &'a Policy<'a>,
+    /// Its first lines, up to the signature.
+    report: Report,
+    /// Its lines about the log's proof.
+    log_report: Report,
+    verifier: Option<Verifier>,
+    logged: Option<&'a TransparencyLogEntry>,
+    proven: Proven,
+}
+
+/// Runs every check that needs no answer of the log.
 pub fn verify(opened: &Opened, policy: &Policy<'_>, model: Model<'_>) -> Verification {
+    examine(opened, policy).conclude(model, &Shown::default())
+}
+
+/// Checks the signature and the log's proof.
+pub fn examine<'a>(opened: &'a Opened, policy: &'a Policy<'a>) -> Examined<'a> {
     let mut report = Report::default();
-    let statement = &opened.statement;
-    report.passed(
-        "bundle",
-        format!("a Sigstore bundle v0.3 that lists {} files", statement.resources().len()),
-    );
+    let files = opened.statement.resources().len();
+    report.passed("bundle", format!("a Sigstore bundle v0.3 that lists {files} files"));
     let candidates = checks::candidates(opened, policy);
     let verifier = checks::signature(opened, &candidates, &mut report);
-    // The log's proof comes first in time, because witnesses date the certificate.
     let mut log_report = Report::default();
-    let logged = checks::logged(opened, policy.trust, verifier.as_ref(), &mut log_report);
-    let proven = checks::proof(opened, policy.trust, logged, &mut log_report);
-    let signer = checks::signer(opened, policy, verifier.as_ref(), proven.entry(), &mut report);
-    let skipped_by_caller = checks::bytes(statement, model, &mut report);
-    report.append(log_report);
-    report.not_checked(
-        "timestamp",
-        match opened.bundle.timestamps.len() {
-            0 => "the bundle has no RFC 3161 timestamp".to_owned(),
-            count => format!("this version does not verify RFC 3161 timestamps; there are {count}"),
-        },
-    );
-    report.not_checked("freshness", "the trust file has no maximum age");
-    let ignored_found = match model {
-        Model::Read(found) => found.ignored.clone(),
-        _ => Vec::new(),
-    };
-    let (entry, evidence) = proven.into_parts();
-    Verification { report, signer, verifier, entry, evidence, ignored_found, skipped_by_caller }
+    let logged = proof::logged(opened, policy.trust, verifier.as_ref(), &mut log_report);
+    let proven = proof::proof(opened, policy.trust, logged, &mut log_report);
+    Examined { opened, policy, report, log_report, verifier, logged, proven }
+}
+
+impl Examined<'_> {
+    /// Where the signature is logged, if that is proven.
+    pub fn entry(&self) -> Option<&ProvenEntry> {
+        self.proven.entry.as_ref()
+    }
+
+    /// Runs the other checks, with what the log showed.
+    pub fn conclude(self, model: Model<'_>, shown: &Shown) -> Verification {
+        let Self { opened, policy, mut report, log_report, verifier, logged, proven } = self;
+        let Proven { checkpoint, mut entry, mut evidence } = proven;
+        let dated = match (logged, &entry) {
+            (Some(logged), Some(proven)) => {
+                Some(Logged { entry: logged, checkpoint: &proven.checkpoint, shown })
+            }
+            _ => None,
+        };
+        // Times come first, because they say when the certificate had to be valid.
+        let mut time_report = Report::default();
+        let stamped = dates::timestamps(opened, policy, &mut time_report);
+        let witnessed = dated.as_ref().and_then(|dated| dated.witnessed(policy.trust).not_after);
+        let certificate = verifier.as_ref().and_then(Verifier::certificate);
+        match &dated {
+            Some(dated) => {
+                let found = dates::time(dated, certificate, policy, &mut time_report);
+                evidence = evidence.or(found);
+            }
+            None => time_report.not_checked("time", "there is no proven entry"),
+        }
+        let head = checkpoint.as_ref().map_err(|why| *why);
+        dates::freshness(head, &shown.newest, policy, &mut time_report);
+        let dated = Dated::earliest(witnessed, stamped);
+        let signer = checks::signer(opened, policy, verifier.as_ref(), dated, &mut report);
+        let skipped_by_caller = checks::bytes(&opened.statement, model, &mut report);
+        report.append(log_report);
+        proof::witnesses(policy.trust, head, &shown.newest, &mut report);
+        report.append(time_report);
+        let ignored_found = match model {
+            Model::Read(found) => found.ignored.clone(),
+            _ => Vec::new(),
+        };
+        if let Some(entry) = &mut entry {
+            entry.witnessed_by = witnessed;
+        }
+        Verification { report, signer, verifier, entry, evidence, ignored_found, skipped_by_caller }
+    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use treering_proto::proof_file::ProofFile;
 use super::arguments::{
     NetworkArguments, StateArguments, TrustArguments, now, read_bounded, write_output,
 };
-use super::failure::Failure;
+use super::failure::{Failure, require_fresh};
 use super::output::Output;
 use super::verify::{keep_evidence, not_followed};
 
@@ -78,9 +78,10 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
         let transport = arguments.network.connect(&trust)?;
         let log = LogReader::new(&transport, &trust);
         let state = state?;
-        follow(&log, &trust, &state, Some(&entry.checkpoint))
+        let followed = follow(&log, &trust, &state, Some(&entry.checkpoint))
             .await
             .map_err(|error| not_followed(error, &state, &trust, output))?;
+        require_fresh(&trust, &followed.head, policy.now)?;
         let Some(answer) = log.rekor_v1_entry(&entry.leaf.to_hex()).await? else {
             let why = "the log says that it does not have the entry, though it proved it";
             return Err(Failure::new(Exit::Alarm, what, why));
@@ -102,12 +103,14 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
     Ok(Exit::Ok)
 }
 
-/// The proven entry, if all that is about the log holds; who signed which files is not asked.
+/// The proven entry, if all that is about the log holds. Who signed which files when is not asked,
+/// nor how old the proof is.
 fn provable(verification: &Verification) -> Result<&ProvenEntry, Failure> {
     let what = "nothing was exported";
     let report = &verification.report;
     let failed = report.checks().iter().filter(|check| {
-        let is_asked = !["signer", "certificate", "bytes"].contains(&check.check);
+        let unasked = ["signer", "certificate", "bytes", "timestamp", "freshness"];
+        let is_asked = !unasked.contains(&check.check);
         check.outcome == Outcome::Failed && is_asked
     });
     let why: Vec<String> = failed.map(|c| format!("{}: {}", c.check, c.why)).collect();

@@ -9,8 +9,12 @@ use treering_client::online::{follow_exit, log_exit};
 use treering_client::private_key::PrivateKeyError;
 use treering_client::report::Exit;
 use treering_client::submit::SubmitError;
+use treering_client::time::{freshness_exit, freshness_text};
 use treering_client::transport::TransportError;
+use treering_proto::checkpoint::SignedCheckpoint;
 use treering_proto::entry::EntryError;
+use treering_proto::freshness::Freshness;
+use treering_proto::trust::TrustFile;
 
 /// True of `submit`, which reads its envelope from a file, and of `sign`, which keeps it in the
 /// state directory until it is logged.
@@ -45,6 +49,23 @@ impl Failure {
     pub fn advise(self, next: impl Into<String>) -> Self {
         Self { next: Some(next.into()), ..self }
     }
+}
+
+/// Refuses a newest checkpoint, opened with the keys of `trust`, that is too old, or of which
+/// nobody says how old it is.
+pub fn require_fresh(trust: &TrustFile, head: &SignedCheckpoint, now: u64) -> Result<(), Failure> {
+    let freshness = Freshness::of(trust, head, now);
+    let Some(exit) = freshness_exit(freshness) else { return Ok(()) };
+    let why = freshness_text(freshness, head.head().size.get(), now);
+    let failure = Failure::new(exit, "the log's newest checkpoint is not accepted", why);
+    Err(match exit {
+        Exit::Unavailable => failure.advise(
+            "only witnesses, or a log with an ML-DSA-44 key, say when: get such a trust file, or \
+             say `treering trust set-max-age none`",
+        ),
+        Exit::Alarm => failure.advise("look at the clock of this machine first"),
+        _ => failure.advise("ask others what they see: the log may hold back what is newer"),
+    })
 }
 
 impl From<LogError> for Failure {
@@ -84,6 +105,10 @@ impl From<FollowError> for Failure {
             FollowError::Log(error) => error.into(),
             FollowError::BadState { .. } => Self::new(exit, "the state is not usable", error)
                 .advise("say another --state, or move the file away and accept a first contact"),
+            FollowError::NoQuorum { .. } => Self::new(exit, "the log is not believed", error).advise(
+                "try again later; if that does not help, ask the log's operator which witnesses \
+                 do not answer",
+            ),
             FollowError::Alarm(_) => Self::new(exit, "the log contradicts itself", error)
                 .advise("stop trusting this log; show the evidence to its operator and to others"),
             other => Self::new(exit, "the log cannot be followed", other),

@@ -5,13 +5,18 @@ use serde_json::json;
 use treering_client::consistency::{Since, follow};
 use treering_client::log::LogReader;
 use treering_client::report::Exit;
+use treering_client::time::time_text;
+use treering_proto::freshness::head_time;
 
-use super::arguments::{NetworkArguments, StateArguments, TrustArguments};
-use super::failure::Failure;
+use super::arguments::{NetworkArguments, StateArguments, TrustArguments, now};
+use super::failure::{Failure, require_fresh};
 use super::output::Output;
 use super::verify::not_followed;
 
 /// Show the log's newest checkpoint, after proving that it extends what was seen before
+///
+/// Refused without the quorum of witnesses that the trust file asks for, and when it is older than
+/// the trust file allows.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -36,6 +41,9 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
         Ok(followed) => followed,
         Err(error) => return Err(not_followed(error, &state, &trust, output)),
     };
+    let now = now();
+    require_fresh(&trust, &followed.head, now)?;
+    let time = head_time(&trust, &followed.head);
     let head = followed.head.head();
     let since = match followed.since {
         Since::FirstContact => "first contact: nothing to compare it with".to_owned(),
@@ -54,6 +62,13 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
         let word = if report.met { "met" } else { "NOT met" };
         lines.push(format!("quorum  {word}"));
     }
+    lines.push(match time {
+        Some(time) => {
+            let age = now.saturating_sub(time);
+            format!("newest  at {}, {age} s ago", time_text(time))
+        }
+        None => "newest  nobody who is believed says when".to_owned(),
+    });
     for remark in &followed.remarks {
         lines.push(format!("remark  {remark}"));
     }
@@ -69,6 +84,7 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
         "rootHash": head.root.to_hex(),
         "firstContact": !matches!(followed.since, Since::Remembered(_)),
         "extends": known,
+        "time": time,
         "quorumMet": witnesses.map(|report| report.met),
         "remarks": followed.remarks,
         "checkpoint": String::from_utf8_lossy(followed.head.note_bytes()),

@@ -10,8 +10,8 @@ use treering_client::online::time_text;
 use treering_client::report::Exit;
 use treering_proto::facts::Tag;
 
-use super::arguments::{NetworkArguments, StateArguments, TrustArguments, load_public_key};
-use super::failure::Failure;
+use super::arguments::{NetworkArguments, StateArguments, TrustArguments, load_public_key, now};
+use super::failure::{Failure, require_fresh};
 use super::model;
 use super::output::Output;
 use super::verify::not_followed;
@@ -87,9 +87,10 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
     let transport = arguments.network.connect(&trust)?;
     let log = LogReader::new(&transport, &trust);
     let state = arguments.state.directory()?;
-    follow(&log, &trust, &state, None)
+    let followed = follow(&log, &trust, &state, None)
         .await
         .map_err(|error| not_followed(error, &state, &trust, output))?;
+    require_fresh(&trust, &followed.head, now())?;
     let facts: Vec<(&str, &str)> = facts.iter().map(|(t, v)| (t.as_str(), v.as_str())).collect();
     let limit = arguments.limit.to_string();
     let order = match arguments.order {

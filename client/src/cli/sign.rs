@@ -6,12 +6,12 @@ use clap::Args;
 use serde_json::json;
 use treering_client::hash_model::{DEFAULT_IGNORES, HashOptions, is_covered, normalize};
 use treering_client::log::LogReader;
-use treering_client::online;
+use treering_client::online::{self, Questions};
 use treering_client::report::Exit;
 use treering_client::sign::{Description, default_name, sign};
 use treering_client::state::{StateDirectory, StateError};
 use treering_client::submit::{Novelty, SubmitError, submit};
-use treering_client::verify::{Found, Model, Opened, Policy, verify};
+use treering_client::verify::{Found, Model, Opened, Policy, examine};
 use treering_proto::bundle::Bundle;
 use treering_proto::dsse_envelope::Envelope;
 use treering_proto::hash::{Hash, sha256};
@@ -178,18 +178,26 @@ impl Finish<'_> {
         let own = Signer::Key(self.verifier.key().clone());
         let signers = [SignerRule { name: "this signer".to_owned(), who: own }];
         let policy = Policy { trust: self.trust, signers: &signers, now: now() };
-        let mut verification = verify(&opened, &policy, model);
-        let followed =
-            online::consistency(self.log, self.trust, self.state, &mut verification).await;
-        if let Some(evidence) = followed.evidence.or(verification.evidence.take()) {
+        let examined = examine(&opened, &policy);
+        let (entry, questions) = (examined.entry(), Questions::Newest);
+        let asked = online::ask(self.log, self.trust, self.state, entry, questions).await;
+        let mut verification = examined.conclude(model, &asked.shown);
+        if let Some(evidence) = asked.evidence.clone().or(verification.evidence.take()) {
             keep_evidence(Some(self.state), self.trust, &evidence, output);
         }
+        online::consistency(asked, &mut verification);
         let exit = verification.report.exit();
         let Some(entry) = verification.entry.as_ref().filter(|_| exit == Exit::Ok) else {
             let about = json!({ "signature": null });
-            let summary = "NOT VERIFIED: what the log answered; nothing was written, though the \
-                           signature is logged by the log's word";
-            output.report(&verification.report, &[summary.to_owned()], about)?;
+            let mut summary = vec![
+                "NOT VERIFIED: what the log answered; nothing was written, though the signature \
+                 is logged by the log's word"
+                    .to_owned(),
+            ];
+            if exit != Exit::Alarm {
+                summary.push(SEND_AGAIN.to_owned());
+            }
+            output.report(&verification.report, &summary, about)?;
             return Ok(exit);
         };
         write_output(self.path, bundle).map_err(|failure| {

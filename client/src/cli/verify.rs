@@ -7,11 +7,13 @@ use serde_json::{Value, json};
 use treering_client::consistency::{FollowError, log_name};
 use treering_client::hash_model::{HashModelError, HashOptions, normalize};
 use treering_client::log::LogReader;
-use treering_client::online::{self, OnlinePolicy, time_text};
+use treering_client::online::{self, OnlinePolicy, Questions, time_text};
 use treering_client::report::{Exit, Outcome, Report};
 use treering_client::sign::resources;
 use treering_client::state::StateDirectory;
-use treering_client::verify::{Found, Model, Opened, Policy, Verification, not_opened, verify};
+use treering_client::verify::{
+    Found, Model, Opened, Policy, Verification, examine, not_opened, verify,
+};
 use treering_proto::bundle::BUNDLE_LEN_MAX;
 use treering_proto::evidence::Evidence;
 use treering_proto::trust::{Signer, SignerRule, TrustFile};
@@ -102,22 +104,16 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
         }
     };
     let policy = Policy { trust: &trust, signers: &signers, now: now() };
-    let mut verification = check(&arguments, &opened, &policy, &signature, output)?;
-    let mut evidence = verification.evidence.take();
+    let files = read_model(&arguments, &opened, &signature, output)?;
     let state = arguments.state.directory();
-    if arguments.online {
-        let transport = arguments.network.connect(&trust)?;
-        let log = LogReader::new(&transport, &trust);
-        let allow_older = arguments.allow_older;
-        let online = OnlinePolicy { trust: &trust, signers: &signers, allow_older };
-        let state = arguments.state.directory()?;
-        let found = online::check(&log, &state, &opened, online, &mut verification).await;
-        evidence = evidence.or(found);
+    let (mut verification, found) = if arguments.online {
+        online_checks(&arguments, &opened, &policy, files.as_model()).await?
     } else {
+        let mut verification = verify(&opened, &policy, files.as_model());
         let found = online::offline(&trust, state.as_ref().ok(), &mut verification);
-        evidence = evidence.or(found);
-    }
-    if let Some(evidence) = &evidence {
+        (verification, found)
+    };
+    if let Some(evidence) = &verification.evidence.take().or(found) {
         keep_evidence(state.ok().as_ref(), &trust, evidence, output);
     }
     let own = model::inside(model, &signature);
@@ -147,14 +143,49 @@ fn signers(arguments: &Arguments, trust: &TrustFile) -> Result<Vec<SignerRule>, 
     Ok(trust.signers.clone())
 }
 
-/// Everything that needs no network.
-fn check(
+/// All checks, with the log's answers. Also returns evidence if the log contradicts itself.
+async fn online_checks(
     arguments: &Arguments,
     opened: &Opened,
     policy: &Policy<'_>,
+    model: Model<'_>,
+) -> Result<(Verification, Option<Evidence>), Failure> {
+    let (trust, signers) = (policy.trust, policy.signers);
+    let state = arguments.state.directory()?;
+    let transport = arguments.network.connect(trust)?;
+    let log = LogReader::new(&transport, trust);
+    let examined = examine(opened, policy);
+    let asked = online::ask(&log, trust, &state, examined.entry(), Questions::Dates).await;
+    let mut verification = examined.conclude(model, &asked.shown);
+    let evidence = asked.evidence.clone();
+    let online = OnlinePolicy { signers, allow_older: arguments.allow_older };
+    online::check(&log, opened, online, asked, &mut verification).await;
+    Ok((verification, evidence))
+}
+
+/// The model's files, or why they cannot be compared.
+enum Files {
+    Found(Found),
+    Unacceptable(String, Vec<String>),
+    Unreadable(String),
+}
+
+impl Files {
+    fn as_model(&self) -> Model<'_> {
+        match self {
+            Self::Found(found) => Model::Read(found),
+            Self::Unacceptable(why, details) => Model::Unacceptable(why, details),
+            Self::Unreadable(why) => Model::Unreadable(why),
+        }
+    }
+}
+
+fn read_model(
+    arguments: &Arguments,
+    opened: &Opened,
     signature: &Path,
     output: &Output,
-) -> Result<Verification, Failure> {
+) -> Result<Files, Failure> {
     let model = &arguments.model;
     let mut ignored_by_caller = Vec::new();
     if model.is_dir() {
@@ -172,14 +203,13 @@ fn check(
     let options = HashOptions { ignore, allow_symlinks: arguments.allow_symlinks };
     let hashed = match model::read(model, &options, output) {
         Ok(hashed) => hashed,
-        Err(error) => return Ok(unreadable(opened, policy, &error)),
+        Err(error) => return Ok(unreadable(&error)),
     };
     let files = resources(&hashed);
-    let found = Found { files, ignored_by_caller, ignored: hashed.ignored };
-    Ok(verify(opened, policy, Model::Read(&found)))
+    Ok(Files::Found(Found { files, ignored_by_caller, ignored: hashed.ignored }))
 }
 
-fn unreadable(opened: &Opened, policy: &Policy<'_>, error: &HashModelError) -> Verification {
+fn unreadable(error: &HashModelError) -> Files {
     let why = error.to_string();
     let details: Vec<String> = match error {
         // Nothing is there to be read, now or later: an extra path that nobody signed.
@@ -189,7 +219,7 @@ fn unreadable(opened: &Opened, policy: &Policy<'_>, error: &HashModelError) -> V
             vec![format!("linked to nothing: {}", path.display())]
         }
         HashModelError::Read { .. } | HashModelError::Changed(_) | HashModelError::NotFound(_) => {
-            return verify(opened, policy, Model::Unreadable(&why));
+            return Files::Unreadable(why);
         }
         HashModelError::Links { files, directories } => {
             let file = |path: &PathBuf| format!("linked: {}", path.display());
@@ -198,7 +228,7 @@ fn unreadable(opened: &Opened, policy: &Policy<'_>, error: &HashModelError) -> V
         }
         _ => Vec::new(),
     };
-    verify(opened, policy, Model::Unacceptable(&why, &details))
+    Files::Unacceptable(why, details)
 }
 
 /// The failure to follow a log, whose evidence is kept.

@@ -7,8 +7,8 @@ use crate::private_key::{Curve, PrivateKey};
 use crate::report::Outcome;
 use crate::sign::{Description, resources, sign};
 use crate::submit::{request_json, submit};
-use crate::test_log::{Served, TestLog, hashed};
-use crate::verify::{Found, Model, Policy, verify};
+use crate::test_log::{Served, TIME, TestLog, hashed};
+use crate::verify::{Found, Model, Policy, examine};
 use treering_proto::bundle::Bundle;
 use treering_proto::entry::VerifiedEntry;
 use treering_proto::trust::Signer;
@@ -70,12 +70,14 @@ impl Signer1 {
         let opened = Opened::from_bundle(bundle.clone()).unwrap();
         let (transport, trust) = (self.served.transport(), self.trust());
         let found = Found { files: resources(&hashed(model, &[])), ..Found::default() };
-        let policy = Policy { trust: &trust, signers: &trust.signers, now: 0 };
-        let mut verification = verify(&opened, &policy, Model::Read(&found));
+        let policy = Policy { trust: &trust, signers: &trust.signers, now: TIME };
+        let examined = examine(&opened, &policy);
         let log = LogReader::new(&transport, &trust);
         let state = StateDirectory::new(self.dir.path().join("state"));
-        let online = OnlinePolicy { trust: &trust, signers: &trust.signers, allow_older };
-        check(&log, &state, &opened, online, &mut verification).await;
+        let asked = ask(&log, &trust, &state, examined.entry(), Questions::Dates).await;
+        let mut verification = examined.conclude(Model::Read(&found), &asked.shown);
+        let online = OnlinePolicy { signers: &trust.signers, allow_older };
+        check(&log, &opened, online, asked, &mut verification).await;
         verification
     }
 }

@@ -1,0 +1,66 @@
+//! Times as reports show them, and what a checkpoint's age means for the verdict.
+//!
+//! Out of scope: how old a checkpoint is (see [`treering_proto::freshness`]), and the clock.
+
+use treering_proto::freshness::{CLOCK_SKEW_MAX, Freshness};
+
+use crate::report::{Exit, Report};
+
+/// Unix seconds as RFC 3339.
+pub fn time_text(seconds: u64) -> String {
+    i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
+        .map_or_else(|| format!("second {seconds}"), |time| time.to_string())
+}
+
+/// How a checkpoint of this freshness ends the process; `None` when it is accepted.
+///
+/// A time in the future is an alarm: with an honest quorum, or an honest log where no witness is
+/// asked for, only a wrong clock of our own explains it.
+pub fn freshness_exit(freshness: Freshness) -> Option<Exit> {
+    match freshness {
+        Freshness::NoMaximum | Freshness::Fresh { .. } => None,
+        Freshness::NoTime => Some(Exit::Unavailable),
+        Freshness::TooOld { .. } => Some(Exit::Policy),
+        Freshness::Future { .. } => Some(Exit::Alarm),
+    }
+}
+
+/// One sentence about the freshness of a tree of `size` entries at the time `now`.
+pub fn freshness_text(freshness: Freshness, size: u64, now: u64) -> String {
+    match freshness {
+        Freshness::NoMaximum => "the trust file has no maximum age".to_owned(),
+        Freshness::NoTime => format!(
+            "nobody whom the trust file believes says when the tree of {size} entries was the \
+             newest"
+        ),
+        Freshness::Fresh { time } => format!(
+            "the tree of {size} entries was the newest at {}, {} s ago",
+            time_text(time),
+            now.saturating_sub(time)
+        ),
+        Freshness::TooOld { time, maximum } => format!(
+            "the tree of {size} entries was last seen as the newest at {}, {} s ago; {maximum} s \
+             are allowed",
+            time_text(time),
+            now.saturating_sub(time)
+        ),
+        Freshness::Future { time } => format!(
+            "the tree of {size} entries is said to be the newest at {}, more than \
+             {CLOCK_SKEW_MAX} s in the future",
+            time_text(time)
+        ),
+    }
+}
+
+/// Adds the line about the freshness of a tree of `size` entries.
+pub fn report_freshness(report: &mut Report, freshness: Freshness, size: u64, now: u64) {
+    let why = freshness_text(freshness, size, now);
+    match (freshness, freshness_exit(freshness)) {
+        (Freshness::NoMaximum, _) => report.not_checked("freshness", why),
+        (Freshness::NoTime, Some(exit)) => report.could_not_check("freshness", why, exit),
+        (_, Some(exit)) => report.failed("freshness", why, exit),
+        (_, None) => report.passed("freshness", why),
+    }
+}
