@@ -77,8 +77,8 @@ pub fn head_time(trust: &TrustFile, checkpoint: &SignedCheckpoint) -> Option<u64
 
 /// The time in the log's own timestamped line on `checkpoint`: no third party's word.
 pub fn own_time(trust: &TrustFile, checkpoint: &SignedCheckpoint) -> Option<u64> {
-    let own = checkpoint.verified().iter().filter(|line| trust.log.keys.contains(&line.key));
-    own.filter_map(|line| line.time).max().filter(|time| *time != 0)
+    let key = trust.log.time_key()?;
+    checkpoint.verified().iter().find(|line| line.key == *key)?.time
 }
 
 #[cfg(test)]
@@ -87,11 +87,18 @@ mod tests {
 
     use super::*;
     use crate::checkpoint::{Checkpoint, open_checkpoint};
-    use crate::note::{Note, NoteKey, sign_cosignature_line, sign_ed25519_line};
+    use crate::cosignature::ml_dsa_44::MlDsa44SigningKey;
+    use crate::note::{
+        Note, NoteKey, sign_cosignature_line, sign_ed25519_line, sign_ml_dsa_44_line,
+    };
     use crate::tree::TreeHead;
     use crate::trust::{TrustedLog, WitnessPolicy};
 
     const NOW: u64 = 1_800_000_000;
+
+    fn time_key() -> MlDsa44SigningKey {
+        MlDsa44SigningKey::from_seed(&[2; 32])
+    }
 
     fn key(seed: u8) -> SigningKey {
         SigningKey::from_bytes(&[seed; 32])
@@ -127,10 +134,15 @@ mod tests {
         }
     }
 
-    fn checkpoint(trust: &TrustFile, times: &[u64]) -> SignedCheckpoint {
-        let origin = "log.example".to_owned();
-        let text = Checkpoint { origin, head: TreeHead::EMPTY, extensions: vec![] }.format();
-        let mut signatures = vec![sign_ed25519_line("log.example", &key(1), &text)];
+    /// Cosigned by the first witnesses at `times`, and at `own` by the log itself, whether or not
+    /// `trust` lists its key.
+    fn checkpoint(trust: &TrustFile, times: &[u64], own: Option<u64>) -> SignedCheckpoint {
+        let origin = "log.example";
+        let head = TreeHead::EMPTY;
+        let text = Checkpoint { origin: origin.to_owned(), head, extensions: vec![] }.format();
+        let mut signatures = vec![sign_ed25519_line(origin, &key(1), &text)];
+        let line = own.map(|time| sign_ml_dsa_44_line(origin, &time_key(), origin, head, time));
+        signatures.extend(line);
         for (seed, time) in (5..).zip(times) {
             signatures.push(sign_cosignature_line("w.example", &key(seed), &text, *time));
         }
@@ -140,7 +152,12 @@ mod tests {
 
     fn freshness(needed: usize, times: &[u64]) -> Freshness {
         let trust = trust(needed);
-        Freshness::of(&trust, &checkpoint(&trust, times), NOW)
+        Freshness::of(&trust, &checkpoint(&trust, times, None), NOW)
+    }
+
+    fn with_time_key(mut trust: TrustFile) -> TrustFile {
+        trust.log.keys.push(NoteKey::ml_dsa_44("log.example", time_key().public_key()).unwrap());
+        trust
     }
 
     #[test]
@@ -164,7 +181,23 @@ mod tests {
         assert_eq!(freshness(1, &[0]), Freshness::NoTime);
         let mut trust = trust(2);
         trust.max_checkpoint_age = None;
-        let head = checkpoint(&trust, &[1, 1]);
+        let head = checkpoint(&trust, &[1, 1], None);
         assert_eq!(Freshness::of(&trust, &head, NOW), Freshness::NoMaximum);
+    }
+    #[test]
+    fn the_logs_own_time_counts_where_no_witness_is_asked_for_and_its_key_is_listed() {
+        let of = |trust: &TrustFile, times: &[u64], own| {
+            Freshness::of(trust, &checkpoint(trust, times, Some(own)), NOW)
+        };
+        let listed = with_time_key(trust(0));
+        assert_eq!(of(&listed, &[], NOW - 5), Freshness::Fresh { time: NOW - 5 });
+        let stale = Freshness::TooOld { time: NOW - 3601, maximum: 3600 };
+        assert_eq!(of(&listed, &[NOW, NOW, NOW], NOW - 3601), stale);
+        assert_eq!(of(&listed, &[], 0), Freshness::NoTime);
+        assert_eq!(of(&trust(0), &[], NOW), Freshness::NoTime);
+        // Where witnesses are asked for, the log's word is nothing.
+        assert_eq!(of(&with_time_key(trust(2)), &[NOW], NOW), Freshness::NoTime);
+        let witnessed = of(&with_time_key(trust(1)), &[NOW - 7], NOW);
+        assert_eq!(witnessed, Freshness::Fresh { time: NOW - 7 });
     }
 }

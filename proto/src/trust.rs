@@ -22,8 +22,9 @@
 //! ```
 //!
 //! `schema`, `log.url`, `log.origin` and `log.keys` are required, the rest is optional. Keys are
-//! vkeys of C2SP signed-note: Ed25519 keys named like the origin sign checkpoints; an ECDSA key is
-//! that of the log's Rekor v1 side, and `identity` binds the two. `floor` is the oldest state of
+//! vkeys of C2SP signed-note: Ed25519 keys named like the origin sign checkpoints; one ML-DSA-44 key
+//! of that name may cosign them, with a time; an ECDSA key is that of the log's Rekor v1 side, and
+//! `identity` binds it to the first. `floor` is the oldest state of
 //! the log that is believed; `maxCheckpointAgeSeconds` is how old its newest may be (see
 //! [`crate::freshness`]).
 //!
@@ -90,7 +91,8 @@ pub struct TrustedLog {
     pub url: String,
     /// The origin line of its checkpoints.
     pub origin: String,
-    /// 1 to [`TRUST_LIST_MAX`] keys; at least one is Ed25519 and named like the origin.
+    /// 1 to [`TRUST_LIST_MAX`] keys; at least one is Ed25519 and named like the origin, and at most
+    /// one ML-DSA-44, of that name.
     pub keys: Vec<NoteKey>,
     /// The document in which the log's two keys vouch for each other.
     pub identity: Option<IdentityDocument>,
@@ -244,6 +246,7 @@ impl TrustFile {
     /// The keys whose signatures on a checkpoint mean something: the log's, and those of witnesses.
     pub fn note_keys(&self) -> Vec<NoteKey> {
         let mut keys = self.log.checkpoint_keys();
+        keys.extend(self.log.time_key().cloned());
         if let Some(witnesses) = &self.witness_policy {
             keys.extend(witnesses.policy.witness_keys());
         }
@@ -278,8 +281,16 @@ impl TrustedLog {
         for (at, vkey) in json.keys.iter().enumerate() {
             let key =
                 NoteKey::parse_vkey(vkey).map_err(|error| TrustError::LogKey { at, error })?;
-            if !key.is_log_key() {
-                return Err(TrustError::WitnessKey { at });
+            match key.kind() {
+                NoteKeyKind::Ed25519 | NoteKeyKind::EcdsaP256Sha256 => {}
+                NoteKeyKind::MlDsa44 if key.name() == json.origin => {
+                    if keys.iter().any(is_time_key) {
+                        return Err(TrustError::SecondTimeKey { at });
+                    }
+                }
+                NoteKeyKind::MlDsa44 | NoteKeyKind::Cosignature => {
+                    return Err(TrustError::WitnessKey { at });
+                }
             }
             keys.push(key);
         }
@@ -293,6 +304,11 @@ impl TrustedLog {
             Some(key) if !own_keys.contains(key) => Err(TrustError::OtherIdentity),
             _ => Ok(log),
         }
+    }
+
+    /// The key with which the log cosigns its own checkpoints, and says when each was its newest.
+    pub fn time_key(&self) -> Option<&NoteKey> {
+        self.keys.iter().find(|key| is_time_key(key))
     }
 
     /// The keys of the log's Rekor v1 side, which sign its notes and promises there: those listed,
@@ -366,6 +382,11 @@ impl SignerRule {
             },
         }
     }
+}
+
+/// Of the keys that a log may list, one kind signs a time.
+fn is_time_key(key: &NoteKey) -> bool {
+    key.kind() == NoteKeyKind::MlDsa44
 }
 
 fn authorities(list: &'static str, pems: &[String]) -> Result<Vec<Certificate>, TrustError> {

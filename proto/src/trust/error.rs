@@ -52,6 +52,12 @@ pub enum TrustError {
         /// Which.
         at: usize,
     },
+    /// A second ML-DSA-44 key: a log has one clock.
+    #[error("log.keys[{at}] is a second ML-DSA-44 key of the log")]
+    SecondTimeKey {
+        /// Which.
+        at: usize,
+    },
     /// No key that can sign checkpoints of this origin.
     #[error("log.keys has no Ed25519 key named like the origin")]
     NoLogKey,

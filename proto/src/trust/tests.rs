@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::api::v1::TreeId;
 use crate::checkpoint::Checkpoint;
+use crate::cosignature::ml_dsa_44::MlDsa44SigningKey;
 use crate::note::{Note, SignatureLine, sign_ed25519_line};
 use crate::tree::TreeHead;
 
@@ -200,4 +201,31 @@ fn a_log_is_not_its_own_witness_under_any_name() {
             assert!(matches!(error, TrustError::OwnWitness { .. }), "{name}: {error}");
         }
     }
+}
+
+#[test]
+fn a_log_may_have_one_ml_dsa_44_key_of_its_name_and_no_witness_has_it() {
+    let key = |name: &str, seed| {
+        let key = MlDsa44SigningKey::from_seed(&[seed; 32]);
+        NoteKey::ml_dsa_44(name, key.public_key()).unwrap().to_vkey()
+    };
+    let with = |keys: &[String]| {
+        let mut value = sample();
+        value["log"]["keys"].as_array_mut().unwrap().extend(keys.iter().map(|key| json!(key)));
+        parse(&value)
+    };
+    let file = with(&[key("log.example", 1)]).unwrap();
+    assert_eq!(file.log.time_key().unwrap().to_vkey(), key("log.example", 1));
+    assert_eq!((file.note_keys().len(), file.log.checkpoint_keys().len()), (3, 1));
+    assert_eq!(TrustFile::parse(file.format().as_bytes()).unwrap().log, file.log);
+    let second = with(&[key("log.example", 1), key("log.example", 2)]);
+    assert!(matches!(second, Err(TrustError::SecondTimeKey { at: 2 })));
+    let witness = with(&[key("w.example", 1)]);
+    assert!(matches!(witness, Err(TrustError::WitnessKey { at: 1 })));
+    let alone = error_with("/log/keys/0", json!(key("log.example", 1)));
+    assert!(matches!(alone, TrustError::NoLogKey), "{alone}");
+    let mut value = sample();
+    value["log"]["keys"].as_array_mut().unwrap().push(json!(key("log.example", 1)));
+    value["witnessPolicy"] = json!(format!("witness w {}\nquorum w\n", key("w.example", 1)));
+    assert!(matches!(parse(&value), Err(TrustError::OwnWitness { .. })));
 }
