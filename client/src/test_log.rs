@@ -1,6 +1,9 @@
 //! A log in memory for tests: grows, proves, signs, misbehaves on request, and speaks just enough
 //! HTTP for the client.
 
+#[path = "test_log/dates.rs"]
+mod dates;
+
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -16,7 +19,9 @@ use treering_proto::encoding::to_base64;
 use treering_proto::entry::VerifiedEntry;
 use treering_proto::facts::Fact;
 use treering_proto::hash::{Hash, hash_leaf};
-use treering_proto::note::{Note, NoteKey, sign_cosignature_line, sign_ed25519_line};
+use treering_proto::note::{
+    Note, NoteKey, sign_cosignature_line, sign_ed25519_line, sign_ml_dsa_44_line,
+};
 use treering_proto::proof::{ProofPlan, plan_inclusion};
 use treering_proto::tile::{Tile, TileKind, encode_hashes, hashes_at};
 use treering_proto::tree::{LeafIndex, Node, TreeHead, TreeSize, join_subtrees, perfect_subtrees};
@@ -24,6 +29,8 @@ use treering_proto::trust::{SignerRule, TrustFile, TrustedLog, WitnessPolicy};
 
 use crate::hash_model::{HashOptions, HashedModel, list};
 use crate::transport::{Transport, TransportOptions};
+
+pub use dates::{Clocks, Kept};
 
 pub const ORIGIN: &str = "log.example";
 
@@ -43,6 +50,12 @@ pub struct TestLog {
     facts: Vec<Vec<Fact>>,
     /// When set, the size of the tree that searches claim to cover.
     pub searched: Option<u64>,
+    /// Witnesses that cosign all that is served, with their times.
+    pub witnesses: Vec<(u8, u64)>,
+    /// Checkpoints that it shows to those who ask for older ones.
+    pub kept: Vec<Kept>,
+    /// When set, it dates its trees and entries.
+    pub clocks: Option<Clocks>,
 }
 
 /// What a served log does wrong, each once, in order.
@@ -77,7 +90,15 @@ pub struct Served {
 impl TestLog {
     pub fn new(seed: u8) -> Self {
         let key = SigningKey::from_bytes(&[seed; 32]);
-        Self { key, bodies: Vec::new(), facts: Vec::new(), searched: None }
+        Self {
+            key,
+            bodies: Vec::new(),
+            facts: Vec::new(),
+            searched: None,
+            witnesses: Vec::new(),
+            kept: Vec::new(),
+            clocks: None,
+        }
     }
 
     /// A log with `count` entries that nobody reads.
@@ -116,12 +137,16 @@ impl TestLog {
         TreeHead { size, root: join_subtrees(&roots) }
     }
 
-    /// The checkpoint of `size`, cosigned by witnesses with these seeds at these times.
+    /// The checkpoint of `size`, cosigned by witnesses with these seeds at these times, and by the
+    /// log if it has a clock.
     pub fn checkpoint(&self, size: TreeSize, witnesses: &[(u8, u64)]) -> String {
-        let text =
-            Checkpoint { origin: ORIGIN.to_owned(), head: self.head(size), extensions: Vec::new() }
-                .format();
+        let head = self.head(size);
+        let text = Checkpoint { origin: ORIGIN.to_owned(), head, extensions: Vec::new() }.format();
         let mut signatures = vec![sign_ed25519_line(ORIGIN, &self.key, &text)];
+        if let Some(clocks) = &self.clocks {
+            let time = clocks.cosigned;
+            signatures.push(sign_ml_dsa_44_line(ORIGIN, clocks.own(), ORIGIN, head, time));
+        }
         for (seed, time) in witnesses {
             let key = SigningKey::from_bytes(&[*seed; 32]);
             signatures.push(sign_cosignature_line("w.example", &key, &text, *time));
@@ -156,7 +181,10 @@ impl TestLog {
         let log = TrustedLog {
             url: url.to_owned(),
             origin: ORIGIN.to_owned(),
-            keys: vec![self.note_key()],
+            keys: [self.note_key()]
+                .into_iter()
+                .chain(self.clocks.iter().flat_map(Clocks::keys))
+                .collect(),
             identity: None,
         };
         let witness_policy = (!witnesses.is_empty()).then(|| {
@@ -232,8 +260,8 @@ impl TestLog {
         let body = &self.bodies[index];
         let entry = LogEntry {
             body: to_base64(body),
-            integrated_time: TIME,
-            log_id: "00".repeat(32),
+            integrated_time: self.clocks.as_ref().map_or(TIME, |clocks| clocks.promised),
+            log_id: "not read".to_owned(),
             log_index: index as u64,
             verification: Verification {
                 inclusion_proof: ProofV1 {
@@ -243,7 +271,11 @@ impl TestLog {
                     root_hash: String::new(),
                     tree_size: self.size().get(),
                 },
-                signed_entry_timestamp: String::new(),
+                signed_entry_timestamp: self
+                    .clocks
+                    .as_ref()
+                    .map(|clocks| to_base64(&clocks.set(body, index as u64)))
+                    .unwrap_or_default(),
             },
         };
         to_json(&LogEntries::from([(format!("{TREE}{}", hash_leaf(body)), entry)]))
@@ -332,19 +364,21 @@ impl Served {
             let shown = self.shown.lock().unwrap();
             let text = match &*shown {
                 Some((text, always)) if *always || !fresh => text.clone(),
-                _ => log.checkpoint(log.size(), &[]),
+                _ => log.checkpoint(log.size(), &log.witnesses),
             };
             return Some(respond(200, "", text.as_bytes()));
         }
         let body = if let Some(index) = path.strip_prefix("/api/treering/v1/entries/") {
             let index = LeafIndex::new(index.parse().ok()?)?;
-            log.size().contains(index).then(|| log.entry(index, &[]).to_json())
+            log.size().contains(index).then(|| log.entry(index, &log.witnesses).to_json())
         } else if let Some(id) = path.strip_prefix("/api/v1/log/entries/") {
             let leaf = |body: &Vec<u8>| hash_leaf(body).to_hex();
             let at = log.bodies.iter().position(|body| id.ends_with(&leaf(body)));
             at.map(|at| log.v1(at))
         } else if path == "/api/treering/v1/search" {
             Some(log.search(query))
+        } else if path == "/api/treering/v1/checkpoints" {
+            log.around(query.strip_prefix("around=")?.parse().ok()?)
         } else {
             Tile::parse_path(&path[1..]).ok().and_then(|tile| log.tile(tile))
         };

@@ -251,4 +251,4 @@ fn has_number(element: AnyRef<'_>, wanted: TagNumber) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use treering_client::report::Exit;
-use treering_proto::trust::{Signer, SignerRule, TrustFile};
+use treering_proto::policy::POLICY_LEN_MAX;
+use treering_proto::trust::{MAX_AGE_MAX, Signer, SignerRule, TrustFile, WitnessPolicy};
 
-use super::arguments::{TrustArguments, load_public_key, write_output};
+use super::arguments::{TrustArguments, load_public_key, read_bounded, write_output};
 use super::failure::Failure;
 use super::output::Output;
 
-/// Look at a trust file, or accept a signer in it
+/// Look at a trust file, or change what it believes
 #[derive(Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -21,6 +22,8 @@ pub struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     AddSigner(AddSigner),
+    SetWitnesses(SetWitnesses),
+    SetMaxAge(SetMaxAge),
     Show(Show),
 }
 
@@ -48,6 +51,46 @@ struct AddSigner {
     issuer: Option<String>,
 }
 
+/// Say whose cosignatures a checkpoint of the log needs
+///
+/// Takes the place of the witness policy that the trust file has. A policy that ends with
+/// `quorum none` asks for no witness.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  treering trust set-witnesses witnesses.policy --trust trust.json
+  printf 'witness w1 %s\\nwitness w2 %s\\ngroup both all w1 w2\\nquorum both\\n' \\
+      \"$W1_VKEY\" \"$W2_VKEY\" > two.policy; treering trust set-witnesses two.policy")]
+struct SetWitnesses {
+    /// A witness policy (c2sp.org/tlog-policy)
+    #[arg(value_name = "FILE")]
+    policy: PathBuf,
+    #[command(flatten)]
+    trust: TrustArguments,
+}
+
+/// Say how old the newest checkpoint of the log may be
+///
+/// The age is that of the witnesses' cosignatures, or where no witness is asked for, of the log's
+/// own ML-DSA-44 cosignature. Without either, every verification ends with 5.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  treering trust set-max-age 24h --trust trust.json
+  treering trust set-max-age 7d --trust trust.json
+  treering trust set-max-age none --trust trust.json     (any age)")]
+struct SetMaxAge {
+    /// Such as 90s, 30m, 24h or 7d, up to 3650d; or none
+    #[arg(value_name = "AGE", value_parser = parse_age)]
+    age: Age,
+    #[command(flatten)]
+    trust: TrustArguments,
+}
+
+/// Seconds, or any age.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Age(Option<u64>);
+
 /// Show what a trust file says
 #[derive(Args)]
 #[command(after_help = "\
@@ -63,6 +106,8 @@ struct Show {
 pub fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure> {
     match arguments.command {
         Command::AddSigner(arguments) => add_signer(arguments, output),
+        Command::SetWitnesses(arguments) => set_witnesses(&arguments, output),
+        Command::SetMaxAge(arguments) => set_max_age(&arguments, output),
         Command::Show(arguments) => {
             let trust = arguments.trust.load()?;
             output.data(&lines(&trust), &json(&trust))?;
@@ -84,9 +129,70 @@ fn add_signer(arguments: AddSigner, output: &Output) -> Result<Exit, Failure> {
     trust
         .add_signer(SignerRule { name: arguments.name, who })
         .map_err(|error| Failure::usage("the signer was not added", error))?;
-    write_output(&arguments.trust.trust, trust.format().as_bytes())?;
-    output.data(&lines(&trust), &json(&trust))?;
+    write(&arguments.trust, &trust, output)
+}
+
+fn set_witnesses(arguments: &SetWitnesses, output: &Output) -> Result<Exit, Failure> {
+    let mut trust = arguments.trust.load()?;
+    let bytes = read_bounded(&arguments.policy, POLICY_LEN_MAX, "the witness policy")?;
+    let what = format!("the witness policy {} cannot be used", arguments.policy.display());
+    let text = String::from_utf8(bytes).map_err(|error| Failure::usage(what.clone(), error))?;
+    let policy = WitnessPolicy::parse(text, &trust.log);
+    trust.witness_policy = Some(policy.map_err(|error| Failure::usage(what, error))?);
+    remark_on_age(&trust, output);
+    write(&arguments.trust, &trust, output)
+}
+
+fn set_max_age(arguments: &SetMaxAge, output: &Output) -> Result<Exit, Failure> {
+    let mut trust = arguments.trust.load()?;
+    trust
+        .set_max_checkpoint_age(arguments.age.0)
+        .map_err(|error| Failure::usage("the maximum age was not set", error))?;
+    remark_on_age(&trust, output);
+    write(&arguments.trust, &trust, output)
+}
+
+fn remark_on_age(trust: &TrustFile, output: &Output) {
+    let policy = trust.witness_policy.as_ref();
+    let no_witness = policy.is_none_or(|witnesses| witnesses.policy.needs_no_witness());
+    if trust.max_checkpoint_age.is_some() && no_witness && trust.log.time_key().is_none() {
+        output.remark(
+            "remark: no checkpoint can pass the maximum age: there are neither witnesses nor an \
+             ML-DSA-44 key of the log to say how old it is",
+        );
+    }
+}
+
+fn write(arguments: &TrustArguments, trust: &TrustFile, output: &Output) -> Result<Exit, Failure> {
+    write_output(&arguments.trust, trust.format().as_bytes())?;
+    output.data(&lines(trust), &json(trust))?;
     Ok(Exit::Ok)
+}
+
+fn parse_age(text: &str) -> Result<Age, String> {
+    if text == "none" {
+        return Ok(Age(None));
+    }
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit {
+        "s" => Some(1),
+        "m" => Some(60),
+        "h" => Some(3600),
+        "d" => Some(86_400),
+        _ => None,
+    };
+    let seconds = number
+        .parse()
+        .ok()
+        .zip(unit)
+        .and_then(|(number, unit): (u64, u64)| number.checked_mul(unit));
+    match seconds {
+        Some(seconds) if (1..=MAX_AGE_MAX).contains(&seconds) => Ok(Age(Some(seconds))),
+        _ => {
+            Err("an age is 1 second to 3650 days, such as 90s, 30m, 24h or 7d, or none".to_owned())
+        }
+    }
 }
 
 fn lines(trust: &TrustFile) -> Vec<String> {
@@ -104,8 +210,13 @@ fn lines(trust: &TrustFile) -> Vec<String> {
         }
         _ => "witnesses none: a log with its key could show split views".to_owned(),
     });
-    let authorities = trust.certificate_authorities.len();
-    lines.push(format!("roots     {authorities} for certificates"));
+    lines.push(match trust.max_checkpoint_age {
+        Some(seconds) => format!("max age   {seconds} s"),
+        None => "max age   none: a log that shows one old tree for ever passes".to_owned(),
+    });
+    let (certificates, timestamps) =
+        (trust.certificate_authorities.len(), trust.timestamp_authorities.len());
+    lines.push(format!("roots     {certificates} for certificates, {timestamps} for timestamps"));
     for rule in &trust.signers {
         lines.push(match &rule.who {
             Signer::Key(key) => {
@@ -143,7 +254,29 @@ fn json(trust: &TrustFile) -> Value {
         "keys": trust.log.keys.iter().map(|key| key.to_vkey()).collect::<Vec<_>>(),
         "floorSize": trust.floor.as_ref().map(|floor| floor.head().size.get()),
         "witnesses": trust.witness_policy.as_ref().map(|w| w.policy.witnesses().count()),
+        "maxCheckpointAgeSeconds": trust.max_checkpoint_age,
         "certificateAuthorities": trust.certificate_authorities.len(),
+        "timestampAuthorities": trust.timestamp_authorities.len(),
         "signers": signers,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_bounded_and_have_units() {
+        assert_eq!(parse_age("none"), Ok(Age(None)));
+        for (text, seconds) in [("90s", 90), ("30m", 1800), ("24h", 86_400), ("3650d", MAX_AGE_MAX)]
+        {
+            assert_eq!(parse_age(text), Ok(Age(Some(seconds))), "{text}");
+        }
+        for text in
+            ["", "0s", "s", "7", "-1s", "+1s", "1w", "3651d", "1.5h", "7é", "None", "\u{2460}s"]
+        {
+            assert!(parse_age(text).is_err(), "{text:?}");
+        }
+        assert!(parse_age(&format!("{}d", u64::MAX)).is_err());
+    }
 }

@@ -103,3 +103,6 @@ async fn promise(log: &LogReader<'_>, entry: &ProvenEntry) -> Result<Promise, St
     let signature = from_base64(&found.verification.signed_entry_timestamp).ok_or(unreadable)?;
     Ok(Promise { time: found.integrated_time, signature })
 }
+
+#[cfg(test)]
+mod tests;

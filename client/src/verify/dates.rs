@@ -307,3 +307,6 @@ fn sentence(span: Span, claimed: Option<u64>) -> Option<String> {
     }
     Some(text)
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,17 +18,17 @@ const FILES: [(&str, &[u8]); 4] =
     [("config.json", b"{}"), ("empty", b""), ("sub/weights", b"www"), (".hidden", b"h")];
 
 /// A signed and logged model.
-struct Signed {
+pub(super) struct Signed {
     dir: TempDir,
     key: PrivateKey,
-    log: TestLog,
-    bundle: Bundle,
-    witnesses: Vec<(u8, u64)>,
+    pub(super) log: TestLog,
+    pub(super) bundle: Bundle,
+    pub(super) witnesses: Vec<(u8, u64)>,
 }
 
 impl Signed {
     /// Logged after `before` other entries, with `after` more behind it.
-    fn new(before: usize, after: usize) -> Self {
+    pub(super) fn new(before: usize, after: usize) -> Self {
         let dir = TempDir::new().unwrap();
         for (name, bytes) in FILES {
             write(dir.path(), name, bytes);
@@ -63,12 +63,12 @@ impl Signed {
         VerifiedEntry::from_v1_request(&request).unwrap().body().to_vec()
     }
 
-    fn rule(&self) -> SignerRule {
+    pub(super) fn rule(&self) -> SignerRule {
         let who = Signer::Key(self.key.public_key().clone());
         SignerRule { name: "release".to_owned(), who }
     }
 
-    fn trust(&self) -> TrustFile {
+    pub(super) fn trust(&self) -> TrustFile {
         self.log.trust("https://log.example", vec![self.rule()], &[5, 6])
     }
 
@@ -96,12 +96,12 @@ fn write(dir: &Path, name: &str, bytes: &[u8]) {
 }
 
 /// The checks that failed or, though required, did not run.
-fn broken(verification: &Verification) -> Vec<&'static str> {
+pub(super) fn broken(verification: &Verification) -> Vec<&'static str> {
     let checks = verification.report.checks().iter();
     checks.filter(|c| c.required && c.outcome != Outcome::Passed).map(|c| c.check).collect()
 }
 
-fn details(verification: &Verification, name: &str) -> Vec<String> {
+pub(super) fn details(verification: &Verification, name: &str) -> Vec<String> {
     let mut checks = verification.report.checks().iter();
     checks.find(|check| check.check == name).unwrap().details.clone()
 }
@@ -314,7 +314,11 @@ fn a_checkpoint_that_contradicts_the_floor_is_an_alarm_with_evidence() {
 }
 
 /// A model signed with a certificate, logged, and a trust file with one rule about identities.
-fn certified(rule: Signer, trusted: bool, witnessed: u64) -> (Opened, TrustFile, Certificate) {
+pub(super) fn certified(
+    rule: Signer,
+    trusted: bool,
+    witnessed: u64,
+) -> (Opened, TrustFile, Certificate) {
     let dir = TempDir::new().unwrap();
     let issuer = authority(dir.path(), "root");
     let other = authority(dir.path(), "other");
@@ -343,7 +347,7 @@ fn certified(rule: Signer, trusted: bool, witnessed: u64) -> (Opened, TrustFile,
     (Opened::from_bundle(bundle).unwrap(), trust, leaf)
 }
 
-fn identity(name: &str, issuer: Option<&str>) -> Signer {
+pub(super) fn identity(name: &str, issuer: Option<&str>) -> Signer {
     Signer::Identity { identity: name.to_owned(), issuer: issuer.map(str::to_owned) }
 }
 
