@@ -206,14 +206,24 @@ impl Sequencer {
                 Ok(())
             }
             Advance::Publish { fenced, cosignatures, witnessed } => {
-                // A clock that may not stamp was refused when this turn began; the last time serves.
-                let time_ms = self.clock.stamp(now).unwrap_or(fenced.time_ms());
+                let time_ms = self.date_of(&fenced, now);
                 let is_renewal = false;
                 self.publish(Ready { fenced, time_ms, cosignatures, witnessed, is_renewal })?;
                 // There may be more to do at once: the next head to propose.
                 self.publish_ready()
             }
         }
+    }
+
+    /// The date of a head that is published now. One that is not the newest any more gets the time
+    /// of its own last batch: the log must not say that it was the newest at a time when later
+    /// entries had theirs.
+    fn date_of(&mut self, fenced: &Fenced, now: clock::Reading) -> u64 {
+        if fenced.head().size != self.edge.size() {
+            return fenced.time_ms();
+        }
+        // A clock that may not stamp was refused when this turn began; the last time serves.
+        self.clock.stamp(now).unwrap_or(fenced.time_ms())
     }
 
     /// Dates the published head again when the log has not grown for a while.

@@ -12,7 +12,7 @@ use treering_tests::history::{Attempt, History};
 use treering_tests::http::Response;
 use treering_tests::load::any_submission;
 use treering_tests::server::{Log, Server, copy_directory, replace_contents, text};
-use treering_tests::submission::{Answer, Signer, Submission, submit};
+use treering_tests::submission::{Answer, Face, Signer, Submission, submit};
 use treering_tests::witness::{Manner, TestWitness, policy};
 
 use crate::refusals::write;
@@ -28,9 +28,12 @@ struct Witnessed {
 impl Witnessed {
     /// A log whose checkpoints `quorum` of `count` witnesses must cosign.
     fn new(count: u8, quorum: usize) -> Self {
+        Self::of(Log::create(), count, quorum)
+    }
+
+    fn of(log: Log, count: u8, quorum: usize) -> Self {
         let witnesses: Vec<TestWitness> =
             (1..=count).map(|n| TestWitness::start(&format!("w{n}"), n)).collect();
-        let log = Log::create();
         let references: Vec<&TestWitness> = witnesses.iter().collect();
         let written = policy(&references, quorum);
         let file = log.beside("witnesses.policy");
@@ -319,11 +322,10 @@ fn policies_that_cannot_work_are_refused_at_start() {
     }
 }
 
-/// The time that the log's own line gives the newest checkpoint, and its size.
-fn own_date(log: &Log, server: &Server) -> (u64, u64) {
+/// The time that the log's own line gives a checkpoint, and its size.
+fn own_date(log: &Log, note: &str) -> (u64, u64) {
     let vkey = fs::read_to_string(log.data.join("ml-dsa.vkey")).unwrap();
     let keys = [log.identity.note_key().clone(), NoteKey::parse_vkey(vkey.trim()).unwrap()];
-    let note = server.get("/checkpoint").text();
     let opened = open_checkpoint(note.as_bytes(), log.identity.origin(), &keys).unwrap();
     let times: Vec<u64> = opened.verified().iter().filter_map(|signed| signed.time).collect();
     let [time] = times[..] else { panic!("one dated line: {note}") };
@@ -337,9 +339,9 @@ fn a_log_with_an_ml_dsa_key_dates_its_own_checkpoints_and_never_goes_back() {
     let mut dates = Vec::new();
     for round in 0..3 {
         let server = log.serve();
-        dates.push(own_date(&log, &server));
+        dates.push(own_date(&log, &server.get("/checkpoint").text()));
         write(&server, &mut history, 4);
-        dates.push(own_date(&log, &server));
+        dates.push(own_date(&log, &server.get("/checkpoint").text()));
         assert_eq!(dates.last().unwrap().1, 4 * (round + 1));
         if round == 1 {
             server.kill();
@@ -348,4 +350,36 @@ fn a_log_with_an_ml_dsa_key_dates_its_own_checkpoints_and_never_goes_back() {
         }
     }
     assert!(dates.is_sorted(), "neither times nor sizes go back: {dates:?}");
+}
+
+/// While a head waits for its witnesses, later entries get their times. A date after theirs would
+/// say that they were not logged yet.
+#[test]
+fn a_head_that_is_not_the_newest_is_not_dated_after_later_entries() {
+    let all = Witnessed::of(Log::create_with(&["--ml-dsa"]), 1, 1);
+    let server = all.serve();
+    all.witnesses[0].wait_until_cosigned(0);
+    all.witnesses[0].set_manner(Manner::Silent);
+    let signer = Signer::new();
+    let hashedrekord = |text: &[u8]| Submission::hashedrekord(Face::V1, &signer, text);
+    let first = submit_aside(&server, hashedrekord(b"first"));
+    let depth = |count: u64| metric(&server, &format!("treering_pool_depth {count}"));
+    while !depth(1) {}
+    let second = submit_aside(&server, hashedrekord(b"second"));
+    while !depth(2) {}
+    // Past the second in which the second entry was sequenced.
+    let sequenced = std::time::SystemTime::now();
+    while sequenced.elapsed().unwrap().as_millis() < 2100 {
+        server.get("/livez");
+    }
+    all.witnesses[0].set_manner(Manner::Honest);
+    assert!(matches!(first.join().unwrap(), Answer::Logged { index: 0, .. }));
+    assert!(matches!(second.join().unwrap(), Answer::Logged { index: 1, .. }));
+    let kept = server.get("/api/treering/v1/checkpoints?around=1").json();
+    let (date, size) = own_date(&all.log, kept["before"]["note"].as_str().unwrap());
+    assert_eq!(size, 1, "the first head was published alone");
+    let entry = server.get("/api/v1/log/entries?logIndex=1").json();
+    let entry = entry.as_object().unwrap().values().next().unwrap();
+    let time = entry["integratedTime"].as_u64().unwrap();
+    assert!(date <= time, "dated {date}, after {time}");
 }
