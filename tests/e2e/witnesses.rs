@@ -357,14 +357,15 @@ fn a_log_with_an_ml_dsa_key_dates_its_own_checkpoints_and_never_goes_back() {
 #[test]
 fn a_head_that_is_not_the_newest_is_not_dated_after_later_entries() {
     let all = Witnessed::of(Log::create_with(&["--ml-dsa"]), 1, 1);
-    let server = all.serve();
-    all.witnesses[0].wait_until_cosigned(0);
+    let patient = ["--open-writes", "--witness-policy", text(&all.file), "--witness-timeout", "1m"];
+    let server = all.log.serve_with(&patient, None);
+    wait_until(&server, |ready| ready.json()["witnessed"] == "quorum");
     all.witnesses[0].set_manner(Manner::Silent);
     let signer = Signer::new();
     let hashedrekord = |text: &[u8]| Submission::hashedrekord(Face::V1, &signer, text);
     let first = submit_aside(&server, hashedrekord(b"first"));
     let depth = |count: u64| metric(&server, &format!("treering_pool_depth {count}"));
-    while !depth(1) {}
+    all.witnesses[0].wait_until_held();
     let second = submit_aside(&server, hashedrekord(b"second"));
     while !depth(2) {}
     // Past the second in which the second entry was sequenced.

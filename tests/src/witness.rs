@@ -63,6 +63,8 @@ struct State {
     cosigned: Vec<TreeHead>,
     /// Added to the clock, in seconds.
     skew: i64,
+    /// Requests that wait for another manner.
+    held: usize,
 }
 
 impl TestWitness {
@@ -80,6 +82,7 @@ impl TestWitness {
             asked: Vec::new(),
             cosigned: Vec::new(),
             skew: 0,
+            held: 0,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let witness = Self { name: name.to_owned(), address, key, shared };
@@ -138,6 +141,14 @@ impl TestWitness {
         }
     }
 
+    /// Waits until a request waits for another manner.
+    pub fn wait_until_held(&self) {
+        let mut state = self.lock();
+        while state.held == 0 {
+            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
     /// Waits until it cosigned a tree of at least `size`.
     pub fn wait_until_cosigned(&self, size: u64) {
         let mut state = self.lock();
@@ -186,9 +197,12 @@ fn answer(
     shared: &Shared,
 ) -> (u16, &'static str, String) {
     let mut state = shared.lock();
+    state.held += 1;
+    shared.changed.notify_all();
     while state.manner == Manner::Silent {
         state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
     }
+    state.held -= 1;
     let answer = match (state.manner, line.split_once("/add-checkpoint")) {
         (Manner::Down, _) => (503, "", String::new()),
         (_, Some(_)) => add_checkpoint(&mut state, body, name, key),
