@@ -4,7 +4,7 @@
 //! ```text
 //! sizes equal            roots equal -> same, else forked: two notes say so, without the log
 //! the smaller is empty   consistent if its root is that of no leaves, else forked
-//! sizes differ           tiles of the larger tree prove one or the other; wrong tiles prove nothing
+//! sizes differ           tiles of the larger tree prove one or the other; wrong ones nothing
 //! in each case           one key dated the smaller tree later -> rolled back
 //! ```
 //!

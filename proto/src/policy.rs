@@ -190,9 +190,9 @@ impl Policy {
         }
     }
 
-    /// The time of each component, `None` for those that did not witness. A cosignature without time
-    /// does not say that the tree was the newest, so having a time and having witnessed are the
-    /// same.
+    /// The time of each component, `None` for those that did not witness. A cosignature without
+    /// time does not say that the tree was the newest, so having a time and having witnessed are
+    /// the same.
     fn times(&self, verified: &[Verified]) -> Vec<Option<u64>> {
         let mut times: Vec<Option<u64>> = Vec::with_capacity(self.components.len());
         for component in &self.components {

@@ -97,7 +97,9 @@ async fn side(arguments: &Arguments, name: &str, trust: &TrustFile) -> Result<Si
             return Err(Failure::usage(format!("{name} and --offline do not go together"), why));
         }
         let transport = arguments.network.connect_to(name, trust)?;
-        let checkpoint = LogReader::new(&transport, trust).checkpoint(Reading::Fresh).await?;
+        let newest = LogReader::new(&transport, trust).checkpoint(Reading::Fresh).await;
+        let what = || format!("{name} cannot be read");
+        let checkpoint = newest.map_err(|error| Failure { what: what(), ..error.into() })?;
         return Ok(Side { name: name.to_owned(), checkpoint, transport: Some(transport) });
     }
     let path = Path::new(name);

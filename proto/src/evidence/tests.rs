@@ -735,3 +735,30 @@ fn accepts_the_bounds_and_nothing_above() {
     file.notes[0] = vec![b'x'; EVIDENCE_LEN_MAX];
     assert_eq!(fault(&file), Err(EvidenceFault::TooLong));
 }
+
+/// Files that were written once and stay. Another implementation judges the same ones.
+#[test]
+fn old_files_keep_their_verdicts() {
+    macro_rules! file {
+        ($name:literal) => {
+            include_str!(concat!("../../../tests/interop/evidence/", $name, ".evidence"))
+        };
+    }
+    for (text, verdict) in [
+        (file!("broken-promise"), Verdict::ProvenLog),
+        (file!("fork-prefix"), Verdict::ProvenLog),
+        (file!("fork-prefix-across"), Verdict::ProvenLog),
+        (file!("fork-size"), Verdict::ProvenLog),
+        (file!("fork-size-across"), Verdict::ProvenLog),
+        (file!("rollback-log"), Verdict::ProvenLog),
+        (file!("rollback-suspected"), Verdict::Suspicious),
+        (file!("rollback-witness"), Verdict::ProvenWitness),
+        (file!("wrong-time-early"), Verdict::ProvenLog),
+        (file!("wrong-time-late"), Verdict::ProvenLog),
+    ] {
+        let file = EvidenceFile::parse(text.as_bytes()).unwrap();
+        assert_eq!(file.format(), text);
+        let judged = file.judge(None);
+        assert_eq!(judged.verdict, verdict, "{judged:?}");
+    }
+}
