@@ -12,7 +12,7 @@ use treering_proto::api::v2::TransparencyLogEntry;
 use treering_proto::checkpoint::{OpenCheckpointError, SignedCheckpoint, open_checkpoint};
 use treering_proto::hash::Hash;
 use treering_proto::note::NOTE_LEN_MAX;
-use treering_proto::proof::{ProofPlan, plan_consistency, plan_root};
+use treering_proto::proof::{ProofPlan, plan_consistency, plan_inclusion, plan_root};
 use treering_proto::protojson::FieldError;
 use treering_proto::statement::STATEMENT_LEN_MAX;
 use treering_proto::tile::{TILE_WIDTH, Tile, decode_hashes, node_in_tile};
@@ -190,6 +190,22 @@ impl<'a> LogReader<'a> {
         let subtrees = self.nodes(&plan_root(old), new, &mut tiles, reading).await?;
         let hashes = self.nodes(&plan, new, &mut tiles, reading).await?;
         Ok(ClaimedPrefix { root: join_subtrees(&subtrees), proof: plan.build(&hashes) })
+    }
+
+    /// What the tiles say is the path from the entry at `index` to the root of `size` entries.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub async fn inclusion(
+        &self,
+        index: LeafIndex,
+        size: TreeSize,
+        reading: Reading,
+    ) -> Result<Vec<Hash>, LogError> {
+        let malformed = || LogError::Malformed { path: "/checkpoint".to_owned() };
+        let plan = plan_inclusion(index, size).map_err(|_| malformed())?;
+        let hashes = self.nodes(&plan, size, &mut HashMap::new(), reading).await?;
+        Ok(plan.build(&hashes))
     }
 
     /// The entry at `index` with its proof.

@@ -185,7 +185,7 @@ impl TestLog {
                 .into_iter()
                 .chain(self.clocks.iter().flat_map(Clocks::keys))
                 .collect(),
-            identity: None,
+            identity: self.identity(),
         };
         let witness_policy = (!witnesses.is_empty()).then(|| {
             let mut text = String::new();

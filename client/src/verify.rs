@@ -90,6 +90,9 @@ pub struct Shown {
     pub before: Option<SignedCheckpoint>,
     /// One of a small tree that has the entry.
     pub after: Option<SignedCheckpoint>,
+    /// The path from the entry to the tree of `after`, as the log's tiles say; empty when it was
+    /// not needed.
+    pub after_proof: Vec<Hash>,
     /// When it says that it logged the entry.
     pub promise: Option<Promise>,
     /// What is missing above, and why.

@@ -13,6 +13,7 @@ use treering_proto::trust::TrustFile;
 
 use crate::consistency::{FollowError, check_related};
 use crate::log::LogReader;
+use crate::transport::Reading;
 use crate::verify::{Promise, ProvenEntry, Shown};
 
 /// Which side of the entry a kept checkpoint must be on.
@@ -40,6 +41,11 @@ pub(super) async fn ask(
                 shown.before =
                     accept(log, trust, entry, around.before, Side::Before, remarks).await?;
                 shown.after = accept(log, trust, entry, around.after, Side::After, remarks).await?;
+                if let (Some(after), Some(_)) = (&shown.after, trust.log.time_key()) {
+                    let size = after.head().size;
+                    let proof = log.inclusion(entry.index, size, Reading::Cached).await;
+                    shown.after_proof = proof.unwrap_or_default();
+                }
             }
             Err(error) => {
                 let why = "the log does not show its checkpoints around the entry";

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
-use treering_proto::api::v1::set_payload;
+use treering_proto::api::v1::{TreeId, set_payload};
 use treering_proto::cosignature::ml_dsa_44::MlDsa44SigningKey;
 use treering_proto::encoding::to_base64;
-use treering_proto::note::NoteKey;
+use treering_proto::identity::LogIdentity;
+use treering_proto::key::PublicKey;
+use treering_proto::note::{Note, NoteKey, SignatureLine, sign_ed25519_line};
 use treering_proto::tree::LeafIndex;
+use treering_proto::trust::IdentityDocument;
 
 use super::{ORIGIN, TestLog};
 
@@ -64,6 +67,20 @@ impl Clocks {
 }
 
 impl TestLog {
+    /// The document in which the keys of both faces vouch for each other, if the log has both.
+    pub(super) fn identity(&self) -> Option<IdentityDocument> {
+        let v1 = &self.clocks.as_ref()?.v1;
+        let v1_key = PublicKey::from_spki_der(v1.public_key().as_der().unwrap().as_ref()).unwrap();
+        let tree = TreeId::new(4711).unwrap();
+        let identity = LogIdentity::new(ORIGIN, tree, self.note_key(), v1_key).unwrap();
+        let text = identity.text();
+        let signature = v1.sign(&SystemRandom::new(), text.as_bytes()).unwrap().as_ref().to_vec();
+        let key_id = identity.v1_note_key().key_id();
+        let v1_line = SignatureLine { name: ORIGIN.to_owned(), key_id, signature };
+        let signatures = vec![sign_ed25519_line(ORIGIN, &self.key, &text), v1_line];
+        Some(IdentityDocument::parse(Note { text, signatures }.format()).unwrap())
+    }
+
     /// The answer about the kept checkpoints around `index`; `None` above the tree.
     pub(super) fn around(&self, index: u64) -> Option<Vec<u8>> {
         if !self.size().contains(LeafIndex::new(index)?) {

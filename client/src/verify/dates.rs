@@ -19,7 +19,7 @@ use treering_proto::api::v2::TransparencyLogEntry;
 use treering_proto::certificate::Certificate;
 use treering_proto::checkpoint::SignedCheckpoint;
 use treering_proto::encoding::to_base64;
-use treering_proto::evidence::Evidence;
+use treering_proto::evidence::{self, Evidence};
 use treering_proto::freshness::{CLOCK_SKEW_MAX, Freshness, own_time};
 use treering_proto::trust::TrustFile;
 
@@ -157,10 +157,10 @@ pub(super) fn time(
     remarks.extend(logged.shown.remarks.iter().cloned());
     let span = logged.witnessed(policy.trust);
     let own = logged.own(policy.trust);
-    let evidence = claims.iter().find_map(|claim| wrong_time(logged, claim));
+    let evidence = claims.iter().find_map(|claim| wrong_time(logged, policy.trust, claim));
     let contradicted = claims.iter().find_map(|claim| {
-        contradiction(claim.time, span, "witnesses")
-            .or_else(|| contradiction(claim.time, own, "its own signature"))
+        contradiction(claim.time, span, CLOCK_SKEW_MAX, "witnesses")
+            .or_else(|| contradiction(claim.time, own, 0, "its own signature"))
             .or_else(|| in_the_future(claim.time, policy.now))
     });
     let differ = claims.windows(2).find(|pair| pair[0].time != pair[1].time).map(|pair| {
@@ -262,18 +262,35 @@ fn is_promised(trust: &TrustFile, entry: &TransparencyLogEntry, promise: &Promis
     })
 }
 
-/// Evidence that the log contradicts itself: its promise, and its own signature with a time.
-fn wrong_time(_logged: &Logged<'_>, _claim: &Promise) -> Option<Evidence> {
-    None
+/// Evidence that the log contradicts itself: its promise, and its own signature with a time. It
+/// needs no skew, because a log has one clock.
+fn wrong_time(logged: &Logged<'_>, trust: &TrustFile, claim: &Promise) -> Option<Evidence> {
+    let document = trust.log.identity.as_ref()?;
+    let promise = evidence::Promise {
+        set: claim.signature.clone(),
+        entry: logged.entry.canonicalized_body.clone(),
+        time: claim.time,
+        index: logged.entry.log_index,
+    };
+    let proof = &logged.entry.inclusion_proof.hashes;
+    let shown = logged.shown;
+    let heads = [
+        (shown.before.as_ref(), &Vec::new()),
+        (shown.after.as_ref(), &shown.after_proof),
+        (Some(logged.checkpoint), proof),
+    ];
+    heads
+        .into_iter()
+        .find_map(|(head, proof)| Evidence::wrong_time(document, &promise, head?, proof))
 }
 
 /// Why a time that the log signed cannot be, given what others say.
-fn contradiction(time: u64, span: Span, who: &str) -> Option<String> {
+fn contradiction(time: u64, span: Span, skew: u64, who: &str) -> Option<String> {
     let said = format!("the log says that it logged the entry at {}", time_text(time));
-    if let Some(seen) = span.not_after.filter(|seen| time > seen.saturating_add(CLOCK_SKEW_MAX)) {
+    if let Some(seen) = span.not_after.filter(|seen| time > seen.saturating_add(skew)) {
         return Some(format!("{said}, but by {who} it was there at {}", time_text(seen)));
     }
-    let newest = span.not_before.filter(|seen| time.saturating_add(CLOCK_SKEW_MAX) < *seen)?;
+    let newest = span.not_before.filter(|seen| time.saturating_add(skew) < *seen)?;
     Some(format!("{said}, but by {who} its tree ended before the entry at {}", time_text(newest)))
 }
 

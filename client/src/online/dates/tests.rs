@@ -1,14 +1,15 @@
 use tempfile::TempDir;
 use treering_proto::checkpoint::open_checkpoint;
+use treering_proto::proof::check_inclusion;
 use treering_proto::tree::{LeafIndex, TreeSize};
 
 use super::*;
-use crate::evidence::EvidenceKind;
 use crate::online::{Asked, Questions};
 use crate::report::{Exit, Outcome};
 use crate::state::StateDirectory;
 use crate::test_log::{Clocks, Kept, Served, TestLog};
 use crate::verify::Newest;
+use treering_proto::evidence::EvidenceKind;
 
 const INDEX: u64 = 5;
 
@@ -76,6 +77,9 @@ async fn kept_checkpoints_on_both_sides_and_the_promise_are_shown() {
     let size = |head: &Option<SignedCheckpoint>| head.as_ref().map(|head| head.head().size.get());
     assert_eq!((size(&asked.shown.before), size(&asked.shown.after)), (Some(5), Some(6)));
     assert_eq!(asked.shown.promise.as_ref().map(|promise| promise.time), Some(700));
+    let after = asked.shown.after.as_ref().unwrap().head();
+    let proof = &asked.shown.after_proof;
+    check_inclusion(client.entry.index, after, client.entry.leaf, proof).unwrap();
     assert_eq!(asked.shown.remarks, [""; 0]);
     assert!(matches!(&asked.shown.newest, Newest::Followed(head) if head.head().size.get() == 9));
     assert_eq!(asked.report.outcome("consistency"), Some(Outcome::Passed));
@@ -138,6 +142,7 @@ async fn a_promise_about_another_entry_is_none_and_without_keys_nothing_is_asked
     assert!(asked.shown.remarks[0].contains("gives no signed entry timestamp: it denies"));
     let mut client = Client::new();
     client.trust.log.keys.truncate(1);
+    client.trust.log.identity = None;
     client.trust.witness_policy = None;
     let asked = client.ask().await;
     assert!(asked.shown.promise.is_none() && asked.shown.remarks.is_empty());

@@ -1,5 +1,6 @@
 use tempfile::TempDir;
 use treering_proto::checkpoint::open_checkpoint;
+use treering_proto::evidence::EvidenceKind;
 use treering_proto::tree::{LeafIndex, TreeSize};
 
 use super::*;
@@ -18,7 +19,7 @@ const NOW: u64 = 1_800_000_000;
 /// Entry 2 of 4, in a log with all three keys. Its own clock contradicts nothing.
 fn signed() -> Signed {
     let mut signed = Signed::new(2, 1);
-    signed.log.clocks = Some(Clocks::new(SEEN[1]));
+    signed.log.clocks = Some(Clocks::new(NOW));
     relog(&mut signed);
     signed
 }
@@ -99,27 +100,70 @@ fn one_liar_of_the_quorum_backdates_nothing() {
     assert_eq!(verification.entry.unwrap().witnessed_by, Some(SEEN[1]));
 }
 
+/// Without witnesses; the log itself dates its tree to `own`.
+fn unwitnessed(own: u64) -> (Signed, TrustFile) {
+    let mut signed = signed();
+    signed.witnesses.clear();
+    signed.log.clocks.as_mut().unwrap().cosigned = own;
+    relog(&mut signed);
+    let trust = signed.log.trust("https://log.example", vec![signed.rule()], &[]);
+    (signed, trust)
+}
+
 #[test]
-fn a_promise_that_the_logs_own_clock_or_ours_contradicts_is_an_alarm() {
-    for (time, own, fine) in [
-        (SEEN[1], SEEN[1], true),
-        (SEEN[1] + CLOCK_SKEW_MAX, SEEN[1] - 1, false),
-        (NOW + CLOCK_SKEW_MAX, NOW, true),
-        (NOW + CLOCK_SKEW_MAX + 1, NOW + 1, false),
-    ] {
-        let mut signed = signed();
-        signed.witnesses.clear();
-        signed.log.clocks.as_mut().unwrap().cosigned = own;
-        relog(&mut signed);
+fn a_promise_after_the_logs_own_signature_is_an_alarm_with_evidence() {
+    for (time, fine) in [(SEEN[0], true), (SEEN[0] + 1, false)] {
+        let (mut signed, trust) = unwitnessed(SEEN[0]);
         promise(&mut signed, time);
-        let trust = signed.log.trust("https://log.example", vec![signed.rule()], &[]);
         let verification = conclude_at(&signed, &trust, &Shown::default(), NOW);
         let expected =
             if fine { (Outcome::NotChecked, Exit::Ok) } else { (Outcome::Failed, Exit::Alarm) };
-        assert_eq!(outcome(&verification, "time"), expected, "{time} {own}");
+        assert_eq!(outcome(&verification, "time"), expected, "{time}");
+        let kind = verification.evidence.as_ref().map(Evidence::kind);
+        assert_eq!(kind, (!fine).then_some(EvidenceKind::WrongTime));
         // No third party dates the entry.
         assert_eq!(verification.entry.unwrap().witnessed_by, None);
     }
+    let (mut signed, trust) = unwitnessed(NOW + CLOCK_SKEW_MAX + 1);
+    for (time, expected) in [
+        (NOW + CLOCK_SKEW_MAX, (Outcome::NotChecked, Exit::Ok)),
+        (NOW + CLOCK_SKEW_MAX + 1, (Outcome::Failed, Exit::Alarm)),
+    ] {
+        promise(&mut signed, time);
+        let verification = conclude_at(&signed, &trust, &Shown::default(), NOW);
+        assert_eq!(outcome(&verification, "time"), expected, "{time}");
+        assert!(verification.evidence.is_none());
+    }
+}
+
+#[test]
+fn a_promise_that_kept_trees_of_the_log_contradict_is_an_alarm_with_evidence() {
+    let (mut signed, trust) = unwitnessed(NOW);
+    let own = |size: u64, time| {
+        let mut log = signed.log.clone();
+        log.clocks.as_mut().unwrap().cosigned = time;
+        let note = log.checkpoint(TreeSize::new(size).unwrap(), &[]);
+        Some(open_checkpoint(note.as_bytes(), "log.example", &trust.note_keys()).unwrap())
+    };
+    let (before, after) = (own(2, SEEN[0]), own(3, SEEN[1]));
+    // Of 3 entries the last is entry 2, and the root of the first two is its only neighbour.
+    let after_proof = vec![signed.log.head(TreeSize::new(2).unwrap()).root];
+    let shown = Shown { before, after, after_proof, ..Shown::default() };
+    for (time, fine) in
+        [(SEEN[0], true), (SEEN[0] - 1, false), (SEEN[1], true), (SEEN[1] + 1, false)]
+    {
+        promise(&mut signed, time);
+        let verification = conclude_at(&signed, &trust, &shown, NOW);
+        let kind = verification.evidence.as_ref().map(Evidence::kind);
+        assert_eq!(kind, (!fine).then_some(EvidenceKind::WrongTime), "{time}");
+        assert_eq!(verification.report.exit(), if fine { Exit::Ok } else { Exit::Alarm });
+    }
+    // Without the identity document nobody else could be shown who promised: still an alarm.
+    let mut undocumented = trust.clone();
+    undocumented.log.identity = None;
+    let verification = conclude_at(&signed, &undocumented, &shown, NOW);
+    assert_eq!(outcome(&verification, "time"), (Outcome::Failed, Exit::Alarm));
+    assert!(verification.evidence.is_none());
 }
 
 #[test]
@@ -148,6 +192,7 @@ fn a_promise_that_is_not_the_logs_is_not_verified_and_an_unsigned_time_not_belie
     // Without a key for it nothing can be said, and that is.
     let mut trust = signed.trust();
     trust.log.keys.truncate(1);
+    trust.log.identity = None;
     let verification = conclude_at(&signed, &trust, &Shown::default(), NOW);
     assert_eq!(outcome(&verification, "time"), (Outcome::Passed, Exit::Ok));
     assert!(details(&verification, "time")[0].contains("no key to check it with"));
@@ -177,9 +222,10 @@ fn the_age_of_the_bundles_tree_counts_where_the_log_is_not_asked() {
     // Nobody says when.
     let mut trust = signed.log.trust("https://log.example", vec![signed.rule()], &[]);
     trust.max_checkpoint_age = Some(3600);
-    assert_eq!(at(&trust, SEEN[1] + 3600), (Outcome::Passed, Exit::Ok));
+    assert_eq!(at(&trust, NOW + 3600), (Outcome::Passed, Exit::Ok));
+    assert_eq!(at(&trust, NOW + 3601), (Outcome::Failed, Exit::Policy));
     trust.log.keys.truncate(1);
-    assert_eq!(at(&trust, SEEN[1]), (Outcome::NotChecked, Exit::Unavailable));
+    assert_eq!(at(&trust, NOW), (Outcome::NotChecked, Exit::Unavailable));
 }
 
 #[test]
