@@ -15,6 +15,7 @@ mod fill;
 mod load;
 mod machine;
 mod model;
+mod monitor;
 mod report;
 mod requests;
 mod run;
@@ -36,6 +37,9 @@ pub(crate) struct Options {
     /// The server to measure.
     #[arg(long, value_name = "FILE", required_unless_present = "bare_answer")]
     server: Option<PathBuf>,
+    /// The client whose monitor is measured.
+    #[arg(long, value_name = "FILE", required_unless_present = "bare_answer")]
+    client: Option<PathBuf>,
     /// Seconds for each load; the time to warm up comes on top.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,

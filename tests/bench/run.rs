@@ -17,7 +17,7 @@ use crate::load::{self, Load, Measured, Requests};
 use crate::machine::{self, CpuTimes};
 use crate::report::{Context, Report, Row, grouped};
 use crate::server::{Log, Server};
-use crate::{Options, check, fill, model, requests};
+use crate::{Options, check, fill, model, monitor, requests};
 
 /// Connections that writes are measured with.
 const CONNECTIONS: [usize; 3] = [1, 64, 256];
@@ -39,6 +39,7 @@ struct Bench<'a> {
     options: &'a Options,
     work: &'a Path,
     program: &'a Path,
+    client: &'a Path,
     runtime: Runtime,
     cores: usize,
     report: Report,
@@ -58,6 +59,7 @@ struct Loaded {
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let work = options.work.as_deref().context("--work is missing")?;
     let program = options.server.as_deref().context("--server is missing")?;
+    let client = options.client.as_deref().context("--client is missing")?;
     let file_system = machine::file_system(work)?;
     let cores = std::thread::available_parallelism()?.get();
     let runtime = Runtime::new()?;
@@ -65,7 +67,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let date = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string();
     let before = CpuTimes::read()?;
     let (report, verifies) = (Report::default(), Verifies::default());
-    let mut bench = Bench { options, work, program, runtime, cores, report, verifies };
+    let mut bench = Bench { options, work, program, client, runtime, cores, report, verifies };
 
     bench.measure_verifies()?;
     bench.measure_small_log()?;
@@ -118,6 +120,7 @@ impl Bench<'_> {
         }
         if self.options.quick {
             self.read(&server, size)?;
+            self.monitor(&log, &server)?;
         }
         server.running.stop()?;
         let bodies = Arc::new(requests::make_all(1000, self.cores));
@@ -155,6 +158,7 @@ impl Bench<'_> {
         self.report.push(row.note(format!("and {wal:.0} MiB of write-ahead log")));
 
         self.check_size(&log, &server, size)?;
+        self.monitor(&log, &server)?;
         self.read(&server, size)?;
         let what = format!("writes, {}, at {at} entries", counted(READERS));
         let measured = self.write(&log, &server, READERS, &what)?;
@@ -255,6 +259,28 @@ impl Bench<'_> {
         let bare = self.answer_bare("GET", TILE_BYTES, READERS, requests)?;
         let row = Row::load(format!("tile reads, {}", counted(READERS)), "tiles/s", &measured);
         self.report.push(row.over(measured.rate / bare.rate, "bare hyper").note(others));
+        Ok(())
+    }
+
+    /// The client's monitor over the whole log, without and with submitters' signatures.
+    fn monitor(&mut self, log: &Log, server: &Server) -> anyhow::Result<()> {
+        for signatures in [false, true] {
+            let what = match signatures {
+                false => "monitor: hashes, tiles, roots, facts",
+                true => "monitor: the same and signatures",
+            };
+            eprintln!("{what}");
+            let read = monitor::read(self.client, log, server, signatures)?;
+            let rate = read.entries as f64 / read.seconds;
+            let row = Row::new(what, rate, "entries/s");
+            let row = row.over(rate / self.verifies.rate, "verifies");
+            let note = format!(
+                "{} entries, {} signatures; server on the same cores",
+                grouped(read.entries),
+                grouped(read.signatures)
+            );
+            self.report.push(row.note(note));
+        }
         Ok(())
     }
 

@@ -78,6 +78,16 @@ impl Log {
         Ok(Server { running, address, start })
     }
 
+    /// Writes its trust file below `out`; returns where.
+    pub(crate) fn export_trust(&self, out: &Path) -> anyhow::Result<PathBuf> {
+        let mut command = Command::new(&self.program);
+        command.args(["trust", "export", "--data"]).arg(&self.data).arg("--out").arg(out);
+        let exported = command.output()?;
+        let said = String::from_utf8_lossy(&exported.stderr);
+        ensure!(exported.status.success(), "trust export: {}", said.trim());
+        Ok(out.join("trust.json"))
+    }
+
     /// Who the log is.
     pub(crate) fn identity(&self) -> &LogIdentity {
         &self.identity
