@@ -16,7 +16,13 @@ import sys
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+try:
+    from cryptography.hazmat.primitives.asymmetric import mldsa
+except ImportError:
+    # Older packages cannot check what an ML-DSA signature proves; then it is not proven.
+    mldsa = None
 
 FILE_LEN_MAX, NOTE_LEN_MAX, LINES_MAX, HASHES_MAX, KEYS_MAX = 4 << 20, 1 << 20, 100, 63, 200
 SIZE_MAX, TIME_MAX, TEXT_LEN_MAX = (1 << 53) - 1, (1 << 63) - 1, 2048
@@ -78,7 +84,7 @@ class Key:
                 need(isinstance(curve, ec.SECP256R1), "not a P-256 key", error)
             else:
                 need(kind == 6 and len(public) == 1312, "unknown kind of key", error)
-                self.public = mldsa.MLDSA44PublicKey.from_public_bytes(public)
+                self.public = mldsa and mldsa.MLDSA44PublicKey.from_public_bytes(public)
         except UnsupportedAlgorithm:
             self.public = None
         except ValueError as wrong:

@@ -138,8 +138,6 @@ enum Doubt {
     Proof(#[from] ProofError),
     #[error("the promise is not signed by the log's v1 key")]
     Promise,
-    #[error("the log did not sign note 0")]
-    NotOfLog,
     #[error("the promise was kept: the promised entry stands there")]
     Kept,
     #[error("note 0 has no line with a time by the log's ML-DSA-44 key")]
@@ -262,7 +260,7 @@ impl<'f> Case<'f> {
 
     fn broken_promise(&self) -> Result<Judgement, Doubt> {
         let (identity, promise) = self.promise()?;
-        let note = self.note_of_log()?;
+        let note = self.one_note()?;
         let leaf = self.file.leaf.ok_or(Doubt::Incomplete)?;
         let proof = self.file.proof.as_deref().ok_or(Doubt::Incomplete)?;
         if leaf == hash_leaf(&promise.entry) {
@@ -270,17 +268,14 @@ impl<'f> Case<'f> {
         }
         check_inclusion(promise.index, note.head, leaf, proof)?;
         let what = format!("promised an entry index {} and put another one there", promise.index);
-        let log = vec![identity.note_key().clone(), identity.v1_note_key()];
-        convict(Accused { log, witnesses: Vec::new() }, &what).ok_or(Doubt::NotOfLog)
+        Ok(convict_log(vec![identity.note_key().clone(), identity.v1_note_key()], &what))
     }
 
     fn wrong_time(&self) -> Result<Judgement, Doubt> {
         let (identity, promise) = self.promise()?;
-        let note = self.note_of_log()?;
-        let is_own = |signature: &&Verified| {
-            signature.key.kind() == NoteKeyKind::MlDsa44
-                && self.is_log(&signature.key, &note.origin)
-        };
+        let note = self.one_note()?;
+        // Of a log's keys only that of ML-DSA-44 gives times.
+        let is_own = |signature: &&Verified| self.is_log(&signature.key, &note.origin);
         let mut own = note.verified.iter().filter(is_own);
         let dated = own.find_map(|signature| Some((&signature.key, signature.time?)));
         let (key, time) = dated.ok_or(Doubt::NoTime)?;
@@ -301,8 +296,7 @@ impl<'f> Case<'f> {
             "dated entry {} to second {}, {relation}: its tree had {size} entries at second {time}",
             promise.index, promise.time
         );
-        let log = vec![key.clone(), identity.v1_note_key()];
-        convict(Accused { log, witnesses: Vec::new() }, &what).ok_or(Doubt::NotOfLog)
+        Ok(convict_log(vec![key.clone(), identity.v1_note_key()], &what))
     }
 
     fn rollback_suspected(&self) -> Result<Judgement, Doubt> {
@@ -358,12 +352,12 @@ impl<'f> Case<'f> {
         Ok(notes)
     }
 
-    /// Note 0, which every key signed, one of them being bound by the identity document.
-    fn note_of_log(&self) -> Result<Opened, Doubt> {
+    /// The one note, which every key signed: so also the key that the identity document binds to
+    /// its face.
+    fn one_note(&self) -> Result<Opened, Doubt> {
         let note = self.note(0)?;
         self.check_complete(std::slice::from_ref(&note))?;
-        let is_ours = self.keys.iter().any(|key| self.is_bound(key) && note.is_signed_by(key));
-        if is_ours { Ok(note) } else { Err(Doubt::NotOfLog) }
+        Ok(note)
     }
 
     fn check_complete(&self, notes: &[Opened]) -> Result<(), Doubt> {
@@ -454,17 +448,22 @@ struct Accused {
 /// `None` when nobody is accused.
 fn convict(accused: Accused, what: &str) -> Option<Judgement> {
     let Accused { log, witnesses } = accused;
-    let (verdict, who) = match (log.len(), witnesses.len()) {
-        (0, 0) => return None,
-        (0, 1) => (Verdict::ProvenWitness, format!("the witness {}", names(&witnesses))),
-        (0, _) => (Verdict::ProvenWitness, format!("the witnesses {}", names(&witnesses))),
-        (_, 0) => (Verdict::ProvenLog, format!("the log, {},", names(&log))),
-        _ => {
-            let who = format!("the log, {}, and witnesses, {},", names(&log), names(&witnesses));
-            (Verdict::ProvenLog, who)
+    let whom = if witnesses.len() == 1 { "the witness" } else { "the witnesses" };
+    let who = match (log.is_empty(), witnesses.is_empty()) {
+        (true, true) => return None,
+        (true, false) => format!("{whom} {}", names(&witnesses)),
+        (false, true) => return Some(convict_log(log, what)),
+        (false, false) => {
+            format!("the log, {}, and {whom} {}", names(&log), names(&witnesses))
         }
     };
+    let verdict = if log.is_empty() { Verdict::ProvenWitness } else { Verdict::ProvenLog };
     Some(Judgement { verdict, accused: [log, witnesses].concat(), why: format!("{who} {what}") })
+}
+
+fn convict_log(keys: Vec<NoteKey>, what: &str) -> Judgement {
+    let why = format!("the log, {}, {what}", names(&keys));
+    Judgement { verdict: Verdict::ProvenLog, accused: keys, why }
 }
 
 fn each_once(keys: Vec<NoteKey>) -> Vec<NoteKey> {

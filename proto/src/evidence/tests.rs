@@ -430,9 +430,14 @@ fn equal_trees_one_note_twice_and_one_text_signed_twice_are_no_fork() {
     assert_eq!(Evidence::fork_size_across(&kit.document, &a, &kit.signed_v1(head)), None);
     // What others write by hand.
     let mut file = reread(&fork_size(&kit));
-    for notes in [[&a, &a], [&a, &b], [&a, &larger]] {
+    file.keys = vec![key(By::Log(1))];
+    for (notes, why) in [
+        ([&a, &a], "both notes are of one tree"),
+        ([&a, &b], "both notes are of one tree"),
+        ([&a, &larger], "the sizes of the two trees are not those of this kind of evidence"),
+    ] {
         file.notes = notes.map(|note| note.note_bytes().to_vec()).to_vec();
-        assert_eq!(file.judge(None).verdict, Verdict::NotProven);
+        assert_eq!(file.judge(None).why, why);
         assert_eq!(file.judge(Some(&kit.trusted())).verdict, Verdict::NotProven);
     }
     let mut file = reread(&fork_prefix(&kit));
@@ -470,6 +475,14 @@ fn notes_of_two_origins_or_in_the_wrong_order_prove_nothing() {
         let mut file = reread(&evidence);
         file.notes.reverse();
         assert_eq!(file.judge(None).verdict, Verdict::NotProven, "{:?}", file.kind);
+    }
+    // A log that grew, and one that was dated anew.
+    let mut file = reread(&rollback(&kit, By::LogAt(3, TIME), By::LogAt(3, TIME + 1)));
+    for (earlier, later) in [(4, 9), (9, 9)] {
+        let note = |size, time| kit.note(ORIGIN, a.head(size), &[By::Log(1), By::LogAt(3, time)]);
+        file.notes = vec![note(earlier, TIME), note(later, TIME + 1)];
+        let why = "the sizes of the two trees are not those of this kind of evidence";
+        assert_eq!(file.judge(None).why, why);
     }
     // A fork of one size in the clothes of the other kind.
     let mut file = reread(&fork_size(&kit));
@@ -594,6 +607,36 @@ fn promises_that_were_kept_or_are_of_others_prove_nothing() {
         let promise = kit.promise(b"entry 9", TIME - 1, 9);
         assert_eq!(Evidence::wrong_time(&kit.document, &promise, &shown, &[]), None);
     }
+}
+
+#[test]
+fn an_identity_counts_only_for_the_log_and_the_keys_of_the_file() {
+    let kit = Kit::new();
+    let other = "the identity document is not of this origin, or of no key that counts";
+    // A stranger's identity, whose keys the file does not name, convicts nobody.
+    let tree = Tree::grown(9);
+    let note = kit.note(ORIGIN, tree.head(9), &[By::Log(1), By::Witness(5, TIME)]);
+    let mut file = reread(&broken_promise(&kit));
+    file.notes = vec![note];
+    assert_eq!(file.judge(None).verdict, Verdict::ProvenLog);
+    file.keys = vec![key(By::Witness(5, 0))];
+    assert_eq!(file.judge(None).why, other);
+    // Nor does one whose keys the trust file does not list.
+    file.keys.push(key(By::Log(1)));
+    assert_eq!(file.judge(None).verdict, Verdict::ProvenLog);
+    let witness = TrustedKeys { log: Vec::new(), witnesses: vec![key(By::Witness(5, 0))] };
+    assert!(file.judge(Some(&witness)).why.starts_with(other));
+    // The v1 face alone has its own origin, and needs no identity.
+    let (a, b) = (Tree::grown(9), Tree::forked(9, 3));
+    let fork = Evidence::fork_size(&kit.signed_v1(a.head(9)), &kit.signed_v1(b.head(9)));
+    let mut file = reread(&fork.unwrap());
+    assert_eq!(file.judge(None).verdict, Verdict::ProvenLog);
+    file.identity = Some(kit.document.text.clone().into_bytes());
+    assert_eq!(file.judge(None).why, other);
+    // A proof of inclusion outside the tree is a part too many.
+    let mut file = reread(&too_early(&kit));
+    file.proof = Some(Vec::new());
+    assert_eq!(file.judge(None).verdict, Verdict::NotProven);
 }
 
 #[test]
