@@ -17,8 +17,9 @@
 //! counts only if an authority of the trust file certifies it.
 //!
 //! Invariant: what is not understood is refused. Out of scope: revocation, the accuracy that a
-//! token claims, its policy and its signing-certificate attribute (RFC 5816), RSA, and times with
-//! fractions of a second, which the crate cannot read.
+//! token claims, its policy and its signing-certificate attribute (RFC 5816); RSA; and what the
+//! crate cannot read, which are times with fractions of a second, and an accuracy with milliseconds
+//! or microseconds (it expects them under explicit tags, RFC 3161 has implicit ones).
 
 use der::asn1::ObjectIdentifier;
 use der::{AnyRef, Decode, Encode, Reader as _, SliceReader, Tag, TagNumber};

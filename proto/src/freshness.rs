@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(of(&listed, &[], NOW - 5), Freshness::Fresh { time: NOW - 5 });
         let stale = Freshness::TooOld { time: NOW - 3601, maximum: 3600 };
         assert_eq!(of(&listed, &[NOW, NOW, NOW], NOW - 3601), stale);
-        assert_eq!(of(&listed, &[], 0), Freshness::NoTime);
+        assert_eq!(of(&listed, &[NOW, NOW, NOW], 0), Freshness::NoTime);
         assert_eq!(of(&trust(0), &[], NOW), Freshness::NoTime);
         // Where witnesses are asked for, the log's word is nothing.
         assert_eq!(of(&with_time_key(trust(2)), &[NOW], NOW), Freshness::NoTime);

@@ -22,11 +22,10 @@
 //! ```
 //!
 //! `schema`, `log.url`, `log.origin` and `log.keys` are required, the rest is optional. Keys are
-//! vkeys of C2SP signed-note: Ed25519 keys named like the origin sign checkpoints; one ML-DSA-44 key
-//! of that name may cosign them, with a time; an ECDSA key is that of the log's Rekor v1 side, and
-//! `identity` binds it to the first. `floor` is the oldest state of
-//! the log that is believed; `maxCheckpointAgeSeconds` is how old its newest may be (see
-//! [`crate::freshness`]).
+//! vkeys of C2SP signed-note: Ed25519 keys named like the origin sign checkpoints; one ML-DSA-44
+//! key of that name may cosign them, with a time; an ECDSA key is that of the log's Rekor v1 side,
+//! and `identity` binds it to the first. `floor` is the oldest state of the log that is believed;
+//! `maxCheckpointAgeSeconds` is how old its newest may be (see [`crate::freshness`]).
 //!
 //! Invariants: unknown and duplicate fields are refused, so that a rule that this version cannot
 //! read is never skipped; a floor in a trust file is signed by the log; no log is its own witness;

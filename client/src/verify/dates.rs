@@ -147,13 +147,7 @@ pub(super) fn time(
     report: &mut Report,
 ) -> Option<Evidence> {
     let mut remarks = Vec::new();
-    let claims = match claims(logged, policy.trust, &mut remarks) {
-        Ok(claims) => claims,
-        Err(why) => {
-            report.failed("time", why, Exit::NotVerified);
-            return None;
-        }
-    };
+    let (claims, forged) = claims(logged, policy.trust, &mut remarks);
     remarks.extend(logged.shown.remarks.iter().cloned());
     let span = logged.witnessed(policy.trust);
     let own = logged.own(policy.trust);
@@ -172,7 +166,7 @@ pub(super) fn time(
     let claimed = claims.first().map(|claim| claim.time);
     if let Some(why) = proven.or(contradicted).or(differ) {
         report.failed("time", why, Exit::Alarm);
-    } else if let Some(why) = uncertified {
+    } else if let Some(why) = forged.or(uncertified) {
         report.failed("time", why, Exit::NotVerified);
     } else if let Some(why) = sentence(span, claimed) {
         report.passed("time", why);
@@ -213,14 +207,15 @@ pub(super) fn freshness(
     report_freshness(report, freshness, head.head().size.get(), policy.now);
 }
 
-/// The times that the log signed for the entry: in the bundle, and in its answer.
+/// The times that the log signed for the entry: in the bundle, and in its answer. Also says if the
+/// bundle has one that the log did not sign.
 fn claims(
     logged: &Logged<'_>,
     trust: &TrustFile,
     remarks: &mut Vec<String>,
-) -> Result<Vec<Promise>, &'static str> {
+) -> (Vec<Promise>, Option<String>) {
     let entry = logged.entry;
-    let mut claims = Vec::new();
+    let (mut claims, mut forged) = (Vec::new(), None);
     let time = entry.integrated_time;
     match &entry.inclusion_promise {
         Some(_) if trust.log.v1_keys().is_empty() => remarks.push(
@@ -229,10 +224,12 @@ fn claims(
         ),
         Some(signature) => {
             let promise = Promise { time, signature: signature.clone() };
-            if !is_promised(trust, entry, &promise) {
-                return Err("the signed entry timestamp in the bundle is not the log's");
+            if is_promised(trust, entry, &promise) {
+                claims.push(promise);
+            } else {
+                forged =
+                    Some("the signed entry timestamp in the bundle is not the log's".to_owned());
             }
-            claims.push(promise);
         }
         None if time != 0 => {
             let says = format!("the bundle says {} without a signature", time_text(time));
@@ -247,7 +244,7 @@ fn claims(
         }
         None => {}
     }
-    Ok(claims)
+    (claims, forged)
 }
 
 /// Whether the log signed that it logged `entry` at the time of `promise`, under a key of its Rekor

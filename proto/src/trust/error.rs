@@ -32,7 +32,8 @@ pub enum TrustError {
     /// A list has more than [`TRUST_LIST_MAX`] items.
     #[error("{0} has more than {TRUST_LIST_MAX} items")]
     TooMany(&'static str),
-    /// An empty text, or one of more than [`TRUST_TEXT_LEN_MAX`](super::TRUST_TEXT_LEN_MAX) bytes, or with control characters.
+    /// An empty text, one of more than [`super::TRUST_TEXT_LEN_MAX`] bytes, or one with control
+    /// characters.
     #[error("{0} is empty, too long, or has control characters")]
     Text(&'static str),
     /// Not an http or https URL.

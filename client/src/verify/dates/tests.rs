@@ -3,6 +3,7 @@ use treering_proto::checkpoint::open_checkpoint;
 use treering_proto::evidence::EvidenceKind;
 use treering_proto::tree::{LeafIndex, TreeSize};
 
+use super::time as time_check;
 use super::*;
 use crate::report::Outcome;
 use crate::test_log::Clocks;
@@ -189,6 +190,15 @@ fn a_promise_that_is_not_the_logs_is_not_verified_and_an_unsigned_time_not_belie
     signed.bundle.log_entries[0].integrated_time += 1;
     let verification = conclude(&signed, &Shown::default());
     assert_eq!(outcome(&verification, "time"), (Outcome::Failed, Exit::NotVerified));
+    // Nor does it hide what the log says itself.
+    let promise = {
+        let clocks = signed.log.clocks.as_mut().unwrap();
+        clocks.promised = SEEN[1] + CLOCK_SKEW_MAX + 1;
+        let body = &signed.bundle.log_entries[0].canonicalized_body;
+        Some(Promise { time: clocks.promised, signature: clocks.set(body, 2) })
+    };
+    let verification = conclude(&signed, &Shown { promise, ..Shown::default() });
+    assert_eq!(outcome(&verification, "time"), (Outcome::Failed, Exit::Alarm));
     // Without a key for it nothing can be said, and that is.
     let mut trust = signed.trust();
     trust.log.keys.truncate(1);
@@ -282,6 +292,27 @@ fn every_timestamp_must_be_good_and_dates_the_certificate() {
     assert_eq!(outcome(&future, "timestamp"), (Outcome::Failed, Exit::NotVerified));
     let none = at(&trust, &opened, leaf.not_before() + 60);
     assert_eq!(outcome(&none, "timestamp"), (Outcome::NotChecked, Exit::Ok));
+}
+
+#[test]
+fn no_entry_is_older_than_the_certificate_in_it() {
+    let (_, _, leaf) = certified(identity("https://ci.example/job", None), true, 0);
+    let (mut signed, trust) = unwitnessed(u64::MAX >> 1);
+    for (time, outcome, exit) in [
+        (leaf.not_before() - CLOCK_SKEW_MAX, Outcome::NotChecked, Exit::NotVerified),
+        (leaf.not_before() - CLOCK_SKEW_MAX - 1, Outcome::Failed, Exit::NotVerified),
+    ] {
+        promise(&mut signed, time);
+        let policy = Policy { trust: &trust, signers: &trust.signers, now: leaf.not_after() };
+        let logged = &signed.bundle.log_entries[0];
+        let note = logged.inclusion_proof.checkpoint.as_bytes();
+        let checkpoint = open_checkpoint(note, "log.example", &trust.note_keys()).unwrap();
+        let shown = Shown::default();
+        let logged = Logged { entry: logged, checkpoint: &checkpoint, shown: &shown };
+        let mut report = Report::default();
+        assert!(time_check(&logged, Some(&leaf), &policy, &mut report).is_none());
+        assert_eq!((report.outcome("time"), report.exit()), (Some(outcome), exit), "{time}");
+    }
 }
 
 #[test]
