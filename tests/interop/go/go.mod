@@ -1,3 +1,4 @@
+// Tidy with `go mod tidy -e`: a test inside Torchwood needs a module that not every proxy serves.
 module treering/interop
 
 go 1.27.0
