@@ -6,7 +6,7 @@
 //!
 //! Invariants: nothing is visible above the published size; size, root, edge and both notes of an
 //! answer come from one [`Snapshot`]; the Rekor v1 note is signed only for a head that the C2SP
-//! note is signed for, and shown only together with it; the notes that are stored for a size are the
+//! note is signed for, and shown only together with it; what is stored for a size are its
 //! first ones, with whatever lines came later: a renewal is shown and not stored, because the
 //! earliest cosignatures say most about when an entry was logged.
 

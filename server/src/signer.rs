@@ -1,6 +1,6 @@
 //! The log's private keys, and the three things they sign: C2SP notes, Rekor v1 notes, SETs. A log
-//! may have a third key, ML-DSA-44, which adds a dated line to its C2SP notes: two such lines prove a
-//! roll-back.
+//! may have a third key, ML-DSA-44, which adds a dated line to its C2SP notes: two such lines prove
+//! a roll-back.
 //!
 //! Invariants: the keys never leave this module; a checkpoint is signed only from a [`Fenced`]
 //! head.

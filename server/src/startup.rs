@@ -6,9 +6,12 @@
 //! | storage behind anchor | files deleted, or a backup restored | refuse | heads that are gone |
 //! | notes above the anchor | the anchor is an older copy | refuse | heads it forgot |
 //! | same size, other root | storage or anchor belongs elsewhere | refuse | another head |
-//! | storage = anchor, no notes | died between fence and publish | sign the same head; with witnesses propose it, and show the newest published head until they cosigned | nothing |
+//! | storage = anchor, no notes | died between fence and publish | sign the same head (2) | nothing |
 //! | storage = anchor, notes | stopped, or died after publish | serve | all of it |
 //! | storage above anchor | died between commit and fence | check, fence, sign | not the surplus |
+//!
+//! (2) With witnesses it is proposed to them, and the newest published head is shown until their
+//! quorum cosigned it.
 //!
 //! Invariant: nothing is signed or served before the root at the anchor's size was computed from
 //! stored bytes, and equals the anchor's.

@@ -133,7 +133,7 @@ impl TestWitness {
         self.lock().cosigned.clone()
     }
 
-    /// Waits until `is_so` of all sizes that it was asked about; the caller's test has a time limit.
+    /// Waits until `is_so` of all sizes that it was asked about.
     pub fn wait_until_asked(&self, is_so: impl Fn(&[u64]) -> bool) {
         let mut state = self.lock();
         while !is_so(&state.asked) {

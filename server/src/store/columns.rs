@@ -6,7 +6,7 @@
 //! | `time_by_index` | index, u64 | Unix seconds, u64 | once | primary |
 //! | `set_by_index` | index, u64 | SignedEntryTimestamp, DER | once | primary |
 //! | `statement_by_payload_hash` | SHA-256 of the payload | payload | once | primary |
-//! | `note_by_size` | size, u64 | published notes | once, again with more lines, thinned after a day | primary |
+//! | `note_by_size` | size, u64 | published notes | once, then more lines; thinned | primary |
 //! | `meta` | name | see `format` | each commit | primary |
 //! | `tile_by_coordinate` | level u8, index u64 | 256 hashes | once, when full | derived |
 //! | `index_by_leaf` | leaf hash | index, u64 | once | derived |
