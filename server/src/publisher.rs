@@ -6,9 +6,9 @@
 //!
 //! Invariants: nothing is visible above the published size; size, root, edge and both notes of an
 //! answer come from one [`Snapshot`]; the Rekor v1 note is signed only for a head that the C2SP
-//! note is signed for, and shown only together with it; what is stored for a size are its
-//! first ones, with whatever lines came later: a renewal is shown and not stored, because the
-//! earliest cosignatures say most about when an entry was logged.
+//! note is signed for, and shown only together with it; what is stored for a size are the first
+//! notes, with whatever lines came later: a renewal is shown and not stored, because the earliest
+//! cosignatures say most about when an entry was logged.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
