@@ -1,9 +1,8 @@
 //! The Treering client: signs and logs models, verifies them, and remembers what logs have said.
 //!
 //! Arrows run one way: `cli` calls the verbs (`sign`, `submit`, `verify`, `consistency`,
-//! `compare`),
-//! these use `log`, `state` and the trust file, and only `log` and `submit` touch `transport`.
-//! `verify` sees bytes and trust, never the network, files or a clock.
+//! `compare`), these use `log`, `state` and the trust file, and only `log` and `submit` touch
+//! `transport`. `verify` sees bytes and trust, never the network, files or a clock.
 #![forbid(unsafe_code)]
 
 pub mod certificate_chain;

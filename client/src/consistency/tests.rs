@@ -102,6 +102,23 @@ async fn a_smaller_tree_is_suspected_and_not_remembered() {
 }
 
 #[tokio::test]
+async fn a_smaller_tree_that_a_witness_dated_later_is_proof() {
+    let mut client = Client::new(TestLog::filled(1, 9));
+    client.trust = client.served.log.lock().unwrap().trust(&client.served.url, vec![], &[5]);
+    let cosigned = |client: &Client, size, time| {
+        let log = client.served.log.lock().unwrap();
+        log.checkpoint(TreeSize::new(size).unwrap(), &[(5, time)])
+    };
+    client.show(cosigned(&client, 9, 100), true);
+    client.follow().await.unwrap();
+    for (time, kind) in [(100, EvidenceKind::RollbackSuspected), (101, EvidenceKind::Rollback)] {
+        client.show(cosigned(&client, 4, time), true);
+        assert_eq!(alarm(client.follow().await).kind(), kind, "{time}");
+        assert_eq!(client.remembered(), 9);
+    }
+}
+
+#[tokio::test]
 async fn two_trees_of_one_size_are_proof() {
     let client = Client::new(TestLog::filled(1, 9));
     client.follow().await.unwrap();
