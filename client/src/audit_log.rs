@@ -1,0 +1,1 @@
+//! Auditing a log from outside. Written next.
