@@ -25,4 +25,6 @@ pub mod transport;
 pub mod verify;
 
 #[cfg(test)]
+mod test_author;
+#[cfg(test)]
 mod test_log;

@@ -378,7 +378,7 @@ mod tests {
         let (heard, listener) = Heard::new();
         let mut journal = Journal::open(dir.path(), "log.example", 0, listener).unwrap();
         journal.tell(&[finding(7)], "2026-01-02T03:04:05Z").unwrap();
-        let expected = r#"{"schema":"treering.finding/v1","id":"c93c2346f9c74c2c3f15b8a4a2ac1d07","finding":"entry-unparseable","log":"log.example","index":7,"entryId":null,"why":"because","facts":[],"evidence":null,"time":"2026-01-02T03:04:05Z"}"#;
+        let expected = r#"{"schema":"treering.finding/v1","id":"8032217938661fdf35e30bbe4740b8bf","finding":"entry-unparseable","log":"log.example","index":7,"entryId":null,"why":"because","facts":[],"evidence":null,"time":"2026-01-02T03:04:05Z"}"#;
         assert_eq!(heard.0.lock().unwrap()[..], [expected]);
         let file = std::fs::read_to_string(dir.path().join("findings.jsonl")).unwrap();
         assert_eq!(file, format!("{expected}\n"));

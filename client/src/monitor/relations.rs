@@ -77,9 +77,11 @@ impl<'a> Terms<'a> {
         let names = self.names.iter().map(|(id, _)| *id);
         let digests = self.digests.iter().map(|(id, _)| *id);
         let name_of = self.names.iter().map(|(id, _)| id);
-        pairs(0, names, self.signers.iter())
-            .chain(pairs(1, digests.clone(), name_of))
-            .chain(pairs(2, digests, self.signers.iter()))
+        pairs(0, names, self.signers.iter()).chain(pairs(1, digests.clone(), name_of)).chain(pairs(
+            2,
+            digests,
+            self.signers.iter(),
+        ))
     }
 
     /// What is new about the entry, compared with what is `known`.
@@ -202,7 +204,8 @@ mod tests {
         assert_eq!(news(&[first.clone(), record("b", "sha256:aa", 1)]), ["", "n"]);
         assert_eq!(news(&[first.clone(), record("b", "sha256:aa", 2)]), ["", "ns"]);
         assert_eq!(news(&[first.clone(), record("a", "sha256:aa", 2)]), ["", "Ns"]);
-        let again = [first.clone(), record("a", "sha256:bb", 2), record("a", "sha256:cc", 2), first];
+        let again =
+            [first.clone(), record("a", "sha256:bb", 2), record("a", "sha256:cc", 2), first];
         assert_eq!(news(&again), ["", "N", "", ""]);
     }
 

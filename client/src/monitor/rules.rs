@@ -151,9 +151,11 @@ impl Rules {
 
     /// The rules that an entry of `kind` with `facts` hits, as far as it tells itself.
     pub fn hits(&self, kind: EntryKind, facts: &[Fact]) -> Vec<Hit> {
-        let hits = self.rules.iter().enumerate().filter_map(|(at, rule)| {
-            Some(Hit { rule: at, facts: rule.matches(kind, facts)? })
-        });
+        let hits = self
+            .rules
+            .iter()
+            .enumerate()
+            .filter_map(|(at, rule)| Some(Hit { rule: at, facts: rule.matches(kind, facts)? }));
         hits.collect()
     }
 

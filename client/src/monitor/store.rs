@@ -482,8 +482,7 @@ mod tests {
     #[test]
     fn an_edge_reads_back_at_every_kind_of_size() {
         for size in [0, 1, 255, 256, 257, 65_535, 65_536, 65_800] {
-            let leaves: Vec<Hash> =
-                (0..size).map(|i: u64| Hash([i as u8; 32])).collect();
+            let leaves: Vec<Hash> = (0..size).map(|i: u64| Hash([i as u8; 32])).collect();
             let edge = RightEdge::EMPTY.extend(&leaves).unwrap().edge;
             let dir = tempfile::TempDir::new().unwrap();
             let store = Store::open(dir.path(), "a", &edge).unwrap();

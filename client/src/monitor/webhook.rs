@@ -215,8 +215,10 @@ mod tests {
                 let text = String::from_utf8(bytes).unwrap();
                 assert!(text.starts_with("POST /hook?secret=1 "), "{text}");
                 sender.send(text[text.find("\r\n\r\n").unwrap() + 4..].to_owned()).unwrap();
-                let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\
-                    Connection: close\r\n\r\n");
+                let answer = format!(
+                    "HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\
+                    Connection: close\r\n\r\n"
+                );
                 socket.write_all(answer.as_bytes()).unwrap();
             }
         });

@@ -30,10 +30,14 @@ fn a_pattern_is_whole_and_a_star_is_any_text() {
         ("a*b*c", vec!["abc", "axbxc", "abbcc"], vec!["acb", "ac", "xabc"]),
         ("*ab*ba*", vec!["abba", "xabxbax"], vec!["aba", "bab"]),
         ("a**b", vec!["ab", "axb"], vec!["a"]),
-        ("https://github.com/acme/*@refs/tags/*", vec!["https://github.com/acme/x@refs/tags/1"], vec![
-            "https://github.com/acme/x@refs/heads/1",
-            "https://github.com.evil/acme/x@refs/tags/1",
-        ]),
+        (
+            "https://github.com/acme/*@refs/tags/*",
+            vec!["https://github.com/acme/x@refs/tags/1"],
+            vec![
+                "https://github.com/acme/x@refs/heads/1",
+                "https://github.com.evil/acme/x@refs/tags/1",
+            ],
+        ),
         ("a.c", vec!["a.c"], vec!["abc"]),
         ("[a]?", vec!["[a]?"], vec!["a"]),
     ] {
@@ -88,8 +92,7 @@ fn all_conditions_of_a_rule_and_any_item_of_a_list() {
 #[test]
 fn a_hit_says_which_facts_met_the_rule() {
     let rules = rules("[[rule]]\nname = \"a\"\nnames = [\"a*\"]\n");
-    let facts: Vec<Fact> =
-        (0..100).map(|at| fact(Tag::SubjectName, &format!("a{at}"))).collect();
+    let facts: Vec<Fact> = (0..100).map(|at| fact(Tag::SubjectName, &format!("a{at}"))).collect();
     let hits = rules.hits(EntryKind::DsseV001, &facts);
     assert_eq!(hits[0].facts.len(), MATCHED_MAX);
     assert_eq!(hits[0].facts[0], "subject-name=a0");
@@ -129,7 +132,8 @@ fn errors_name_the_rule_and_say_what_is_needed() {
         let text = refused(&format!("[[rule]]\nname = \"a\"\n{line}"));
         assert!(text.contains(word) && text.contains("\"a\""), "{text}");
     }
-    let many = "[[rule]]\nname = \"a\"\nnames = [".to_owned() + &"\"x\",".repeat(LIST_MAX + 1) + "]";
+    let many =
+        "[[rule]]\nname = \"a\"\nnames = [".to_owned() + &"\"x\",".repeat(LIST_MAX + 1) + "]";
     assert!(refused(&many).contains("more than 1000"));
     assert!(refused("\u{0}").contains("TOML") || !refused("\u{0}").is_empty());
 }
