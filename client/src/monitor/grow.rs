@@ -40,6 +40,18 @@ pub struct Pace {
     pub chunks_max: usize,
 }
 
+impl Pace {
+    /// Reads `tiles` at once, and keeps `chunk_entries` together.
+    pub fn new(tiles: usize, chunk_entries: usize) -> Self {
+        Self {
+            tiles,
+            chunk_entries,
+            #[cfg(test)]
+            chunks_max: usize::MAX,
+        }
+    }
+}
+
 /// What growing came to.
 #[derive(Default)]
 pub struct Grown {
