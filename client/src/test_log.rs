@@ -57,6 +57,8 @@ pub struct TestLog {
     v1_key: V1Key,
     /// Sizes of checkpoints that it lists to those who ask for all of them.
     pub listed: Vec<u64>,
+    /// Times of entries that are not logged at [`TIME`].
+    pub dated: HashMap<u64, u64>,
     /// When set, the size of the tree that searches claim to cover.
     pub searched: Option<u64>,
     /// Witnesses that cosign all that is served, with their times.
@@ -108,6 +110,7 @@ impl TestLog {
             statements: HashMap::new(),
             v1_key: V1Key::new(),
             listed: Vec::new(),
+            dated: HashMap::new(),
             searched: None,
             witnesses: Vec::new(),
             kept: Vec::new(),

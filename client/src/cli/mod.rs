@@ -3,6 +3,7 @@
 //! stdout is data, stderr is for people. Every flag has a variable `TREERING_*`; a flag wins.
 
 mod arguments;
+mod audit;
 mod compare;
 mod evidence;
 mod export;
@@ -50,6 +51,7 @@ enum Command {
     Compare(compare::Arguments),
     Evidence(evidence::Arguments),
     Monitor(monitor::Arguments),
+    Audit(audit::Arguments),
 }
 
 const EXIT_CODES: &str = "\
@@ -79,6 +81,7 @@ pub fn run() -> Exit {
         Command::Export(arguments) => with_network(export::run(arguments, &output)),
         Command::Compare(arguments) => with_network(compare::run(arguments, &output)),
         Command::Evidence(arguments) => evidence::run(arguments, &output),
+        Command::Audit(arguments) => with_threads(audit::run(arguments, &output)),
         Command::Monitor(arguments) => with_threads(monitor::run(arguments, &output)),
     };
     done.unwrap_or_else(|failure| {

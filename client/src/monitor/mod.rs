@@ -24,14 +24,14 @@ pub mod metrics;
 mod own_tree;
 mod postings;
 pub mod read;
-mod record;
+pub mod record;
 mod relations;
 pub mod rules;
 pub mod search;
 pub mod store;
-mod tiles;
+pub mod tiles;
 mod times;
-mod v1;
+pub mod v1;
 pub mod webhook;
 
 use std::path::{Path, PathBuf};

@@ -89,7 +89,8 @@ pub struct Run {
     pub hits: Vec<(u64, Hash, Vec<Hit>)>,
     /// How many entries there were of what.
     pub tally: Tally,
-    statement_bytes: usize,
+    /// Bytes of the statements that were read.
+    pub statement_bytes: usize,
 }
 
 /// What was verified, and what could not be.
@@ -197,11 +198,27 @@ pub async fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stati
 /// # Errors
 /// [`ReadFault`].
 pub async fn read(source: &Arc<Source>, job: &Job) -> Result<Run, ReadFault> {
-    let (tile, leaves, mut findings) = fetch(source, job).await?;
+    let (tile, leaves, findings) = fetch(source, job).await?;
     let skipped = (job.from - job.tile * TILE_WIDTH) as usize;
+    let mut run = read_entries(source, tile, leaves, job.from, skipped).await?;
+    run.findings.splice(0..0, findings);
+    Ok(run)
+}
+
+/// Reads the entries of `tile` after the first `skipped`, of which `first` is the index of the
+/// next: to the end, or less if their statements are large.
+///
+/// # Errors
+/// [`LogError`], for statements.
+pub async fn read_entries(
+    source: &Arc<Source>,
+    tile: EntryTile,
+    leaves: Vec<Hash>,
+    first: u64,
+    skipped: usize,
+) -> Result<Run, LogError> {
     let mut waiting = compute(move || parse(&tile, skipped)).await;
-    let mut run = Run { first: job.from, ..Run::default() };
-    run.findings.append(&mut findings);
+    let mut run = Run { first, ..Run::default() };
     let mut leaves: VecDeque<Hash> = leaves.into_iter().skip(skipped).collect();
     while !waiting.is_empty() && run.statement_bytes < STATEMENT_BYTES_MAX {
         let asked = wanted(&waiting);

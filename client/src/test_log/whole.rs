@@ -113,7 +113,9 @@ impl TestLog {
         let mut entries: LogEntries = serde_json::from_slice(&self.v1(index as usize)).unwrap();
         for entry in entries.values_mut() {
             entry.log_id = self.v1_identity().v1_log_id().to_hex();
-            let payload = set_payload(&to_base64(body), TIME, &entry.log_id, index);
+            entry.integrated_time = self.dated.get(&index).copied().unwrap_or(TIME);
+            let payload =
+                set_payload(&to_base64(body), entry.integrated_time, &entry.log_id, index);
             entry.verification.signed_entry_timestamp = to_base64(&self.v1_key.sign(&payload));
         }
         Some(to_json(&entries))
