@@ -22,8 +22,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use treering_proto::evidence::Evidence;
 
-use crate::evidence::Evidence;
 use crate::report::Exit;
 
 /// The version of the lines; a field is only ever added under the same version.

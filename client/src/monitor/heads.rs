@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | a size seen before | every note of that size, our own root | another root: fork, proven |
 //! | smaller | our own root at that size | another root: fork, proven; the same: rollback |
+//! | smaller, and dated later by one key | | rollback, proven |
 //! | larger | roots of what is known, from tiles that lead to the shown root | another root: fork |
 //! | not signed by a trusted key | | foreign key |
 //! | without the quorum | the trust file | quorum missing |
@@ -16,6 +17,7 @@
 //! Out of scope: entries (see [`super::grow`]), the Rekor v1 face (see [`super::v1`]).
 
 use treering_proto::checkpoint::{OpenCheckpointError, SignedCheckpoint, open_checkpoint};
+use treering_proto::evidence::{Evidence, EvidenceKind};
 use treering_proto::hash::sha256;
 
 use super::findings::{Finding, FindingKind};
@@ -23,7 +25,6 @@ use super::own_tree::OwnTree;
 use super::read::Source;
 use super::store::{Face, Snapshot, State, StoreError};
 use super::tiles::{SignedTree, TileFault};
-use crate::evidence::Evidence;
 use crate::log::{LogError, LogReader};
 use crate::transport::Reading;
 
@@ -115,7 +116,10 @@ async fn look_once(
     let opened = open_checkpoint(&note, &source.trust.log.origin, &source.trust.note_keys());
     let shown = match opened {
         Ok(shown) => shown,
-        Err(error) => return Ok((None, Verdict::Suspicious(foreign(&note, &error)))),
+        Err(error) => {
+            let finding = foreign(&note, &error, known.latest.as_ref());
+            return Ok((None, Verdict::Suspicious(finding)));
+        }
     };
     let verdict = compare(log, known, &shown).await?;
     Ok((Some(shown), verdict))
@@ -209,11 +213,14 @@ async fn smaller(
     {
         return Ok(Verdict::Proven(fork(evidence, shown, larger)));
     }
-    let evidence = Evidence::rollback_suspected(larger, shown);
+    let evidence = Evidence::rollback(larger, shown);
     let (from, to) = (larger.head().size, shown.head().size);
-    let key = format!("{from} {to} {}", shown.head().root);
+    let key = format!("{} {from} {to} {}", evidence.kind().name(), shown.head().root);
     let finding = Finding::of_log(FindingKind::Rollback, key, evidence.to_string());
-    Ok(Verdict::Suspicious(finding.with(Some(evidence))))
+    Ok(match evidence.kind() {
+        EvidenceKind::Rollback => Verdict::Proven(finding.with(Some(evidence))),
+        _ => Verdict::Suspicious(finding.with(Some(evidence))),
+    })
 }
 
 /// A fork, if the tree that was shown does not start with everything known.
@@ -258,7 +265,12 @@ pub fn bad_tile(
     Finding::of_log(FindingKind::BadTile, key, fault.to_string()).with(evidence)
 }
 
-fn foreign(note: &[u8], error: &OpenCheckpointError) -> Finding {
+fn foreign(
+    note: &[u8],
+    error: &OpenCheckpointError,
+    latest: Option<&SignedCheckpoint>,
+) -> Finding {
     let why = format!("the log's checkpoint is not acceptable: {error}");
-    Finding::of_log(FindingKind::ForeignKey, sha256(note).to_hex(), why)
+    let evidence = latest.map(|latest| Evidence::foreign_key(latest, note));
+    Finding::of_log(FindingKind::ForeignKey, sha256(note).to_hex(), why).with(evidence)
 }

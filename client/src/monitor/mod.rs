@@ -40,8 +40,8 @@ use std::time::Instant;
 
 use treering_proto::append::RightEdge;
 use treering_proto::checkpoint::{SignedCheckpoint, open_checkpoint};
+use treering_proto::evidence::Evidence;
 
-use crate::evidence::Evidence;
 use crate::log::{LogError, LogReader};
 use crate::report::Exit;
 use crate::transport::Reading;
@@ -67,7 +67,7 @@ pub struct Options {
     pub directory: PathBuf,
     /// Where a new monitor starts: `None` for the first entry.
     pub start: Option<SignedCheckpoint>,
-    /// How old the newest checkpoint may be, in seconds.
+    /// How old the newest checkpoint may be, in seconds; `None` for what the trust file says.
     pub max_age: Option<u64>,
     /// How much is done at once.
     pub pace: Pace,
@@ -277,7 +277,8 @@ impl Monitor {
         if let Some(shown) = looked.shown {
             round.size = Some(shown.head().size.get());
             learned.seen.push(seen(Face::C2sp, &shown));
-            let times = check_times(&source.trust, &shown, state.time, self.options.max_age, now);
+            let max_age = self.options.max_age.or(source.trust.max_checkpoint_age);
+            let times = check_times(&source.trust, &shown, state.time, max_age, now);
             found.extend(times.findings);
             let has_quorum = source.trust.has_quorum(&shown);
             if !has_quorum {
@@ -352,9 +353,9 @@ impl Monitor {
                     let transport = self.source.renewed();
                     let log = LogReader::new(&transport, &self.source.trust);
                     let newer = log.checkpoint(Reading::Fresh).await.map_err(Stop::Unread)?;
-                    compare_v1(&v1, &newer, &snapshot)?
+                    compare_v1(&self.source, &v1, &newer, &snapshot)?
                 } else {
-                    compare_v1(&v1, shown, &snapshot)?
+                    compare_v1(&self.source, &v1, shown, &snapshot)?
                 }
             }
         };

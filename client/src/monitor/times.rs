@@ -1,19 +1,17 @@
 //! Times on a checkpoint: is it fresh, and can they be true?
 //!
-//! The time of a checkpoint is the k-th newest of its quorum of witnesses (see
-//! [`treering_proto::policy`]), so that fewer than k liars cannot make it look fresh; where the
-//! policy asks for no witness it is the time that the log itself signed.
+//! The time of a checkpoint is the k-th newest of its quorum of witnesses, so that fewer than k
+//! liars cannot make it look fresh; where the policy asks for no witness it is the time that the
+//! log itself signed (see [`treering_proto::freshness`]).
 //!
 //! Invariant: only signed times count. Out of scope: times of entries (see [`crate::audit_log`]).
 
 use treering_proto::checkpoint::SignedCheckpoint;
+use treering_proto::freshness::{CLOCK_SKEW_MAX, head_time, own_time};
 use treering_proto::trust::TrustFile;
 
 use super::findings::{Finding, FindingKind};
-use crate::online::time_text;
-
-/// How far ahead of ours another clock may be, in seconds.
-pub const SKEW_MAX: u64 = 300;
+use crate::time::time_text;
 
 /// What the times say.
 #[derive(Default, Debug)]
@@ -33,21 +31,21 @@ pub fn check_times(
     max_age: Option<u64>,
     now: u64,
 ) -> Times {
-    let mut times = Times::default();
+    let mut times = Times { findings: Vec::new(), own: own_time(trust, shown) };
     let head = shown.head();
     for signature in shown.verified() {
-        let (Some(time), name) = (signature.time, signature.key.name()) else { continue };
-        if time > now.saturating_add(SKEW_MAX) {
+        let Some(time) = signature.time else { continue };
+        if time > now.saturating_add(CLOCK_SKEW_MAX) {
             let why = format!(
-                "{name} signed the checkpoint of {} entries at {}, which is still to come",
+                "{} signed the checkpoint of {} entries at {}, which is still to come",
+                signature.key.name(),
                 head.size,
                 time_text(time)
             );
-            let key = format!("future {} {time}", signature.key.to_vkey());
+            // Told once for each signer and tree, however often it is dated anew.
+            let id = hex::encode(signature.key.key_id());
+            let key = format!("future {} {id} {}", signature.key.name(), head.root);
             times.findings.push(Finding::of_log(FindingKind::WrongTime, key, why));
-        }
-        if name == trust.log.origin {
-            times.own = times.own.max(Some(time));
         }
     }
     if let Some(own) = times.own.filter(|own| *own < newest_own) {
@@ -60,9 +58,7 @@ pub fn check_times(
         let key = format!("back {newest_own} {own} {}", head.root);
         times.findings.push(Finding::of_log(FindingKind::WrongTime, key, why));
     }
-    let policy = trust.witness_policy.as_ref().map(|witnesses| &witnesses.policy);
-    let quorum = policy.and_then(|policy| policy.quorum_time(shown.verified()));
-    times.findings.extend(stale(shown, quorum.or(times.own), max_age, now));
+    times.findings.extend(stale(shown, head_time(trust, shown), max_age, now));
     times
 }
 
@@ -81,8 +77,7 @@ fn stale(
             time_text(time)
         ),
         None => format!(
-            "no signature says how old the newest checkpoint is, of {size} entries: neither a \
-             quorum of witnesses nor the log itself dated it"
+            "nobody who is believed says how old the newest checkpoint is, of {size} entries"
         ),
     };
     let key = format!("{} {time:?}", shown.head().root);

@@ -9,13 +9,13 @@
 //! [`crate::audit_log`]).
 
 use treering_proto::checkpoint::{SignedCheckpoint, open_checkpoint};
+use treering_proto::evidence::Evidence;
 use treering_proto::hash::sha256;
 
 use super::findings::{Finding, FindingKind};
 use super::own_tree::OwnTree;
 use super::read::Source;
 use super::store::{Face, Snapshot, StoreError};
-use crate::evidence::Evidence;
 use crate::log::{LogError, LogReader};
 use crate::transport::Reading;
 
@@ -68,15 +68,17 @@ pub async fn read_v1(log: &LogReader<'_>, source: &Source) -> V1Head {
 /// # Errors
 /// [`StoreError`].
 pub fn compare_v1(
+    source: &Source,
     v1: &SignedCheckpoint,
     shown: &SignedCheckpoint,
     snapshot: &Snapshot,
 ) -> Result<Option<Finding>, StoreError> {
     let (head, known) = (v1.head(), shown.head());
+    let Some(document) = &source.trust.log.identity else { return Ok(None) };
     for note in snapshot.seen_others(Face::V1, head.size, head.root)? {
         let keys: Vec<_> = v1.verified().iter().map(|signature| signature.key.clone()).collect();
         let Ok(seen) = open_checkpoint(&note, &v1.checkpoint().origin, &keys) else { continue };
-        if let Some(evidence) = Evidence::fork_size(&seen, v1) {
+        if let Some(evidence) = Evidence::fork_size_across(document, &seen, v1) {
             let key = format!("v1 {} {} {}", head.size, seen.head().root, head.root);
             let finding = Finding::of_log(FindingKind::Fork, key, evidence.to_string());
             return Ok(Some(finding.with(Some(evidence))));
@@ -103,7 +105,7 @@ pub fn compare_v1(
         )
     };
     if head.size == known.size {
-        return match Evidence::fork_size(shown, v1) {
+        return match Evidence::fork_size_across(document, shown, v1) {
             Some(evidence) => differs(why(known.root), Some(evidence)),
             None => Ok(None),
         };
