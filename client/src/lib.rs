@@ -5,14 +5,17 @@
 //! `transport`. `verify` sees bytes and trust, never the network, files or a clock.
 #![forbid(unsafe_code)]
 
+pub mod audit_log;
 pub mod certificate_chain;
 pub mod compare;
 pub mod consistency;
 pub mod hash_model;
 pub mod log;
+pub mod monitor;
 pub mod online;
 pub mod private_key;
 pub mod report;
+pub mod search_check;
 pub mod sign;
 pub mod state;
 pub mod submit;
@@ -21,5 +24,7 @@ pub mod timestamp;
 pub mod transport;
 pub mod verify;
 
+#[cfg(test)]
+mod test_author;
 #[cfg(test)]
 mod test_log;

@@ -4,6 +4,8 @@
 //! returned as *claims*, which the caller checks against a checkpoint. Answers are bounded.
 //! Out of scope: remembering (see [`crate::state`]), sending entries (see [`crate::submit`]).
 
+pub mod whole;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
@@ -154,7 +156,7 @@ impl<'a> LogReader<'a> {
     /// # Errors
     /// [`LogError`].
     pub async fn checkpoint(&self, reading: Reading) -> Result<SignedCheckpoint, LogError> {
-        let note = self.bytes("/checkpoint", &[], NOTE_LEN_MAX, reading).await?;
+        let note = self.checkpoint_note(reading).await?;
         self.open(&note)
     }
 
@@ -172,6 +174,14 @@ impl<'a> LogReader<'a> {
         let open =
             |kept: Option<KeptJson>| kept.map(|kept| self.open(kept.note.as_bytes())).transpose();
         Ok(Around { before: open(json.before)?, after: open(json.after)? })
+    }
+
+    /// The note of the newest checkpoint, whoever signed it.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub async fn checkpoint_note(&self, reading: Reading) -> Result<Vec<u8>, LogError> {
+        self.bytes("/checkpoint", &[], NOTE_LEN_MAX, reading).await
     }
 
     /// What the tiles say about the tree of `old` entries inside that of `new` entries.
@@ -285,16 +295,12 @@ impl<'a> LogReader<'a> {
         Ok(hashes)
     }
 
-    /// A tile of exactly the width asked for. A log may drop a partial tile once it is full.
-    async fn tile(&self, tile: Tile, reading: Reading) -> Result<Vec<Hash>, LogError> {
-        let full = Tile { width: TILE_WIDTH, ..tile };
-        let fetch = async |tile: Tile| {
-            self.bytes(&format!("/{}", tile.path()), &[], TILE_LEN_MAX, reading).await
-        };
-        let bytes = match fetch(tile).await {
-            Err(LogError::NotFound { .. }) if tile != full => fetch(full).await,
-            other => other,
-        }?;
+    /// A tile of hashes of exactly the width asked for.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub async fn tile(&self, tile: Tile, reading: Reading) -> Result<Vec<Hash>, LogError> {
+        let (bytes, _) = self.tile_bytes(tile, TILE_LEN_MAX, reading).await?;
         let malformed = || LogError::Malformed { path: tile.path() };
         let mut hashes = decode_hashes(&bytes).ok_or_else(malformed)?;
         if hashes.len() < tile.width as usize {
@@ -302,6 +308,24 @@ impl<'a> LogReader<'a> {
         }
         hashes.truncate(tile.width as usize);
         Ok(hashes)
+    }
+
+    /// The bytes of a tile, and which one they are of: a log may drop a partial tile once it is
+    /// full, and then the full one is read.
+    async fn tile_bytes(
+        &self,
+        tile: Tile,
+        limit: usize,
+        reading: Reading,
+    ) -> Result<(Vec<u8>, Tile), LogError> {
+        let path = |tile: Tile| format!("/{}", tile.path());
+        match self.bytes(&path(tile), &[], limit, reading).await {
+            Err(LogError::NotFound { .. }) if tile.width < TILE_WIDTH => {
+                let full = Tile { width: TILE_WIDTH, ..tile };
+                Ok((self.bytes(&path(full), &[], limit, reading).await?, full))
+            }
+            other => Ok((other?, tile)),
+        }
     }
 
     async fn bytes(

@@ -204,7 +204,7 @@ impl StateDirectory {
 
     /// What this client talked to is nobody else's business.
     fn make(&self) -> io::Result<()> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path)
+        make_private(&self.path)
     }
 
     fn file(&self, log: &LogName, suffix: &str) -> PathBuf {
@@ -223,8 +223,19 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(path, bytes, Permissions::from_mode(0o666), kept)
 }
 
-/// The same for what only the caller may read.
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Makes the directory at `path`, with those above it, that only the caller may read.
+///
+/// # Errors
+/// Those of the system.
+pub fn make_private(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// The same as [`write_atomically`] for what only the caller may read.
+///
+/// # Errors
+/// Those of the system.
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(path, bytes, Permissions::from_mode(PRIVATE_FILE), None)
 }
 
@@ -270,7 +281,7 @@ fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, StateError> 
 
 /// `origin` as a file name: harmless characters stay, others become `%` and hexadecimal; long ones
 /// become a hash.
-fn safe_name(origin: &str) -> String {
+pub fn safe_name(origin: &str) -> String {
     let mut name = String::new();
     for byte in origin.bytes() {
         match byte {

@@ -1,9 +1,13 @@
 //! A log in memory for tests: grows, proves, signs, misbehaves on request, and speaks just enough
 //! HTTP for the client.
 
+// Named, because the tests of the command line take this file from elsewhere.
 #[path = "test_log/dates.rs"]
 mod dates;
+#[path = "test_log/whole.rs"]
+mod whole;
 
+use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -29,6 +33,7 @@ use treering_proto::trust::{SignerRule, TrustFile, TrustedLog, WitnessPolicy};
 
 use crate::hash_model::{HashOptions, HashedModel, list};
 use crate::transport::{Transport, TransportOptions};
+use whole::{Tamper, V1Key};
 
 pub use dates::{Clocks, Kept};
 
@@ -48,6 +53,12 @@ pub struct TestLog {
     key: SigningKey,
     pub bodies: Vec<Vec<u8>>,
     facts: Vec<Vec<Fact>>,
+    pub statements: HashMap<Hash, Vec<u8>>,
+    v1_key: V1Key,
+    /// Sizes of checkpoints that it lists to those who ask for all of them.
+    pub listed: Vec<u64>,
+    /// Times of entries that are not logged at [`TIME`].
+    pub dated: HashMap<u64, u64>,
     /// When set, the size of the tree that searches claim to cover.
     pub searched: Option<u64>,
     /// Witnesses that cosign all that is served, with their times.
@@ -85,6 +96,8 @@ pub struct Served {
     /// When set, shown instead of the newest checkpoint: to those whom caches may answer, or to
     /// all.
     pub shown: Arc<Mutex<Option<(String, bool)>>>,
+    /// When set, changes answers.
+    pub tamper: Arc<Mutex<Option<Tamper>>>,
 }
 
 impl TestLog {
@@ -94,6 +107,10 @@ impl TestLog {
             key,
             bodies: Vec::new(),
             facts: Vec::new(),
+            statements: HashMap::new(),
+            v1_key: V1Key::new(),
+            listed: Vec::new(),
+            dated: HashMap::new(),
             searched: None,
             witnesses: Vec::new(),
             kept: Vec::new(),
@@ -120,6 +137,9 @@ impl TestLog {
     pub fn admit(&mut self, verified: &VerifiedEntry) -> LeafIndex {
         self.bodies.push(verified.body().to_vec());
         self.facts.push(verified.facts().to_vec());
+        if let Some(statement) = verified.statement() {
+            self.statements.insert(statement.payload_hash, statement.payload.clone());
+        }
         LeafIndex::new(self.bodies.len() as u64 - 1).unwrap()
     }
 
@@ -218,6 +238,7 @@ impl TestLog {
             faults: Arc::default(),
             requests: Arc::default(),
             shown: Arc::default(),
+            tamper: Arc::default(),
         };
         let shared = served.clone();
         std::thread::spawn(move || {
@@ -327,6 +348,7 @@ impl Clone for Served {
             faults: self.faults.clone(),
             requests: self.requests.clone(),
             shown: self.shown.clone(),
+            tamper: self.tamper.clone(),
         }
     }
 }
@@ -352,6 +374,10 @@ impl Served {
         let fresh = head.to_ascii_lowercase().contains("cache-control: no-cache");
         self.requests.lock().unwrap().push((format!("{method} {target}"), fresh));
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+        if path == "/api/treering/v1/statements" {
+            let answer = self.log.lock().unwrap().statements_answer(&body);
+            return Some(self.respond(&format!("{method} {target}"), Some(answer)));
+        }
         if method == "POST" {
             return self.post(&body);
         }
@@ -366,7 +392,7 @@ impl Served {
                 Some((text, always)) if *always || !fresh => text.clone(),
                 _ => log.checkpoint(log.size(), &log.witnesses),
             };
-            return Some(respond(200, "", text.as_bytes()));
+            return Some(self.respond(&format!("{method} {target}"), Some(text.into_bytes())));
         }
         let body = if let Some(index) = path.strip_prefix("/api/treering/v1/entries/") {
             let index = LeafIndex::new(index.parse().ok()?)?;
@@ -377,15 +403,27 @@ impl Served {
             at.map(|at| log.v1(at))
         } else if path == "/api/treering/v1/search" {
             Some(log.search(query))
-        } else if path == "/api/treering/v1/checkpoints" {
-            log.around(query.strip_prefix("around=")?.parse().ok()?)
+        } else if let Some(index) = query.strip_prefix("around=") {
+            log.around(index.parse().ok()?)
+        } else if let Some(answer) = log.whole(path, query) {
+            Some(answer)
         } else {
             Tile::parse_path(&path[1..]).ok().and_then(|tile| log.tile(tile))
         };
-        Some(match body {
+        Some(self.respond(&format!("{method} {target}"), body))
+    }
+
+    /// The answer, changed if somebody asked for that.
+    fn respond(&self, line: &str, body: Option<Vec<u8>>) -> Vec<u8> {
+        let tamper = self.tamper.lock().unwrap();
+        let body = match &*tamper {
+            Some(tamper) => body.and_then(|body| tamper(line, body)),
+            None => body,
+        };
+        match body {
             Some(body) => respond(200, "", &body),
             None => respond(404, "", b""),
-        })
+        }
     }
 
     fn post(&self, body: &[u8]) -> Option<Vec<u8>> {

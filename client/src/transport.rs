@@ -171,6 +171,16 @@ impl Transport {
         Ok(Self { http, base, deadline, authorization })
     }
 
+    /// The same connections with `time` from now on, for those who go on asking.
+    pub fn renewed(&self, time: Duration) -> Self {
+        Self {
+            http: self.http.clone(),
+            base: self.base.clone(),
+            deadline: Instant::now() + time,
+            authorization: self.authorization.clone(),
+        }
+    }
+
     /// Reads `path`, which starts with `/`, until the log gives an answer that will not change by
     /// itself.
     ///

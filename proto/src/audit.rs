@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use crate::append::RightEdge;
 use crate::entry::{Entry, EntryKind};
 use crate::hash::{Hash, hash_leaf};
-use crate::tile::Tile;
+use crate::tile::{TILE_LEVEL_MAX, TILE_WIDTH, Tile, TileKind, hashes_at};
 use crate::tree::{LeafIndex, TreeHead};
 
 /// How many findings are kept. More say nothing new, and a hostile log could fill memory with them.
@@ -83,7 +83,8 @@ pub struct Audit<'a> {
     report: Report,
 }
 
-/// Gives the hashes of a full tile as the log has them; `None` if it has no such tile.
+/// Gives the hashes of a tile as the log has them; `None` if it has no such tile. Asked for full
+/// tiles only, but for those of [`Audit::compare_growing`].
 pub type TileSource<'a> = dyn FnMut(Tile) -> Option<Vec<Hash>> + 'a;
 
 impl<'a> Audit<'a> {
@@ -127,6 +128,22 @@ impl<'a> Audit<'a> {
         }
     }
 
+    /// Compares the growing tiles, as wide as the entries so far make them. A log serves those of
+    /// the sizes that it published, and may drop them later; so only the caller knows when to ask.
+    pub fn compare_growing(&mut self) {
+        self.grow();
+        let size = self.edge.size();
+        for level in 0..=TILE_LEVEL_MAX {
+            let rebuilt = self.edge.growing(level).to_vec();
+            if rebuilt.is_empty() {
+                continue;
+            }
+            let index = hashes_at(level, size) / TILE_WIDTH;
+            let width = rebuilt.len() as u64;
+            self.compare_tile(Tile { kind: TileKind::Hashes(level), index, width }, &rebuilt);
+        }
+    }
+
     /// Ends the audit: what is still unmatched becomes a finding.
     pub fn finish(mut self) -> Report {
         self.grow();
@@ -146,14 +163,18 @@ impl<'a> Audit<'a> {
         let grown =
             self.edge.extend(&batch).expect("an audited log is smaller than the largest tree");
         for (tile, rebuilt) in &grown.full_tiles {
-            match (self.tiles)(*tile) {
-                None => self.find(Finding::TileMissing { tile: *tile }),
-                Some(hashes) if hashes != *rebuilt => self.find(Finding::TileWrong { tile: *tile }),
-                Some(_) => {}
-            }
+            self.compare_tile(*tile, rebuilt);
         }
         self.edge = grown.edge;
         self.compare_heads(grown.head);
+    }
+
+    fn compare_tile(&mut self, tile: Tile, rebuilt: &[Hash]) {
+        match (self.tiles)(tile) {
+            None => self.find(Finding::TileMissing { tile }),
+            Some(hashes) if hashes != *rebuilt => self.find(Finding::TileWrong { tile }),
+            Some(_) => {}
+        }
     }
 
     fn compare_heads(&mut self, rebuilt: TreeHead) {

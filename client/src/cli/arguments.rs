@@ -211,7 +211,8 @@ fn first_line(path: &Path) -> Result<Zeroizing<String>, Failure> {
     Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+/// A time of 1 second to 24 hours, with its unit.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let (number, unit) =
         text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let number: u64 = number.parse().map_err(|_| "a time starts with a number".to_owned())?;

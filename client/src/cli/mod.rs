@@ -3,6 +3,7 @@
 //! stdout is data, stderr is for people. Every flag has a variable `TREERING_*`; a flag wins.
 
 mod arguments;
+mod audit;
 mod compare;
 mod evidence;
 mod export;
@@ -11,8 +12,10 @@ mod inspect;
 mod keygen;
 mod log_info;
 mod model;
+mod monitor;
 mod output;
 mod search;
+mod search_index;
 mod sign;
 mod submit;
 mod trust;
@@ -47,6 +50,8 @@ enum Command {
     Export(export::Arguments),
     Compare(compare::Arguments),
     Evidence(evidence::Arguments),
+    Monitor(monitor::Arguments),
+    Audit(audit::Arguments),
 }
 
 const EXIT_CODES: &str = "\
@@ -76,6 +81,8 @@ pub fn run() -> Exit {
         Command::Export(arguments) => with_network(export::run(arguments, &output)),
         Command::Compare(arguments) => with_network(compare::run(arguments, &output)),
         Command::Evidence(arguments) => evidence::run(arguments, &output),
+        Command::Audit(arguments) => with_threads(audit::run(arguments, &output)),
+        Command::Monitor(arguments) => with_threads(monitor::run(arguments, &output)),
     };
     done.unwrap_or_else(|failure| {
         output.failure(&failure);
@@ -85,6 +92,14 @@ pub fn run() -> Exit {
 
 fn with_network(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime =
+        runtime.map_err(|error| Failure::new(Exit::Unavailable, "cannot start", error))?;
+    runtime.block_on(command)
+}
+
+/// For commands that read whole logs: several answers are read and written at once.
+fn with_threads(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime =
         runtime.map_err(|error| Failure::new(Exit::Unavailable, "cannot start", error))?;
     runtime.block_on(command)

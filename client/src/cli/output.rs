@@ -31,6 +31,7 @@ enum Form {
 }
 
 /// Where and how a command prints.
+#[derive(Clone, Copy)]
 pub struct Output {
     form: Form,
     quiet: bool,

@@ -1,6 +1,6 @@
 //! `treering search`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use treering_client::consistency::follow;
@@ -8,24 +8,29 @@ use treering_client::hash_model::HashOptions;
 use treering_client::log::LogReader;
 use treering_client::online::time_text;
 use treering_client::report::Exit;
+use treering_client::search_check::SearchOrder;
 use treering_proto::facts::Tag;
+use treering_proto::trust::TrustFile;
 
 use super::arguments::{NetworkArguments, StateArguments, TrustArguments, load_public_key, now};
 use super::failure::{Failure, require_fresh};
 use super::model;
 use super::output::Output;
+use super::search_index;
 use super::verify::not_followed;
 
 /// Find entries of the log by what they say
 ///
 /// Entries must have all the facts that are given. What the log finds, and what it leaves out, is
-/// its word: nothing here is proven.
+/// its word: nothing here is proven. With an index that `treering monitor` made the answer is
+/// complete for the entries that the monitor read, and the log's word can be checked.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   treering search subject-name=llama-3 --trust trust.json
   treering search --file weights.safetensors --trust trust.json
   treering search --public-key ci.pub predicate-type=https://model_signing/signature/v1.0
+  treering search subject-name=llama-3 --trust trust.json --index ./monitor --online
 
 Facts:
   artifact-digest payload-digest envelope-digest public-key identity issuer subject-name model-id
@@ -52,6 +57,12 @@ pub struct Arguments {
     /// Continue where an earlier answer ended
     #[arg(long, env = "TREERING_CURSOR")]
     cursor: Option<String>,
+    /// Answer from the index in this directory, the --state of `treering monitor`
+    #[arg(long, value_name = "DIR", env = "TREERING_INDEX")]
+    index: Option<PathBuf>,
+    /// With --index: ask the log, too, and hold its answer against the index
+    #[arg(long, env = "TREERING_ONLINE")]
+    online: bool,
     #[command(flatten)]
     network: NetworkArguments,
     #[command(flatten)]
@@ -84,6 +95,10 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
         return Err(Failure::usage("nothing was searched", "no fact was given")
             .advise("say NAME=VALUE, --file or --public-key"));
     }
+    let texts: Vec<(&str, &str)> = facts.iter().map(|(t, v)| (t.as_str(), v.as_str())).collect();
+    if let Some(directory) = &arguments.index {
+        return from_index(&arguments, directory, &trust, &texts, output).await;
+    }
     let transport = arguments.network.connect(&trust)?;
     let log = LogReader::new(&transport, &trust);
     let state = arguments.state.directory()?;
@@ -91,7 +106,6 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
         .await
         .map_err(|error| not_followed(error, &state, &trust, output))?;
     require_fresh(&trust, &followed.head, now())?;
-    let facts: Vec<(&str, &str)> = facts.iter().map(|(t, v)| (t.as_str(), v.as_str())).collect();
     let limit = arguments.limit.to_string();
     let order = match arguments.order {
         Order::Newest => "newest",
@@ -99,7 +113,7 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
     };
     let mut page = vec![("limit", limit.as_str()), ("order", order)];
     page.extend(arguments.cursor.as_deref().map(|cursor| ("cursor", cursor)));
-    let found = log.search(&facts, &page).await?;
+    let found = log.search(&texts, &page).await?;
     let mut json = serde_json::to_value(&found).expect("texts and numbers always serialize");
     json["schema"] = "treering.search/v1".into();
     let lines: Vec<String> = found
@@ -121,6 +135,28 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
     }
     output.remark("this is the log's word; what it leaves out cannot be seen here");
     Ok(Exit::Ok)
+}
+
+async fn from_index(
+    arguments: &Arguments,
+    directory: &Path,
+    trust: &TrustFile,
+    facts: &[(&str, &str)],
+    output: &Output,
+) -> Result<Exit, Failure> {
+    let cursor = arguments.cursor.as_deref().map(str::parse).transpose();
+    let cursor = cursor.map_err(|error| Failure::usage("--cursor is not a number", error))?;
+    let order = match arguments.order {
+        Order::Newest => SearchOrder::Newest,
+        Order::Oldest => SearchOrder::Oldest,
+    };
+    let limit = usize::from(arguments.limit);
+    let query = search_index::Query { facts, order, cursor, limit };
+    let transport = match arguments.online {
+        true => Some(arguments.network.connect(trust)?),
+        false => None,
+    };
+    search_index::run(directory, trust, &query, transport.as_ref(), output).await
 }
 
 fn parse_fact(text: &str) -> Result<(String, String), String> {

@@ -87,3 +87,38 @@ fn missing_entries_tiles_and_forked_heads_are_named() {
     let findings = log.findings();
     assert!(matches!(findings[..], [Finding::HeadWrong { signed, .. }] if signed == fork));
 }
+
+#[test]
+fn growing_tiles_are_compared_when_asked_for() {
+    let log = Log::of(700, 700);
+    let right = |tile: Tile| match tile.width {
+        TILE_WIDTH => log.tiles.get(&tile).cloned(),
+        _ => {
+            let leaves: Vec<Hash> = log.entries.iter().map(|entry| hash_leaf(entry)).collect();
+            let edge = RightEdge::EMPTY.extend(&leaves).unwrap().edge;
+            let TileKind::Hashes(level) = tile.kind else { return None };
+            Some(edge.growing(level).to_vec())
+        }
+    };
+    let wrong = |tile: Tile| {
+        let mut hashes = right(tile)?;
+        if tile.width != TILE_WIDTH {
+            hashes.swap(0, 1);
+        }
+        Some(hashes)
+    };
+    let found = |tiles: Box<TileSource<'_>>| {
+        let mut audit = Audit::new(log.heads.iter().copied(), tiles);
+        log.entries.iter().for_each(|entry| audit.entry(entry));
+        audit.compare_growing();
+        let mut paths = Vec::new();
+        for finding in audit.finish().findings {
+            if let Finding::TileWrong { tile } = finding {
+                paths.push(tile.path());
+            }
+        }
+        paths
+    };
+    assert_eq!(found(Box::new(right)), Vec::<String>::new());
+    assert_eq!(found(Box::new(wrong)), ["tile/0/002.p/188", "tile/1/000.p/2"]);
+}

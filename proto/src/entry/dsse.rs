@@ -160,6 +160,11 @@ impl Dsse {
 }
 
 impl DsseSignature {
+    /// Whether this signature is over `message`.
+    pub(super) fn verifies(&self, message: &[u8]) -> bool {
+        verifies(self.verifier.key(), self.details, message, &self.signature)
+    }
+
     fn to_json(&self) -> String {
         match self.details {
             None => {

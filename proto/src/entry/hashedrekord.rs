@@ -151,6 +151,13 @@ impl Hashedrekord {
         })
     }
 
+    /// Whether the signature is over the digest, under the hash that goes with the key.
+    pub(super) fn verifies(&self) -> bool {
+        let key = self.verifier.key();
+        key.kind().hash() == self.hash
+            && key.verify_digest(self.hash, &self.digest, &self.signature).is_ok()
+    }
+
     fn verify(self) -> Result<VerifiedEntry, EntryError> {
         if self.digest.len() != self.hash.len() {
             return Err(EntryError::BadDigest);

@@ -15,6 +15,7 @@
 
 pub mod dsse;
 pub mod hashedrekord;
+mod recheck;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -25,6 +26,8 @@ use crate::tile::ENTRY_LEN_MAX;
 use crate::verifier::VerifierError;
 use dsse::Dsse;
 use hashedrekord::Hashedrekord;
+
+pub use recheck::Recheck;
 
 /// Kind and version, as they stand in the canonical bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]

@@ -347,3 +347,53 @@ fn an_entry_above_65535_bytes_is_refused() {
 }
 
 const SIGNATURES_AND_ONE: usize = dsse::SIGNATURES_MAX + 1;
+
+/// The entry of an envelope whose payload has this type.
+fn logged_as(payload_type: &str, pairs: &[&Pair], payload: &[u8]) -> Entry {
+    let message = pae(payload_type, payload);
+    let signatures: Vec<String> =
+        pairs.iter().map(|pair| to_base64(&pair.sign(&message))).collect();
+    let envelope = envelope(payload, &signatures).replace(IN_TOTO_PAYLOAD_TYPE, payload_type);
+    let verifiers: Vec<String> = pairs.iter().map(|pair| pair.pem_base64()).collect();
+    let request = v1_dsse(&envelope, &verifiers);
+    Entry::parse(VerifiedEntry::from_v1_request(request.as_bytes()).unwrap().body()).unwrap()
+}
+
+#[test]
+fn an_envelope_is_verified_again_with_its_statement_only() {
+    let (one, two) = (Pair::new(), Pair::new());
+    let payload = statement();
+    let entry = logged_as(IN_TOTO_PAYLOAD_TYPE, &[&one, &two], &payload);
+    assert_eq!(entry.recheck(Some(&payload)), Recheck::Valid);
+    assert_eq!(entry.recheck(None), Recheck::NoStatement);
+    assert_eq!(entry.recheck(Some(b"another")), Recheck::NoStatement);
+    let other = logged_as("text/json", &[&one, &two], &payload);
+    assert_eq!(other.recheck(Some(&payload)), Recheck::NotAsStatement);
+
+    let (Entry::Dsse(forged), Entry::Dsse(other)) = (entry, other) else { panic!("two envelopes") };
+    let body = String::from_utf8(forged.to_body()).unwrap();
+    let swap = body.replace(&forged.signatures()[0].text, &other.signatures()[1].text);
+    let half = Entry::parse(swap.as_bytes()).unwrap();
+    assert_eq!(half.recheck(Some(&payload)), Recheck::Invalid);
+    let whole = swap.replace(&forged.signatures()[1].text, &other.signatures()[0].text);
+    let whole = Entry::parse(whole.as_bytes()).unwrap();
+    assert_eq!(whole.recheck(Some(&payload)), Recheck::NotAsStatement);
+    let at = body.find(r#""signatures":["#).unwrap();
+    let unsigned = Entry::parse(format!(r#"{}"signatures":[]}}}}"#, &body[..at]).as_bytes());
+    assert_eq!(unsigned.unwrap().recheck(Some(&payload)), Recheck::Invalid);
+}
+
+#[test]
+fn a_hashedrekord_is_verified_again_from_its_leaf_alone() {
+    let pair = Pair::new();
+    let digest = sha2::Sha256::digest(b"model");
+    let request = |signature: &[u8]| {
+        v1_hashedrekord("sha256", &hex::encode(digest), signature, &pair.pem_base64())
+    };
+    let signature = pair.sign(b"model");
+    let entry = VerifiedEntry::from_v1_request(request(&signature).as_bytes()).unwrap();
+    let body = String::from_utf8(entry.body().to_vec()).unwrap();
+    assert_eq!(Entry::parse(body.as_bytes()).unwrap().recheck(None), Recheck::Valid);
+    let forged = body.replace(&to_base64(&signature), &to_base64(&pair.sign(b"another")));
+    assert_eq!(Entry::parse(forged.as_bytes()).unwrap().recheck(None), Recheck::Invalid);
+}
