@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use treering_proto::hash::Hash;
 
 pub use branch::{Branch, Clock, Kept, Logged};
-pub use keys::{Cosigning, Keys, ORIGIN};
+pub use keys::{Cosigning, Dates, Keys, ORIGIN};
 pub use wire::{Answer, Request};
 
 use wire::Listening;

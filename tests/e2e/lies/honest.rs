@@ -74,6 +74,7 @@ fn common_requests(submissions: &[Submission]) -> Vec<String> {
         "/api/treering/v1/entries/5".to_owned(),
         "/api/treering/v1/entries/x".to_owned(),
         "/api/v1/log/proof?firstSize=2&lastSize=5".to_owned(),
+        "/api/treering/v1/checkpoints?around=5".to_owned(),
         "/nothing/here".to_owned(),
     ];
     for (index, submission) in submissions.iter().enumerate() {
@@ -93,7 +94,7 @@ fn without_chance(body: &[u8]) -> Value {
             Value::Array(items) => items.iter_mut().for_each(clean),
             Value::Object(members) => {
                 for (name, member) in members {
-                    let note = ["checkpoint", "signedTreeHead"].contains(&name.as_str());
+                    let note = ["checkpoint", "signedTreeHead", "v1Note"].contains(&name.as_str());
                     let chance = ["time", "integratedTime", "signedEntryTimestamp"];
                     if note && let Some(text) = member.as_str() {
                         *member = text.split("\n\n").next().unwrap().into();
@@ -163,6 +164,10 @@ fn its_answers_are_those_of_the_server() {
         format!("/api/treering/v1/search?{key}&limit=2&order=oldest&cursor=1"),
         format!("/api/treering/v1/search?{key}&subject-name=the%20same"),
         "/api/treering/v1/search?subject-name=never".to_owned(),
+        "/api/treering/v1/checkpoints?around=2".to_owned(),
+        "/api/treering/v1/checkpoints?around=0".to_owned(),
+        "/api/treering/v1/checkpoints?from=1&limit=2".to_owned(),
+        "/api/treering/v1/checkpoints?from=4".to_owned(),
     ] {
         same_but_for_chance(&path, &both.get(&path));
     }

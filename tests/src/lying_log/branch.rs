@@ -15,7 +15,7 @@ use treering_proto::proof::{ProofPlan, plan_consistency, plan_inclusion};
 use treering_proto::tile::{TILE_HEIGHT, TILE_WIDTH, Tile, TileKind, perfect_root};
 use treering_proto::tree::{LeafIndex, Node, TreeHead, TreeSize, join_subtrees, perfect_subtrees};
 
-use super::keys::{Cosigning, Keys};
+use super::keys::{Cosigning, Dates, Keys};
 
 /// What time it is for a log or its witnesses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -156,7 +156,8 @@ impl Branch {
     pub fn publish(&mut self) {
         let head = self.head(self.size());
         let time = self.clock.now();
-        let note = self.keys.note(head, self.witness_clock.now(), &self.cosigning);
+        let dates = Dates { log: time, witnesses: self.witness_clock.now() };
+        let note = self.keys.note(head, dates, &self.cosigning);
         let v1_note = self.keys.v1_note(head);
         self.kept.insert(self.size(), Kept { head, time, note, v1_note });
     }

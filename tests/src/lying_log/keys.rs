@@ -13,11 +13,12 @@ use ed25519_dalek::pkcs8::DecodePrivateKey as _;
 use serde_json::{Value, json};
 use treering_proto::api::v1::{TreeId, set_payload};
 use treering_proto::checkpoint::Checkpoint;
+use treering_proto::cosignature::ml_dsa_44::{MlDsa44SigningKey, SEED_LEN};
 use treering_proto::encoding::{from_base64, to_base64};
 use treering_proto::identity::LogIdentity;
 use treering_proto::key::PublicKey;
 use treering_proto::note::{
-    Note, NoteKey, SignatureLine, sign_cosignature_line, sign_ed25519_line,
+    Note, NoteKey, SignatureLine, sign_cosignature_line, sign_ed25519_line, sign_ml_dsa_44_line,
 };
 use treering_proto::tree::TreeHead;
 
@@ -33,9 +34,20 @@ const FOREIGN_ORIGIN: &str = "other.example";
 pub struct Keys {
     note: SigningKey,
     v1: EcdsaKeyPair,
+    /// Dates checkpoints, where the log has it.
+    ml_dsa: Option<MlDsa44SigningKey>,
     identity: LogIdentity,
     document: String,
     witnesses: Vec<SigningKey>,
+}
+
+/// The times in a checkpoint, in Unix seconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Dates {
+    /// Of the log's own dated line, where it has one.
+    pub log: u64,
+    /// Of every cosignature.
+    pub witnesses: u64,
 }
 
 /// Which cosignatures a checkpoint gets.
@@ -54,6 +66,17 @@ pub enum Cosigning {
 }
 
 impl Keys {
+    /// New keys of a log that dates its checkpoints itself, too.
+    ///
+    /// # Panics
+    /// If the system has no randomness.
+    pub fn generate_dated(witnesses: usize) -> Self {
+        let mut seed = [0; SEED_LEN];
+        aws_lc_rs::rand::fill(&mut seed).expect("randomness");
+        let ml_dsa = Some(MlDsa44SigningKey::from_seed(&seed));
+        Self { ml_dsa, ..Self::generate(witnesses) }
+    }
+
     /// New keys.
     ///
     /// # Panics
@@ -97,7 +120,8 @@ impl Keys {
         let note_key = note_key.expect("the origin names a key");
         let identity = LogIdentity::new(origin, tree_id, note_key, v1_public).expect("fitting");
         let witnesses = (0..witnesses).map(|_| ed25519()).collect();
-        let mut keys = Self { note, v1, identity, document: String::new(), witnesses };
+        let (ml_dsa, document) = (None, String::new());
+        let mut keys = Self { note, v1, ml_dsa, identity, document, witnesses };
         let text = keys.identity.text();
         let signatures = vec![sign_ed25519_line(origin, &keys.note, &text), keys.v1_line(&text)];
         keys.document = Note { text, signatures }.format();
@@ -114,11 +138,15 @@ impl Keys {
         &self.document
     }
 
-    /// The C2SP checkpoint of `head`, cosigned at `time`.
-    pub fn note(&self, head: TreeHead, time: u64, cosigning: &Cosigning) -> String {
+    /// The C2SP checkpoint of `head`, dated and cosigned.
+    pub fn note(&self, head: TreeHead, dates: Dates, cosigning: &Cosigning) -> String {
         let origin = self.identity.origin();
         let text = checkpoint_text(origin, head);
         let mut signatures = vec![sign_ed25519_line(origin, &self.note, &text)];
+        if let Some(key) = &self.ml_dsa {
+            signatures.push(sign_ml_dsa_44_line(origin, key, origin, head, dates.log));
+        }
+        let time = dates.witnesses;
         let all = 0..self.witnesses.len();
         let true_one = |witness: usize| self.cosignature(witness, &text, time);
         match cosigning {
@@ -187,6 +215,11 @@ impl Keys {
             },
             "signers": [],
         });
+        if let Some(key) = &self.ml_dsa {
+            let key = NoteKey::ml_dsa_44(identity.origin(), key.public_key());
+            let vkey = key.expect("the origin names a key").to_vkey();
+            trust["log"]["keys"].as_array_mut().expect("a list").push(vkey.into());
+        }
         if !self.witnesses.is_empty() {
             trust["witnessPolicy"] = self.policy(quorum).into();
         }

@@ -10,7 +10,7 @@ use treering_proto::entry::{EntryKind, VerifiedEntry};
 use treering_proto::facts::{Tag, search_key};
 use treering_proto::hash::Hash;
 use treering_proto::tile::{TILE_WIDTH, Tile, TileKind, encode_entry, encode_hashes};
-use treering_proto::tree::{LeafIndex, TreeSize};
+use treering_proto::tree::LeafIndex;
 
 use super::branch::{Branch, Kept};
 use super::wire::{Answer, Request};
@@ -252,40 +252,41 @@ pub(super) fn checkpoints(scene: &Scene, request: &Request) -> Answer {
     let number = |name| request.parameter(name).map(|text| text.parse::<u64>().ok());
     let size = scene.branch.size();
     let kept = scene.branch.all_kept();
-    match (number("around"), number("from"), number("limit").unwrap_or(Some(100))) {
+    let json = |kept: Option<&Kept>| kept.map_or("null".to_owned(), |kept| shown(scene, kept));
+    let limit = number("limit").unwrap_or(Some(LIMIT_DEFAULT as u64));
+    match (number("around"), number("from"), limit) {
         (Some(Some(index)), None, _) if index < size => {
-            let before = kept.range(..=index).next_back().map(|(_, kept)| shown(scene, kept));
-            let after = kept.range(index + 1..).next().map(|(_, kept)| shown(scene, kept));
-            let answer = json!({ "treeSize": size.to_string(), "before": before, "after": after });
-            Answer::json(answer.to_string())
+            let before = json(kept.range(..=index).next_back().map(|(_, kept)| kept));
+            let after = json(kept.range(index + 1..).next().map(|(_, kept)| kept));
+            Answer::json(format!(
+                "{{\"treeSize\":\"{size}\",\"before\":{before},\"after\":{after}}}"
+            ))
         }
         (Some(Some(index)), None, _) => {
             let message = format!("the log has {size} entries, none at {index}");
             Answer::error(404, "no-entry-at-index", &message)
         }
-        (None, Some(Some(from)), Some(limit @ 1..=1000)) => {
-            let page: Vec<&Kept> =
-                kept.range(from..).map(|(_, kept)| kept).take(limit as usize + 1).collect();
-            let (page, rest) = page.split_at(page.len().min(limit as usize));
-            let next = rest.first().map(|kept| kept.head.size.to_string());
-            let page: Vec<Value> = page.iter().map(|kept| shown(scene, kept)).collect();
-            let size = size.to_string();
-            let answer = json!({ "treeSize": size, "checkpoints": page, "next": next });
-            Answer::json(answer.to_string())
+        (None, Some(Some(from)), Some(limit)) => {
+            let limit = (limit as usize).clamp(1, LIMIT_MAX);
+            let mut rest = kept.range(from..).map(|(_, kept)| kept);
+            let page: Vec<String> =
+                rest.by_ref().take(limit).map(|kept| json(Some(kept))).collect();
+            let next = rest.next().map(|kept| format!("\"{}\"", kept.head.size));
+            let (page, next) = (page.join(","), next.unwrap_or("null".to_owned()));
+            Answer::json(format!(
+                "{{\"treeSize\":\"{size}\",\"checkpoints\":[{page}],\"next\":{next}}}"
+            ))
         }
         _ => Answer::error(400, "malformed-parameter", "say around=INDEX, or from=SIZE"),
     }
 }
 
 /// A kept pair of notes; the newest as the log shows it now.
-fn shown(scene: &Scene, kept: &Kept) -> Value {
-    let is_newest = kept.head.size == TreeSize::new(scene.branch.size()).unwrap_or_default();
+fn shown(scene: &Scene, kept: &Kept) -> String {
+    let is_newest = kept.head.size.get() == scene.branch.size();
     let note = if is_newest { scene.shown_note() } else { &kept.note };
     let v1 = scene.v1_branch().kept(kept.head.size.get()).unwrap_or(kept);
-    json!({
-        "size": kept.head.size.to_string(),
-        "time": kept.time,
-        "note": note,
-        "v1Note": v1.v1_note,
-    })
+    let (note, v1_note) = (Value::from(note), Value::from(v1.v1_note.as_str()));
+    let (size, time) = (kept.head.size, kept.time);
+    format!("{{\"size\":\"{size}\",\"time\":{time},\"note\":{note},\"v1Note\":{v1_note}}}")
 }
