@@ -6,9 +6,11 @@
 //!
 //! Out of scope: what an honest log may do wrong by accident (`refusals`, `recovery`).
 
+mod answers;
 mod forks;
 mod honest;
 mod proofs;
+mod times;
 mod witnesses;
 
 use std::fs;
@@ -29,6 +31,7 @@ const NOT_VERIFIED: i32 = 1;
 const USAGE: i32 = 2;
 const UNAVAILABLE: i32 = 5;
 const ALARM: i32 = 6;
+const POLICY: i32 = 7;
 
 /// Somebody who uses a log: a trust file, a memory, a signing key, and models.
 struct Person {
