@@ -91,11 +91,6 @@ impl Person {
         fs::write(self.trust(), trust.to_string()).unwrap();
     }
 
-    /// From now on the log is asked at this address.
-    fn asks(&self, url: &str) {
-        self.change_trust(|trust| trust["log"]["url"] = url.into());
-    }
-
     /// Runs the client with this person's trust file and memory; its data is JSON.
     fn run(&self, arguments: &[&str]) -> Said {
         let mut command = Command::new(binaries::client());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use treering_proto::api::v1::EntryId;
 use treering_proto::api::v2::{InclusionProof, TransparencyLogEntry};
 use treering_proto::encoding::{from_hex_lower, to_base64};
