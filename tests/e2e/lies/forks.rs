@@ -1,9 +1,11 @@
 //! A log that shows more than one tree: at the same time, one after the other, or an older one
 //! again.
 
-use treering_tests::lying_log::{Lie, LyingLog};
+use std::sync::Arc;
 
-use super::{ALARM, Person, any_entry, grown, log_of};
+use treering_tests::lying_log::{Branch, Clock, Keys, Lie, LyingLog};
+
+use super::{ALARM, PROVEN_LOG, PROVEN_WITNESS, Person, SUSPICIOUS, any_entry, grown, log_of};
 
 #[test]
 fn two_trees_of_one_size_are_a_proven_fork() {
@@ -15,14 +17,19 @@ fn two_trees_of_one_size_are_a_proven_fork() {
         person.log_info().passes();
         person.log_info().passes();
     }
+    let neighbour = Person::new(&keys, &here.url());
+    neighbour.log_info().passes();
+    one.compares(&neighbour, "same");
+    one.compares(&other, "forked");
+    one.takes_evidence("fork-size", PROVEN_LOG);
 
     // Each is shown the tree of the other.
     here.now_shows(fork);
     one.log_info().ends(ALARM);
-    one.takes_evidence("fork-size");
+    one.takes_evidence("fork-size", PROVEN_LOG);
     there.now_shows(honest.clone());
     other.log_info().ends(ALARM);
-    other.takes_evidence("fork-size");
+    other.takes_evidence("fork-size", PROVEN_LOG);
 
     here.now_shows(honest);
     one.log_info().passes();
@@ -42,9 +49,9 @@ fn a_bundle_from_another_tree_of_the_remembered_size_needs_no_network_to_be_noti
 
     other.receive(&one, "first");
     other.verify("first", &[]).fails(ALARM, "consistency");
-    other.takes_evidence("fork-size");
+    other.takes_evidence("fork-size", PROVEN_LOG);
     other.verify("first", &["--online"]).fails(ALARM, "consistency");
-    other.takes_evidence("fork-size");
+    other.takes_evidence("fork-size", PROVEN_LOG);
 }
 
 #[test]
@@ -53,20 +60,28 @@ fn branches_that_diverged_are_a_proven_fork_whatever_their_sizes() {
     let log = LyingLog::show(honest.clone());
     let person = Person::new(&keys, &log.url());
     person.log_info().passes();
+    let neighbour = Person::new(&keys, &log.url());
     for (start, size) in [(0, 8), (4, 8), (4, 300), (6, 256), (6, 9)] {
         let fork = grown(honest.truncated(start), size - start);
         log.now_shows(fork);
         person.log_info().ends(ALARM);
-        person.takes_evidence("fork-prefix");
+        person.takes_evidence("fork-prefix", PROVEN_LOG);
+        // Somebody who has never seen the other tree believes this one, until they compare.
+        let stranger = Person::new(&keys, &log.url());
+        stranger.log_info().passes();
+        stranger.compares(&person, "forked");
+        stranger.takes_evidence("fork-prefix", PROVEN_LOG);
     }
     // A fork that is smaller than what is remembered, while the old tree's tiles are still there.
     let fork = grown(honest.truncated(3), 2);
     log.now_shows(honest.clone());
     log.tell(Lie::Checkpoint(fork.newest().note.clone()));
     person.log_info().ends(ALARM);
-    person.takes_evidence("fork-prefix");
+    person.takes_evidence("fork-prefix", PROVEN_LOG);
 
     log.now_shows(grown(honest, 300));
+    neighbour.log_info().passes();
+    person.compares(&neighbour, "consistent");
     person.log_info().passes();
 }
 
@@ -82,11 +97,11 @@ fn nothing_is_signed_searched_or_verified_on_a_fork() {
     log.now_shows(grown(honest.truncated(3), 9));
     person.sign("after").fails(ALARM, "consistency");
     assert!(!person.bundle("after").exists(), "a bundle was written");
-    person.takes_evidence("fork-prefix");
+    person.takes_evidence("fork-prefix", PROVEN_LOG);
     person.verify("before", &["--online"]).fails(ALARM, "consistency");
-    person.takes_evidence("fork-prefix");
+    person.takes_evidence("fork-prefix", PROVEN_LOG);
     person.run(&["search", "subject-name=before"]).ends(ALARM);
-    person.takes_evidence("fork-prefix");
+    person.takes_evidence("fork-prefix", PROVEN_LOG);
     // What was logged before it forked is still what it was.
     person.verify("before", &["--deadline", "5s"]).passes();
 }
@@ -100,13 +115,36 @@ fn an_older_checkpoint_shown_again_is_suspicious_and_proves_nothing() {
 
     log.tell(Lie::Checkpoint(honest.kept(4).unwrap().note.clone()));
     person.log_info().ends(ALARM);
-    person.takes_evidence("rollback-suspected");
+    person.takes_evidence("rollback-suspected", SUSPICIOUS);
     // The whole log as it was then, from a backup.
     log.now_shows(honest.truncated(4));
     person.log_info().ends(ALARM);
-    person.takes_evidence("rollback-suspected");
+    person.takes_evidence("rollback-suspected", SUSPICIOUS);
     person.sign("another").fails(ALARM, "consistency");
-    person.takes_evidence("rollback-suspected");
+    person.takes_evidence("rollback-suspected", SUSPICIOUS);
+
+    log.now_shows(grown(honest, 1));
+    person.log_info().passes();
+}
+
+#[test]
+fn a_smaller_tree_cosigned_later_convicts_the_witness() {
+    let keys = Arc::new(Keys::generate(1));
+    let honest = grown(Branch::new(&keys), 7);
+    let log = LyingLog::show(honest.clone());
+    let person = Person::with_quorum(&keys, &log.url(), 1);
+    person.log_info().passes();
+
+    // An old note with an old cosignature may have been served again by anybody.
+    log.tell(Lie::Checkpoint(honest.kept(4).unwrap().note.clone()));
+    person.log_info().ends(ALARM);
+    person.takes_evidence("rollback-suspected", SUSPICIOUS);
+    let mut older = honest.truncated(4);
+    older.witness_clock = Clock::Shifted(10);
+    older.publish();
+    log.now_shows(older);
+    person.log_info().ends(ALARM);
+    person.takes_evidence("rollback", PROVEN_WITNESS);
 
     log.now_shows(grown(honest, 1));
     person.log_info().passes();
@@ -132,7 +170,8 @@ fn an_acknowledged_entry_that_is_removed_or_changed_is_a_proven_fork() {
         stranger.receive(&person, "acknowledged");
         stranger.verify("acknowledged", &[]).passes();
         stranger.verify("acknowledged", &["--online"]).fails(ALARM, "consistency");
-        stranger.takes_evidence("fork-prefix");
+        stranger.takes_evidence("fork-prefix", PROVEN_LOG);
         person.log_info().ends(ALARM);
+        person.takes_evidence("fork-prefix", PROVEN_LOG);
     }
 }

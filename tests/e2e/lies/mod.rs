@@ -7,6 +7,7 @@
 //! Out of scope: what an honest log may do wrong by accident (`refusals`, `recovery`).
 
 mod answers;
+mod evidence;
 mod forks;
 mod honest;
 mod proofs;
@@ -32,6 +33,11 @@ const USAGE: i32 = 2;
 const UNAVAILABLE: i32 = 5;
 const ALARM: i32 = 6;
 const POLICY: i32 = 7;
+
+/// What evidence is worth, as `evidence verify` says it.
+const PROVEN_LOG: &str = "proven-log";
+const PROVEN_WITNESS: &str = "proven-witness";
+const SUSPICIOUS: &str = "suspicious";
 
 /// Somebody who uses a log: a trust file, a memory, a signing key, and models.
 struct Person {
@@ -156,15 +162,45 @@ impl Person {
         kept
     }
 
-    /// The one file of evidence that there is now, of this kind; it is taken out of the memory, so
-    /// that the next one is again the only one.
-    fn takes_evidence(&self, kind: &str) -> Kept {
+    /// The one file of evidence that there is now, which is of this kind and found to be worth
+    /// this much by whoever has the trust file; it is taken out of the memory, so that the next one
+    /// is again the only one.
+    #[track_caller]
+    fn takes_evidence(&self, kind: &str, verdict: &str) -> Kept {
         let kept = self.evidence();
         let [only] = kept.as_slice() else { panic!("not one file of evidence: {kept:?}") };
         assert_eq!(only.kind, kind, "{}", fs::read_to_string(&only.path).unwrap());
         let taken = self.path(&format!("taken-{}", only.path.file_name().unwrap().display()));
         fs::rename(&only.path, &taken).unwrap();
+        self.judges(&taken, verdict);
         Kept { path: taken, kind: only.kind.clone() }
+    }
+
+    /// `evidence verify` gives this verdict on the file, and ends accordingly.
+    #[track_caller]
+    fn judges(&self, file: &Path, verdict: &str) {
+        let said = self.run(&["evidence", "verify", text(file)]);
+        assert_eq!(said.json()["verdict"], verdict, "{said:?}");
+        let code = match verdict {
+            PROVEN_LOG | PROVEN_WITNESS => 0,
+            "malformed" => USAGE,
+            _ => NOT_VERIFIED,
+        };
+        assert_eq!(said.code, Some(code), "{said:?}");
+    }
+
+    /// `compare` of what this person and another remember says that they are related like this.
+    #[track_caller]
+    fn compares(&self, other: &Self, relation: &str) {
+        let [mine, others] = [self, other].map(|person| person.path("state"));
+        let said = self.run(&["compare", text(&mine), text(&others)]);
+        assert_eq!(said.json()["relation"], relation, "{said:?}");
+        let code = match relation {
+            "same" | "consistent" => 0,
+            "unknown" => UNAVAILABLE,
+            _ => ALARM,
+        };
+        assert_eq!(said.code, Some(code), "{said:?}");
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use treering_tests::lying_log::{Branch, Keys, Lie, LyingLog};
 
-use super::{ALARM, NOT_VERIFIED, Person, UNAVAILABLE, grown, log_of};
+use super::{ALARM, NOT_VERIFIED, Person, SUSPICIOUS, UNAVAILABLE, grown, log_of};
 
 #[test]
 fn tiles_that_belong_to_no_checkpoint_are_an_alarm_and_prove_nothing() {
@@ -20,14 +20,14 @@ fn tiles_that_belong_to_no_checkpoint_are_an_alarm_and_prove_nothing() {
         log.now_shows(larger.clone());
         log.tell(lie);
         person.log_info().ends(ALARM);
-        person.takes_evidence("inconsistent-unproven");
+        person.takes_evidence("inconsistent-unproven", SUSPICIOUS);
     }
     log.repent();
     person.log_info().passes();
     log.now_shows(grown(larger, 5));
     log.tell(Lie::PartialTiles);
     person.log_info().ends(ALARM);
-    person.takes_evidence("inconsistent-unproven");
+    person.takes_evidence("inconsistent-unproven", SUSPICIOUS);
     log.repent();
     person.log_info().passes();
 }
