@@ -161,8 +161,8 @@ fn an_acknowledged_entry_that_is_removed_or_changed_is_a_proven_fork() {
     log.now_shows(grown.clone());
     person.verify("acknowledged", &["--online"]).passes();
 
-    let removed = grown.with_entry_removed(5);
-    let changed = grown.with_entry_changed(5, &any_entry());
+    let removed = super::grown(grown.with_entry_removed(5), 3);
+    let changed = super::grown(grown.with_entry_changed(5, &any_entry()), 3);
     for lie in [removed, changed] {
         log.now_shows(lie);
         // Somebody who has nothing but the bundle notices; so does the signer.

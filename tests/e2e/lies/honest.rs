@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use treering_proto::hash::sha256;
+use treering_proto::identity::LogIdentity;
 use treering_tests::check::{check_log, check_served};
 use treering_tests::history::{Attempt, History};
 use treering_tests::http::{Connection, Response};
@@ -64,7 +65,6 @@ fn common_requests(submissions: &[Submission]) -> Vec<String> {
     let mut paths = vec![
         "/checkpoint".to_owned(),
         "/api/v2/checkpoint".to_owned(),
-        "/api/treering/v1/identity".to_owned(),
         "/tile/0/000.p/5".to_owned(),
         "/tile/0/001".to_owned(),
         "/tile/0/0".to_owned(),
@@ -173,8 +173,11 @@ fn its_answers_are_those_of_the_server() {
     }
     let (known, unknown) = (sha256(&statement("the same", 1)), sha256(b"nowhere"));
     let request = json!({ "hashes": [known.to_hex(), unknown.to_hex()] }).to_string();
-    let [real, lies] = both.post("/api/treering/v1/statements", request.as_bytes());
-    assert_eq!(real.text(), lies.text());
+    let [honest, lies] = both.post("/api/treering/v1/statements", request.as_bytes());
+    assert_eq!(honest.text(), lies.text());
+    for answer in both.get("/api/treering/v1/identity") {
+        assert_eq!(LogIdentity::open(&answer.body).as_ref(), Ok(&real.identity));
+    }
     check_served(lying.address(), &mut history);
     check_log(&server, &mut history);
 }

@@ -10,6 +10,7 @@ mod answers;
 mod evidence;
 mod forks;
 mod honest;
+mod monitor;
 mod proofs;
 mod times;
 mod witnesses;

@@ -20,7 +20,8 @@ impl Person {
         for line in said.stdout.lines() {
             let line: Value = serde_json::from_str(line).unwrap();
             if line["schema"] == "treering.finding/v1" {
-                findings.push((line["finding"].as_str().unwrap().to_owned(), line["index"].as_u64()));
+                findings
+                    .push((line["finding"].as_str().unwrap().to_owned(), line["index"].as_u64()));
             }
         }
         (said.code, findings)
@@ -62,8 +63,10 @@ fn it_tells_forks_and_an_older_tree() {
     person.finds(&[], "rollback", None);
     person.takes_evidence("rollback-suspected", SUSPICIOUS);
 
+    // Whoever saw two trees does not forget; others find nothing.
     log.now_shows(grown(honest, 10));
-    person.finds_nothing(&[]);
+    person.finds(&[], "fork", None);
+    Person::new(&keys, &log.url()).finds_nothing(&[]);
 }
 
 #[test]
@@ -101,7 +104,7 @@ fn it_tells_a_removed_entry_whoever_logged_it() {
         person.takes_evidence("fork-prefix", PROVEN_LOG);
     }
     log.now_shows(grown(honest, 5));
-    person.finds_nothing(&[]);
+    Person::new(&keys, &log.url()).finds_nothing(&[]);
 }
 
 #[test]
@@ -149,25 +152,26 @@ fn it_tells_a_withheld_statement() {
 fn it_holds_the_v1_face_to_the_tree_of_the_other_face() {
     let (keys, honest) = log_of(9);
     let log = LyingLog::show(honest.clone());
-    let person = Person::new(&keys, &log.url());
-    person.finds_nothing(&[]);
+    let old = Person::new(&keys, &log.url());
+    old.finds_nothing(&[]);
     let changed = honest.with_entry_changed(3, &any_entry());
-    for (face, evidence) in
-        [(changed.clone(), Some("fork-size")), (changed.truncated(6), Some("fork-prefix"))]
-    {
+    for (face, kind) in [(changed.clone(), "fork-size"), (changed.truncated(6), "fork-prefix")] {
+        let person = Person::new(&keys, &log.url());
         log.tell(Lie::V1Face(Box::new(face)));
         person.finds(&[], "v1-differs", None);
-        if let Some(kind) = evidence {
-            person.takes_evidence(kind, PROVEN_LOG);
-        }
+        person.takes_evidence(kind, PROVEN_LOG);
         log.repent();
+        Person::new(&keys, &log.url()).finds_nothing(&[]);
     }
-    person.finds_nothing(&[]);
     // A tree that no C2SP checkpoint was ever signed for, and no witness saw.
     log.tell(Lie::V1Face(Box::new(grown(honest, 2))));
-    person.finds(&[], "v1-differs", None);
+    old.finds(&[], "v1-differs", None);
     log.repent();
-    person.finds_nothing(&[]);
+    old.finds_nothing(&[]);
+    // The same face, and another tree of a size that it showed before.
+    log.tell(Lie::V1Face(Box::new(changed)));
+    old.finds(&[], "fork", None);
+    old.takes_evidence("fork-size", PROVEN_LOG);
 }
 
 #[test]
@@ -182,7 +186,7 @@ fn it_tells_a_missing_quorum_a_foreign_key_and_times_that_cannot_be() {
         scene.branch.publish();
     };
     show(&|branch| branch.cosigning = Cosigning::Only(vec![1]));
-    person.finds(&["--max-age", "1h"], "quorum-missing", None);
+    person.finds(&[], "quorum-missing", None);
     show(&|branch| branch.cosigning = Cosigning::Forged);
     person.finds(&["--max-age", "1h"], "foreign-key", None);
     show(&|branch| {

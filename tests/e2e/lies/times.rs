@@ -49,8 +49,11 @@ fn a_checkpoint_from_the_future_is_an_alarm() {
     person.sign("later").fails(ALARM, "freshness");
     person.verify("now", &["--online"]).fails(ALARM, "freshness");
     set_clocks(&mut log.scene().branch, Clock::System);
+    person.sign("after").passes();
+    person.verify("after", &["--online"]).passes();
+    // What it logged meanwhile it logged at a time that has not come yet.
     person.sign("later").passes();
-    person.verify("later", &["--online"]).passes();
+    person.verify("later", &["--online"]).fails(ALARM, "time");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use treering_tests::lying_log::{Branch, Cosigning, Keys, LyingLog};
 
-use super::{ALARM, NOT_VERIFIED, Person, UNAVAILABLE, USAGE, grown};
+use super::{ALARM, NOT_VERIFIED, Person, USAGE, grown};
 
 /// A log with three witnesses that all cosign, and somebody who asks for two of them.
 fn witnessed(count: u64) -> (Arc<Keys>, LyingLog, Person) {
@@ -35,12 +35,12 @@ fn fewer_witnesses_than_the_quorum_and_one_counted_twice_are_not_enough() {
             .enumerate()
     {
         cosigns(&log, too_few);
-        person.log_info().ends(UNAVAILABLE);
+        person.log_info().ends(NOT_VERIFIED);
         let name = format!("few{number}");
         person.sign(&name).fails(NOT_VERIFIED, "witnesses");
         assert!(!person.bundle(&name).exists(), "a bundle was written");
         person.verify("enough", &[]).passes();
-        person.verify("enough", &["--online"]).fails(UNAVAILABLE, "consistency");
+        person.verify("enough", &["--online"]).fails(NOT_VERIFIED, "witnesses");
     }
     cosigns(&log, Cosigning::All);
     person.sign("few0").passes();

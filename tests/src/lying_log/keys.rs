@@ -104,9 +104,7 @@ impl Keys {
         let v1 = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &der);
         let identity = &log.identity;
         let v1 = v1.expect("a P-256 key");
-        let keys = Self::new(identity.origin(), identity.tree_id(), note, v1, witnesses);
-        let document = fs::read_to_string(log.data.join("identity"));
-        Self { document: document.expect("a log has its identity document"), ..keys }
+        Self::new(identity.origin(), identity.tree_id(), note, v1, witnesses)
     }
 
     fn new(
