@@ -23,6 +23,7 @@ mod wire;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use treering_proto::entry::VerifiedEntry;
 use treering_proto::hash::Hash;
 
 pub use branch::{Branch, Clock, Kept, Logged};
@@ -38,8 +39,9 @@ pub enum Lie {
     Checkpoint(String),
     /// The Rekor v1 face shows another tree, and the notes of that face are those of the other.
     V1Face(Box<Branch>),
-    /// Submissions are answered as logged, with SET and proof, and forgotten.
-    Promise,
+    /// Submissions are answered as logged, with SET and proof, and forgotten. If there is an entry
+    /// here, it is logged in their place.
+    Promise(Option<Box<VerifiedEntry>>),
     /// The entry at this index has these bytes, by itself on the log's own face and in tiles.
     Entry(u64, Vec<u8>),
     /// Entry tiles have other bytes at this index; the entry by itself is shown as it is.
@@ -201,8 +203,19 @@ impl Scene {
         lied.unwrap_or(&self.branch)
     }
 
-    fn is_forgetful(&self) -> bool {
-        self.lies.iter().any(|lie| matches!(lie, Lie::Promise))
+    /// Goes on with `branch`, which has one more entry, or with what is shown in its place.
+    fn settle(&mut self, branch: Branch) {
+        let promised = self.lies.iter().find_map(|lie| match lie {
+            Lie::Promise(instead) => Some(instead.clone()),
+            _ => None,
+        });
+        match promised {
+            None => self.branch = branch,
+            Some(None) => {}
+            Some(Some(instead)) => {
+                self.branch.append(&instead);
+            }
+        }
     }
 
     fn promised_shift(&self) -> i64 {

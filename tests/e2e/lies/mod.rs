@@ -7,6 +7,8 @@
 //! Out of scope: what an honest log may do wrong by accident (`refusals`, `recovery`).
 
 mod answers;
+mod audit;
+mod copied;
 mod evidence;
 mod forks;
 mod honest;
@@ -96,6 +98,11 @@ impl Person {
         let mut trust = serde_json::from_slice(&fs::read(self.trust()).unwrap()).unwrap();
         change(&mut trust);
         fs::write(self.trust(), trust.to_string()).unwrap();
+    }
+
+    /// From now on the log is asked at this address.
+    fn asks(&self, url: &str) {
+        self.change_trust(|trust| trust["log"]["url"] = url.into());
     }
 
     /// Runs the client with this person's trust file and memory; its data is JSON.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use treering_tests::lying_log::{Branch, Keys, Lie, LyingLog};
 
-use super::{ALARM, NOT_VERIFIED, Person, SUSPICIOUS, UNAVAILABLE, grown, log_of};
+use super::{ALARM, NOT_VERIFIED, Person, SUSPICIOUS, UNAVAILABLE, any_entry, grown, log_of};
 
 #[test]
 fn tiles_that_belong_to_no_checkpoint_are_an_alarm_and_prove_nothing() {
@@ -37,7 +37,7 @@ fn a_promise_that_is_not_kept_is_not_taken_for_a_log_entry() {
     let (keys, honest) = log_of(5);
     let log = LyingLog::show(honest);
     let person = Person::new(&keys, &log.url());
-    log.tell(Lie::Promise);
+    log.tell(Lie::Promise(None));
     // The answer has index, SET and a proof that holds; the entry is nowhere.
     person.sign("promised").ends(UNAVAILABLE);
     assert!(!person.bundle("promised").exists(), "a bundle was written");
@@ -48,6 +48,12 @@ fn a_promise_that_is_not_kept_is_not_taken_for_a_log_entry() {
     person.sign("promised").passes();
     assert_eq!(log.scene().branch.size(), 7);
     person.verify("promised", &["--online"]).passes();
+    // The log promises the place to one, and gives it to another.
+    log.tell(Lie::Promise(Some(Box::new(any_entry()))));
+    person.sign("usurped").ends(ALARM);
+    assert!(!person.bundle("usurped").exists(), "a bundle was written");
+    log.repent();
+    person.sign("usurped").passes();
 }
 
 #[test]

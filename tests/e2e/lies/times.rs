@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use treering_tests::lying_log::{Branch, Clock, Keys, Lie, LyingLog};
 
-use super::{ALARM, POLICY, Person, grown};
+use super::{ALARM, POLICY, PROVEN_LOG, Person, grown};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
@@ -34,6 +34,7 @@ fn an_entry_is_not_logged_before_the_tree_without_it_nor_after_it_was_seen() {
     for shift in [-2 * HOUR, 2 * HOUR] {
         log.tell(Lie::PromisedTime(shift));
         person.verify("dated", &["--online"]).fails(ALARM, "time");
+        person.takes_evidence("wrong-time", PROVEN_LOG);
         person.verify("dated", &[]).passes();
         log.repent();
     }

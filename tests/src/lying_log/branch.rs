@@ -162,6 +162,14 @@ impl Branch {
         self.kept.insert(self.size(), Kept { head, time, note, v1_note });
     }
 
+    /// Lists a checkpoint of another branch among its own, in the place of that of its size.
+    ///
+    /// # Panics
+    /// If the other published no such tree.
+    pub fn also_keeps(&mut self, other: &Self, size: u64) {
+        self.kept.insert(size, other.kept[&size].clone());
+    }
+
     /// The branch as it was when it had `size` entries.
     pub fn truncated(&self, size: u64) -> Self {
         let mut branch = self.clone();

@@ -90,6 +90,11 @@ impl Keys {
         Self::new(ORIGIN, tree_id, ed25519(), v1, witnesses)
     }
 
+    /// New keys of the log, with the witnesses that `other` has.
+    pub fn with_witnesses_of(other: &Self) -> Self {
+        Self { witnesses: other.witnesses.clone(), ..Self::generate(0) }
+    }
+
     /// The keys of a log on disk, as a thief takes them, and new ones for witnesses.
     ///
     /// # Panics

@@ -129,9 +129,7 @@ pub(super) fn submit(scene: &mut Scene, request: &Request) -> Answer {
     let mut branch = scene.branch.clone();
     let index = branch.append(&entry);
     let answer = Answer::json(log_entry(scene, &branch, index).to_json()).status(201);
-    if !scene.is_forgetful() {
-        scene.branch = branch;
-    }
+    scene.settle(branch);
     answer
 }
 

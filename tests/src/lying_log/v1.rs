@@ -31,9 +31,7 @@ pub(super) fn submit(scene: &mut Scene, request: &Request) -> Answer {
     let index = branch.append(&entry);
     let entries = LogEntries::from([(id.clone(), log_entry(scene, &branch, index))]);
     let answer = Answer::json(to_json(&entries)).status(201);
-    if !scene.is_forgetful() {
-        scene.branch = branch;
-    }
+    scene.settle(branch);
     answer.header("etag", id).header("location", location)
 }
 
