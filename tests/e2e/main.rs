@@ -9,6 +9,7 @@ mod bad_input;
 mod checkpoints;
 mod client;
 mod fsck;
+mod lies;
 mod recovery;
 mod refusals;
 mod search;

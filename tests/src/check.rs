@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 
 use treering_proto::api::v2::TransparencyLogEntry;
 use treering_proto::append::RightEdge;
@@ -37,7 +38,16 @@ pub struct Rebuilt {
 /// # Panics
 /// With the first thing that does not agree.
 pub fn check_log(server: &Server, history: &mut History) -> Rebuilt {
-    let connection = RefCell::new(server.connect());
+    check_served(server.address, history)
+}
+
+/// The same of whatever log listens at `address`.
+///
+/// # Panics
+/// With the first thing that does not agree.
+pub fn check_served(address: SocketAddr, history: &mut History) -> Rebuilt {
+    let connection = Connection::open(address).expect("the log listens");
+    let connection = RefCell::new(connection);
     let get = |path: &str| fetch(&mut connection.borrow_mut(), path);
     let head = history.saw_newest(&String::from_utf8_lossy(&get("/checkpoint")));
     let info: serde_json::Value = serde_json::from_slice(&get("/api/v1/log")).expect("JSON");

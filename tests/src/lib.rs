@@ -11,6 +11,7 @@ pub mod check;
 pub mod history;
 pub mod http;
 pub mod load;
+pub mod lying_log;
 pub mod model;
 pub mod random;
 pub mod server;
