@@ -6,7 +6,7 @@
 //! | storage behind anchor | files deleted, or a backup restored | refuse | heads that are gone |
 //! | notes above the anchor | the anchor is an older copy | refuse | heads it forgot |
 //! | same size, other root | storage or anchor belongs elsewhere | refuse | another head |
-//! | storage = anchor, no notes | died between fence and publish | sign the same head (2) | nothing |
+//! | storage = anchor, no notes | died between fence and publish | sign that head (2) | nothing |
 //! | storage = anchor, notes | stopped, or died after publish | serve | all of it |
 //! | storage above anchor | died between commit and fence | check, fence, sign | not the surplus |
 //!
