@@ -88,8 +88,12 @@ pub const SEARCH_TERMS_MAX: usize = 8;
 /// Postings read for one page: what a search for two common terms may cost.
 pub const SEARCH_READS_MAX: usize = 20_000;
 
-/// Published notes in one answer: 1,000 with a few cosignatures are a megabyte.
+/// Published notes in one answer.
 pub const CHECKPOINTS_LIMIT_MAX: usize = 1000;
+
+/// Bytes of notes in one answer, after which it ends early: 1,000 with a few Ed25519 cosignatures
+/// are a megabyte, but ML-DSA lines have 3.3 KB each.
+pub const CHECKPOINTS_BYTES_MAX: usize = 2 << 20;
 
 /// Statements in one bulk answer.
 pub const BULK_STATEMENTS_MAX: usize = 256;

@@ -102,6 +102,9 @@ struct Serve {
         env = "TREERING_WITNESS_MODE"
     )]
     witness_mode: WitnessMode,
+    /// Go on without witnesses, although the log was served with them.
+    #[arg(long, conflicts_with = "witness_policy", env = "TREERING_WITHOUT_WITNESSES")]
+    without_witnesses: bool,
     /// Time for one request to a witness, such as 2s or 500ms.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_time,
           requires = "witness_policy", env = "TREERING_WITNESS_TIMEOUT")]
@@ -229,6 +232,7 @@ fn run_serve(args: Serve) -> Result<ExitCode, Failure> {
         listen: args.listen,
         open_writes: args.open_writes,
         free_disk_min: args.min_free_disk,
+        without_witnesses: args.without_witnesses,
         witnesses: args.witness_policy.map(|policy| Witnesses {
             policy,
             mode: match args.witness_mode {
@@ -346,7 +350,8 @@ fn start_failure(error: StartError) -> Failure {
             DirectoryError::Missing { .. }
             | DirectoryError::Exists { .. }
             | DirectoryError::OtherVersion { .. },
-        ) => Failure::Usage(error.into()),
+        )
+        | StartError::NoPolicy => Failure::Usage(error.into()),
         StartError::Directory(DirectoryError::AnchorInside { .. }) => Failure::Usage(error.into()),
         StartError::Directory(DirectoryError::Locked { .. } | DirectoryError::Io { .. })
         | StartError::Anchor(AnchorError::Locked { .. } | AnchorError::Io { .. })
@@ -355,7 +360,7 @@ fn start_failure(error: StartError) -> Failure {
     }
 }
 
-/// A time of 10 milliseconds to 10 minutes.
+/// A time of 10 milliseconds to 10 seconds: submitters wait for it, and give up after 20.
 fn parse_time(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -363,12 +368,11 @@ fn parse_time(text: &str) -> Result<Duration, String> {
     let milliseconds = match unit {
         "ms" => Some(number),
         "s" => number.checked_mul(1000),
-        "m" => number.checked_mul(60_000),
         _ => None,
     };
     match milliseconds {
-        Some(time @ 10..=600_000) => Ok(Duration::from_millis(time)),
-        _ => Err("a time is 10ms to 10m, such as 500ms, 2s or 1m".to_owned()),
+        Some(time @ 10..=10_000) => Ok(Duration::from_millis(time)),
+        _ => Err("a time is 10ms to 10s, such as 500ms or 2s".to_owned()),
     }
 }
 

@@ -11,7 +11,6 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::health::Health;
-use crate::publisher::Witnessed;
 
 /// What the server counts.
 pub struct Metrics {
@@ -51,7 +50,7 @@ pub enum WitnessOutcome {
     Refused,
     /// It did not answer, or asked for patience.
     Unavailable,
-    /// An answer without a cosignature that verifies.
+    /// An answer without a cosignature that verifies, or with a time far from the log's.
     BadSignature,
     /// It knows another tree than this log, or says so; must stay 0.
     Contradiction,
@@ -107,12 +106,14 @@ impl Metrics {
         self.witness_requests.get_or_create(&label).inc();
     }
 
-    /// Notes who stands behind a checkpoint that was published.
-    pub fn published(&self, witnessed: Witnessed) {
-        self.quorum.set(i64::from(witnessed == Witnessed::Quorum));
-        if witnessed == Witnessed::Missing {
-            self.unwitnessed.inc();
-        }
+    /// Notes whether the quorum of witnesses stands behind the newest checkpoint.
+    pub fn quorum(&self, is_met: bool) {
+        self.quorum.set(i64::from(is_met));
+    }
+
+    /// Counts a checkpoint that was published without the quorum of witnesses.
+    pub fn unwitnessed(&self) {
+        self.unwitnessed.inc();
     }
 
     /// Counts a submission by its outcome, a stable label.

@@ -13,7 +13,9 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use treering_proto::append::RightEdge;
+use treering_proto::checkpoint::open_checkpoint;
 use treering_proto::note::{Note, SignatureLine};
+use treering_proto::policy::Policy;
 use treering_proto::tree::{LeafIndex, TreeHead};
 
 use crate::anchor::Fenced;
@@ -106,9 +108,10 @@ pub struct Started {
 impl Publisher {
     /// Starts with the head that start-up found.
     ///
-    /// It is published here, unless it never was and has witnesses to wait for: then the newest
-    /// published head is shown again. The empty tree needs no witness: it says nothing. `now_ms` is
-    /// the time of day, Unix milliseconds.
+    /// It is published here, unless it never was and the log waits for witnesses, those of
+    /// `policy`: then the newest published head is shown again. A head is not dated before they
+    /// were asked; the empty tree needs no cosignature, because it says nothing. `now_ms` is the time
+    /// of day, Unix milliseconds.
     ///
     /// # Errors
     /// [`StoreError`]; the notes of a log that has entries are never all missing.
@@ -116,26 +119,34 @@ impl Publisher {
         signer: Arc<Signer>,
         store: Store,
         fenced: Fenced,
-        has_witnesses: bool,
+        policy: Option<&Policy>,
         now_ms: u64,
     ) -> Result<Started, StoreError> {
         let head = fenced.head();
+        let waits = policy.is_some() && store.is_witnessed()?;
         let stored = store.notes(head.size)?.filter(|notes| signer.has_signed(notes, head));
-        let witnessed = if has_witnesses { Witnessed::Missing } else { Witnessed::NotAsked };
-        let shown = match stored {
-            Some(notes) => snapshot(head, fenced.edge().clone(), notes, witnessed),
-            None if !has_witnesses || head == TreeHead::EMPTY => {
-                let notes = sign(&signer, &fenced, fenced.time_ms().max(now_ms), &[]);
+        let (head, edge, mut notes) = match stored {
+            Some(notes) => (head, fenced.edge().clone(), notes),
+            None if !waits || head == TreeHead::EMPTY => {
+                let time_ms = fenced.time_ms().max(now_ms);
+                let notes = match policy {
+                    None => sign(&signer, &fenced, time_ms, &[]),
+                    Some(_) => sign_undated(&signer, &fenced, time_ms),
+                };
                 store.publish(head, &notes, &[])?;
-                if signer.ml_dsa_key().is_some() {
-                    // A time that was signed must be known after a crash.
-                    store.sync()?;
-                }
-                snapshot(head, fenced.edge().clone(), notes, witnessed)
+                store.sync()?;
+                (head, fenced.edge().clone(), notes)
             }
             None => newest_stored(&signer, &store, head)?,
         };
-        let time_ms = shown.time_ms.max(fenced.time_ms()).max(store.date()?);
+        if policy.is_some() != store.is_witnessed()? {
+            store.put_witnessed(policy.is_some())?;
+        }
+        // The same head may have been dated again since its notes were stored.
+        notes.time_ms = notes.time_ms.max(store.date()?);
+        let time_ms = notes.time_ms.max(fenced.time_ms());
+        let witnessed = witnessed_by(&signer, policy, &notes.note);
+        let shown = snapshot(head, edge, notes, witnessed);
         let published = Published(Arc::new(RwLock::new(shown)));
         let publisher = Self { signer, store, published };
         Ok(Started { publisher, fenced: Arc::new(fenced), time_ms })
@@ -149,12 +160,6 @@ impl Publisher {
     /// Who signs.
     pub fn signer(&self) -> &Signer {
         &self.signer
-    }
-
-    /// Whether the stored notes for `head` have lines that `notes` do not have.
-    fn is_renewed(&self, head: TreeHead, notes: &NotePair) -> Result<bool, StoreError> {
-        let stored = self.store.notes(head.size)?;
-        Ok(stored.is_some_and(|stored| !completes(&self.signer, &stored.note, &notes.note)))
     }
 
     /// Signs the head, stores notes and SETs, and shows it to readers.
@@ -176,18 +181,17 @@ impl Publisher {
             .map(|entry| (entry.index, self.signer.set(entry.body, entry.time, entry.index)))
             .collect();
         CrashPoint::Signed.pass(in_flight);
-        let is_alone = ready.witnessed == Witnessed::NotAsked && !ready.is_renewal;
-        if is_alone {
+        if ready.witnessed == Witnessed::NotAsked && !ready.is_renewal {
             // Rides in the next commit's sync: the same can be signed again, with the time of the
             // same batch.
             self.store.publish(head, &notes, &sets)?;
-        } else if self.is_renewed(head, &notes)? {
-            self.store.put_date(ready.time_ms)?;
         } else {
             // Nothing here can make a cosignature again, and a time that was signed must be known
             // after a crash.
-            self.store.publish(head, &notes, &sets)?;
-            self.store.sync()?;
+            let first = self.store.notes(head.size)?;
+            let kept = first.map_or(notes.clone(), |first| completed(first, &notes));
+            self.store.publish(head, &kept, &sets)?;
+            self.store.put_date(ready.time_ms)?;
         }
         let snapshot = snapshot(head, ready.fenced.edge().clone(), notes, ready.witnessed);
         *self.published.0.write().unwrap_or_else(PoisonError::into_inner) = snapshot.clone();
@@ -195,34 +199,49 @@ impl Publisher {
     }
 }
 
-/// Whether `new` has every line of `old`, the log's own date aside.
-fn completes(signer: &Signer, old: &str, new: &str) -> bool {
-    let lines = |note: &str| -> Option<Vec<SignatureLine>> {
-        let date = signer.ml_dsa_key();
-        let is_date = |line: &SignatureLine| {
-            date.as_ref()
-                .is_some_and(|key| (key.name(), key.key_id()) == (&*line.name, line.key_id))
-        };
-        let lines = Note::parse(note.as_bytes()).ok()?.signatures;
-        Some(lines.into_iter().filter(|line| !is_date(line)).collect())
+/// The notes that were stored `first`, with the lines of `new` whose keys they lack.
+fn completed(first: NotePair, new: &NotePair) -> NotePair {
+    let parse = |note: &str| Note::parse(note.as_bytes()).ok();
+    let (Some(mut note), Some(new)) = (parse(&first.note), parse(&new.note)) else {
+        return first;
     };
-    let (Some(old), Some(new)) = (lines(old), lines(new)) else { return false };
-    old.iter().all(|line| new.contains(line))
+    for line in new.signatures {
+        let key = (&line.name, line.key_id);
+        if note.signatures.iter().all(|known| (&known.name, known.key_id) != key) {
+            note.signatures.push(line);
+        }
+    }
+    NotePair { note: note.format(), ..first }
 }
 
-/// The newest notes that were published, for a tree below `head`.
+/// What the cosignatures of a stored note amount to under `policy`.
+fn witnessed_by(signer: &Signer, policy: Option<&Policy>, note: &str) -> Witnessed {
+    let Some(policy) = policy else { return Witnessed::NotAsked };
+    let mut keys = policy.witness_keys();
+    keys.push(signer.identity().note_key().clone());
+    let opened = open_checkpoint(note.as_bytes(), signer.identity().origin(), &keys);
+    let is_met = opened.is_ok_and(|checkpoint| policy.is_met(checkpoint.verified()));
+    if is_met { Witnessed::Quorum } else { Witnessed::Missing }
+}
+
+/// The newest notes that were published, for a tree below `head`, and that tree.
 fn newest_stored(
     signer: &Signer,
     store: &Store,
     head: TreeHead,
-) -> Result<Arc<Snapshot>, StoreError> {
+) -> Result<(TreeHead, RightEdge, NotePair), StoreError> {
     let stored = store.notes_up_to(head.size)?;
     let (size, notes) = stored.ok_or_else(|| store.damaged_notes(head.size))?;
     let edge = store.edge_at(size)?;
     if !signer.has_signed(&notes, edge.head()) {
         return Err(store.damaged_notes(size));
     }
-    Ok(snapshot(edge.head(), edge, notes, Witnessed::Missing))
+    Ok((edge.head(), edge, notes))
+}
+
+fn sign_undated(signer: &Signer, fenced: &Fenced, time_ms: u64) -> NotePair {
+    let note = signer.undated_note(fenced).format();
+    NotePair { time_ms, note, v1_note: signer.v1_note(fenced) }
 }
 
 fn sign(

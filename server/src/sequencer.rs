@@ -114,8 +114,7 @@ impl Sequencer {
                 self.latch(fault.reason(), fault.to_string());
             }
         }
-        let stopping = Refusal::Stopping;
-        self.pool.refuse(self.unpublished.iter().flat_map(|batch| &batch.entries), &stopping);
+        self.refuse_unpublished(&Refusal::Stopping);
         if let Err(error) = self.store.sync() {
             tracing::error!(%error, "the last notes could not be synced; start-up signs them again");
         }
@@ -128,8 +127,10 @@ impl Sequencer {
             None if batch.is_empty() => {}
             None => self.sequence(batch)?,
         }
-        if !self.health.is_latched() {
-            self.publish_ready()?;
+        match self.health.refusal() {
+            // Whoever latched it may not know who waits.
+            Some(latched @ Refusal::Latched(..)) => self.refuse_unpublished(&latched),
+            _ => self.publish_ready()?,
         }
         self.thin_notes()
     }
@@ -138,8 +139,13 @@ impl Sequencer {
     fn latch(&mut self, reason: LatchReason, why: String) {
         let refusal = Refusal::Latched(reason, why.clone());
         self.health.latch(reason, why);
+        self.refuse_unpublished(&refusal);
+    }
+
+    /// Tells everybody whose entry is fenced and not published.
+    fn refuse_unpublished(&mut self, refusal: &Refusal) {
         let unpublished = std::mem::take(&mut self.unpublished);
-        self.pool.refuse(unpublished.iter().flat_map(|batch| &batch.entries), &refusal);
+        self.pool.refuse(unpublished.iter().flat_map(|batch| &batch.entries), refusal);
     }
 
     /// How long to wait for entries.
@@ -215,15 +221,20 @@ impl Sequencer {
         }
     }
 
-    /// The date of a head that is published now. One that is not the newest any more gets the time
-    /// of its own last batch: the log must not say that it was the newest at a time when later
-    /// entries had theirs.
+    /// The date of a head that is published now; of one head it never goes back. One that is not
+    /// the newest any more keeps the date that it was given when it was, or that of its own last
+    /// batch: the log must not say that it was the newest at a time when later entries had theirs.
     fn date_of(&mut self, fenced: &Fenced, now: clock::Reading) -> u64 {
+        let shown = self.publisher.published().snapshot();
+        let given = match shown.head == fenced.head() {
+            true => shown.time_ms.max(fenced.time_ms()),
+            false => fenced.time_ms(),
+        };
         if fenced.head().size != self.edge.size() {
-            return fenced.time_ms();
+            return given;
         }
-        // A clock that may not stamp was refused when this turn began; the last time serves.
-        self.clock.stamp(now).unwrap_or(fenced.time_ms())
+        // A clock that may not stamp was refused when this turn began.
+        self.clock.stamp(now).map_or(given, |now_ms| now_ms.max(given))
     }
 
     /// Dates the published head again when the log has not grown for a while.
@@ -245,6 +256,7 @@ impl Sequencer {
         let batches = &self.unpublished[..covered];
         let in_flight = batches.iter().map(|batch| batch.entries.len()).sum();
         let requests: Vec<SetRequest<'_>> = batches.iter().flat_map(set_requests).collect();
+        let before = self.publisher.published().snapshot();
         let (snapshot, sets) = self.publisher.publish(ready, &requests, in_flight)?;
         CrashPoint::Published.pass(in_flight);
 
@@ -254,7 +266,12 @@ impl Sequencer {
             let took = batch.started.elapsed();
             self.metrics.batch(batch.entries.len(), snapshot.head.size.get(), took);
         }
-        self.metrics.published(snapshot.witnessed);
+        let is_new = before.head != snapshot.head || before.witnessed != Witnessed::Missing;
+        if snapshot.witnessed == Witnessed::Missing && is_new {
+            tracing::warn!(size = %snapshot.head.size, "published without the quorum of witnesses");
+            self.metrics.unwitnessed();
+        }
+        self.metrics.quorum(snapshot.witnessed == Witnessed::Quorum);
         let boot_ms = clock::read().boot_ms;
         self.renewal_ms = self.renewal_ms.map(|_| boot_ms.saturating_add(RENEWAL_MS));
         CrashPoint::Woken.pass(in_flight);
@@ -283,7 +300,11 @@ impl Sequencer {
     }
 
     fn witness_refusal(&self) -> Option<Refusal> {
-        self.witnessing.as_ref()?.refusal(clock::read().boot_ms)
+        let refusal = self.witnessing.as_ref()?.refusal(clock::read().boot_ms);
+        if refusal.is_some() {
+            self.metrics.quorum(false);
+        }
+        refusal
     }
 
     fn disk_refusal(&self) -> Option<Refusal> {

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use treering_proto::append::RightEdge;
 use treering_proto::hash::Hash;
 use treering_proto::identity::{IdentityError, LogIdentity};
+use treering_proto::policy::Policy;
 use treering_proto::tree::TreeHead;
 
 use crate::anchor::{Anchor, AnchorError, Fenced};
@@ -65,6 +66,12 @@ pub enum StartError {
         "{0}\n  The entries above the anchor were never signed. To take them out of the log: treering-server fsck --drop-unsigned"
     )]
     SelfCheck(#[from] SelfCheckError),
+    /// The log waited for witnesses, and is started without.
+    #[error(
+        "this log was served with witnesses, and no witness policy is given now: without it checkpoints would be \
+         published that nobody cosigned. Say --witness-policy, or --without-witnesses to do without from now on"
+    )]
+    NoPolicy,
     /// Storage has fewer entries than were signed.
     #[error(
         "{path} holds {stored} entries, but its anchor {anchor} says that {signed} were signed: files are missing, or an \
@@ -150,11 +157,15 @@ pub struct Parts {
 }
 
 /// Opens the log in `data` and brings it to where it can be served. A head that was never published
-/// is published here, unless `has_witnesses`: they are asked first.
+/// is published here, unless the log waits for the witnesses of `policy`: they are asked first.
+///
+/// A log that waited for witnesses starts without them only `on_purpose`: a lost setting must not
+/// undo what they were asked for.
 pub fn open(
     data: &Path,
     anchor: Option<&Path>,
-    has_witnesses: bool,
+    policy: Option<&Policy>,
+    on_purpose: bool,
 ) -> Result<OpenLog, StartError> {
     let Parts { directory, identity, store, mut anchor } = parts(data, anchor)?;
     let (origin, tree_id) = (identity.origin(), identity.tree_id());
@@ -167,6 +178,9 @@ pub fn open(
         return Err(KeyFileError::OtherLog { path: directory.shard(tree_id) }.into());
     }
     compare(&store, &directory.shard(tree_id), &anchor)?;
+    if policy.is_none() && !on_purpose && store.is_witnessed()? {
+        return Err(StartError::NoPolicy);
+    }
 
     let recovered = store.recover()?;
     let above = recovered.edge.size().get() - anchor.head().size.get();
@@ -179,7 +193,7 @@ pub fn open(
     let fenced = anchor.fence(checked)?;
     let signer = Arc::new(signer);
     let now_ms = clock::read().wall_ms;
-    let started = Publisher::start(signer.clone(), store.clone(), fenced, has_witnesses, now_ms)?;
+    let started = Publisher::start(signer.clone(), store.clone(), fenced, policy, now_ms)?;
     let Started { publisher, fenced, time_ms } = started;
     let (edge, time_ms) = (recovered.edge, recovered.time_ms.max(time_ms));
     Ok(OpenLog { directory, store, anchor, signer, publisher, fenced, edge, selfcheck, time_ms })

@@ -27,7 +27,7 @@ const ENTRIES_PER_KEY: u64 = 1000;
 /// Logs `entries` entries in the log in `data`, on `threads` threads, and closes it cleanly.
 pub(crate) fn fill(data: &Path, entries: u64, threads: usize) -> anyhow::Result<Duration> {
     let started = Instant::now();
-    let log = startup::open(data, None, false)?;
+    let log = startup::open(data, None, None, false)?;
     let OpenLog { directory, store, anchor, publisher, fenced, edge, selfcheck, time_ms, .. } = log;
     let health = Health::default();
     let pool = Arc::new(Pool::new(store.clone(), health.clone()));

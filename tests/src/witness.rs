@@ -36,6 +36,8 @@ pub enum Manner {
     Claims(u64),
     /// Signs whatever it is asked, whatever it signed before.
     Careless,
+    /// Honest, but does not show what it remembers.
+    Discreet,
 }
 
 /// A witness that listens.
@@ -206,6 +208,7 @@ fn answer(
     let answer = match (state.manner, line.split_once("/add-checkpoint")) {
         (Manner::Down, _) => (503, "", String::new()),
         (_, Some(_)) => add_checkpoint(&mut state, body, name, key),
+        (Manner::Discreet, None) => (404, "", String::new()),
         (_, None) => {
             let wanted = |origin: &String| line.contains(&sha256(origin.as_bytes()).to_hex());
             let found = state.latest.iter().find(|(origin, _)| wanted(origin));

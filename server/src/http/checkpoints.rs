@@ -21,12 +21,15 @@ use treering_proto::tree::{LeafIndex, TreeSize};
 use super::App;
 use super::query::Query;
 use super::reply::{Fault, JSON, Reply, with_body};
-use crate::limits::CHECKPOINTS_LIMIT_MAX;
+use crate::limits::{CHECKPOINTS_BYTES_MAX, CHECKPOINTS_LIMIT_MAX};
 use crate::store::StoreError;
 use crate::store::format::NotePair;
 
 /// One page when nothing else is asked for.
 const LIMIT_DEFAULT: usize = 100;
+
+/// Notes read from storage at once.
+const PAGE: usize = 64;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -130,11 +133,27 @@ fn around(app: &App, index: LeafIndex, published: TreeSize) -> Result<Vec<u8>, S
 }
 
 fn list(app: &App, from: u64, limit: usize, published: TreeSize) -> Result<Vec<u8>, StoreError> {
-    let mut notes = app.store.notes_from(from, limit + 1)?;
-    notes.retain(|(size, _)| *size <= published.get());
-    let next = notes.get(limit).map(|(size, _)| size.to_string());
-    notes.truncate(limit);
-    let checkpoints = notes.into_iter().map(|(size, notes)| checkpoint(size, notes)).collect();
+    let (mut checkpoints, mut next, mut bytes) = (Vec::new(), None, 0);
+    let mut position = from;
+    'pages: loop {
+        let page = app.store.notes_from(position, PAGE)?;
+        let is_last = page.len() < PAGE;
+        for (size, notes) in page {
+            if size > published.get() {
+                break 'pages;
+            }
+            if checkpoints.len() == limit || bytes > CHECKPOINTS_BYTES_MAX {
+                next = Some(size.to_string());
+                break 'pages;
+            }
+            bytes += notes.note.len() + notes.v1_note.len();
+            checkpoints.push(checkpoint(size, notes));
+            position = size + 1;
+        }
+        if is_last {
+            break;
+        }
+    }
     Ok(to_bytes(&ListAnswer { tree_size: published.to_string(), checkpoints, next }))
 }
 

@@ -64,6 +64,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Whether anybody may write.
     pub open_writes: bool,
+    /// Whether nothing is acknowledged that the quorum of witnesses did not cosign.
+    pub needs_quorum: bool,
     /// Where large work is done.
     pub heavy: Heavy,
     /// What requests and answers may take of memory.

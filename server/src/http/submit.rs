@@ -15,6 +15,7 @@ use super::reply::Fault;
 use crate::health::Refusal;
 use crate::limits::{ANSWER_TIME_MAX, BODY_TIME_MAX, DROPPED_BYTES_MAX, LARGE_BODY_BYTES};
 use crate::pool::{Outcome, Rejected};
+use crate::publisher::Witnessed;
 
 /// How a face reads its submissions.
 pub type Parse = fn(&[u8]) -> Result<VerifiedEntry, EntryError>;
@@ -141,8 +142,12 @@ async fn verify_and_wait(
     }
 }
 
+/// Whether the entry at `index` may be acknowledged: it is published, and cosigned where that is
+/// needed. What start-up shows again may be from a time without witnesses.
 fn is_published(app: &App, index: LeafIndex) -> bool {
-    app.published.snapshot().head.size.contains(index)
+    let shown = app.published.snapshot();
+    let lacks_quorum = app.needs_quorum && shown.witnessed == Witnessed::Missing;
+    shown.head.size.contains(index) && !lacks_quorum
 }
 
 /// Verifies small bodies here, where a hand-over would cost more than the signature, and large ones

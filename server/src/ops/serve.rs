@@ -1,15 +1,17 @@
 //! `serve`: opens a log, starts its loop, and answers until it is told to stop.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use treering_proto::identity::LogIdentity;
 
 use crate::clock::{self, BatchClock};
 use crate::crash_point;
+use crate::data_directory::DataDirectory;
 use crate::health::{Health, Refusal};
 use crate::http::connection::Budget;
 use crate::http::heavy::Heavy;
@@ -21,6 +23,9 @@ use crate::sequencer::Sequencer;
 use crate::startup::{self, OpenLog, StartError};
 use crate::thinning::Thinning;
 use crate::witness::{self, AskerContext, Config, ConfigError, Mode, Witnessing};
+
+/// Time after the start at which a log that dates itself does so again, in milliseconds.
+const FIRST_RENEWAL_MS: u64 = 60 * 1000;
 
 /// How a log is served.
 pub struct Service {
@@ -36,6 +41,8 @@ pub struct Service {
     pub free_disk_min: u64,
     /// Who cosigns its checkpoints, if anybody.
     pub witnesses: Option<Witnesses>,
+    /// Whether a log that was witnessed goes on without.
+    pub without_witnesses: bool,
 }
 
 /// Who cosigns, as the command line says it.
@@ -82,10 +89,17 @@ pub async fn serve(service: Service) -> Result<(), ServeError> {
     // The address first: a second server on the same port must not get as far as the log.
     let listener = TcpListener::bind(service.listen).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
-    let has_witnesses = service.witnesses.is_some();
-    let log = startup::open(&service.data, service.anchor.as_deref(), has_witnesses)?;
-    let app = Arc::new(app(&log, service.open_writes));
-    let witnessing = witnessing(&log, &app, &service)?;
+    let config = service.witnesses.as_ref().map(|witnesses| witnesses.load(&service.data));
+    let config = config.transpose()?;
+    let log = startup::open(
+        &service.data,
+        service.anchor.as_deref(),
+        config.as_ref().map(|config| &config.policy),
+        service.without_witnesses,
+    )?;
+    let needs_quorum = config.as_ref().is_some_and(|config| config.mode == Mode::Closed);
+    let app = Arc::new(app(&log, service.open_writes, needs_quorum));
+    let witnessing = config.map(|config| witnessing(&log, &app, config)).transpose()?;
     let sequencer = sequencer(log, &app, &service, witnessing);
     let (pool, health) = (app.pool.clone(), app.health.clone());
     let sequencing = std::thread::Builder::new()
@@ -109,7 +123,7 @@ pub async fn serve(service: Service) -> Result<(), ServeError> {
     Ok(())
 }
 
-fn app(log: &OpenLog, open_writes: bool) -> App {
+fn app(log: &OpenLog, open_writes: bool, needs_quorum: bool) -> App {
     let health = Health::default();
     App {
         pool: Arc::new(Pool::new(log.store.clone(), health.clone())),
@@ -120,6 +134,7 @@ fn app(log: &OpenLog, open_writes: bool) -> App {
         health,
         metrics: Arc::new(Metrics::default()),
         open_writes,
+        needs_quorum,
         heavy: Heavy::default(),
         budget: Budget::default(),
     }
@@ -127,29 +142,33 @@ fn app(log: &OpenLog, open_writes: bool) -> App {
 
 /// Starts to talk with the witnesses, and proposes the newest head to them: it may never have been
 /// published, and an old cosignature is renewed.
-fn witnessing(
-    log: &OpenLog,
-    app: &App,
-    service: &Service,
-) -> Result<Option<Witnessing>, ServeError> {
-    let Some(witnesses) = &service.witnesses else { return Ok(None) };
+fn witnessing(log: &OpenLog, app: &App, config: Config) -> Result<Witnessing, ServeError> {
     let note_key = log.signer.identity().note_key().clone();
-    let policy = Config::load_policy(&witnesses.policy, &note_key)?;
-    let targets = witness::targets(&policy);
-    let Witnesses { mode, timeout, min_interval, .. } = *witnesses;
-    let config = Config { policy, mode, timeout, min_interval };
+    let targets = witness::targets(&config.policy);
+    let (mode, timeout) = (config.mode, config.timeout);
     let boot_ms = clock::read().boot_ms;
-    let (mut witnessing, questions, events) = Witnessing::new(config, targets.len(), boot_ms);
+    let first = log.fenced.clone();
+    let (witnessing, questions, events) = Witnessing::new(config, targets.len(), first, boot_ms);
     let (store, pool, metrics) = (log.store.clone(), app.pool.clone(), app.metrics.clone());
     let context = AskerContext { store, note_key, pool, metrics };
     witness::spawn(&context, &targets, timeout, &questions, &events).map_err(ServeError::Tls)?;
-    witnessing.offer(log.fenced.clone(), boot_ms);
     let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
     tracing::info!(witnesses = names.join(", "), ?mode, "checkpoints are cosigned");
     if mode == Mode::Open {
         tracing::warn!("fail-open: checkpoints are published when too few witnesses answer");
     }
-    Ok(Some(witnessing))
+    Ok(witnessing)
+}
+
+impl Witnesses {
+    /// Reads the policy for the log in `data`.
+    fn load(&self, data: &Path) -> Result<Config, ServeError> {
+        let Self { mode, timeout, min_interval, .. } = *self;
+        let public = DataDirectory::public(data).map_err(StartError::from)?;
+        let identity = LogIdentity::open(public.identity.as_bytes()).map_err(StartError::from)?;
+        let policy = Config::load_policy(&self.policy, identity.note_key())?;
+        Ok(Config { policy, mode, timeout, min_interval })
+    }
 }
 
 fn sequencer(
@@ -171,8 +190,9 @@ fn sequencer(
         publisher,
         witnessing,
         newest: fenced,
-        // At once: what start-up found may have been dated long ago.
-        renewal_ms: dates_itself.then_some(0),
+        // Soon: what start-up found may have been dated long ago. Not at once: a clock that is wrong
+        // when the machine starts is mostly set right within a minute, and a date cannot be undone.
+        renewal_ms: dates_itself.then(|| clock::read().boot_ms.saturating_add(FIRST_RENEWAL_MS)),
         unpublished: Vec::new(),
         health: app.health.clone(),
         metrics: app.metrics.clone(),

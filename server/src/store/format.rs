@@ -17,6 +17,9 @@ pub const IDENTITY_KEY: &[u8] = b"identity";
 /// Unix milliseconds as u64: see [`crate::publisher`].
 pub const DATED_KEY: &[u8] = b"dated";
 
+/// The row of `meta` that says whether the log waits for witnesses: one byte, 1 or 0.
+pub const WITNESSED_KEY: &[u8] = b"witnessed";
+
 /// How far the log is committed: the value of [`HEAD_KEY`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CommittedHead {

@@ -31,7 +31,7 @@ use self::columns::{
     STATEMENT_BY_PAYLOAD_HASH, TILE_BY_COORDINATE, TIME_BY_INDEX,
 };
 use self::format::{
-    CommittedHead, DATED_KEY, HEAD_KEY, NotePair, number_key, posting_key, tile_key,
+    CommittedHead, DATED_KEY, HEAD_KEY, NotePair, WITNESSED_KEY, number_key, posting_key, tile_key,
 };
 
 pub use self::columns::FORMAT_VERSION;
@@ -182,17 +182,32 @@ impl Store {
         self.db.write(rows).map_err(|source| self.failed("publish", source))
     }
 
-    /// Remembers a time that was put into a note which is not stored, Unix milliseconds. Synced: a
-    /// later note must not have an earlier time.
+    /// Remembers a time that was put into a note which is not stored, Unix milliseconds, unless a
+    /// later one is remembered. Synced, with all writes before it: a later note must not have an
+    /// earlier time.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn put_date(&self, time_ms: u64) -> Result<(), StoreError> {
+        let latest = self.date()?.max(time_ms);
+        self.put_meta(DATED_KEY, &number_key(latest))
+    }
+
+    /// Remembers whether the log waits for witnesses.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put_witnessed(&self, is_witnessed: bool) -> Result<(), StoreError> {
+        self.put_meta(WITNESSED_KEY, &[u8::from(is_witnessed)])
+    }
+
+    /// Writes one row of `meta`, synced.
+    fn put_meta(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         let mut rows = WriteBatch::default();
-        rows.put_cf(self.column(META), DATED_KEY, number_key(time_ms));
+        rows.put_cf(self.column(META), key, value);
         let mut synced = WriteOptions::default();
         synced.set_sync(true);
-        self.db.write_opt(rows, &synced).map_err(|source| self.failed("remember a date", source))
+        self.db.write_opt(rows, &synced).map_err(|source| self.failed("remember", source))
     }
 
     /// Removes the notes for `sizes`.

@@ -15,8 +15,8 @@ use super::columns::{
     STATEMENT_BY_PAYLOAD_HASH, TILE_BY_COORDINATE, TIME_BY_INDEX,
 };
 use super::format::{
-    CommittedHead, DATED_KEY, HEAD_KEY, IDENTITY_KEY, NotePair, number_key, posting_key,
-    read_index, read_number, read_posting, tile_key,
+    CommittedHead, DATED_KEY, HEAD_KEY, IDENTITY_KEY, NotePair, WITNESSED_KEY, number_key,
+    posting_key, read_index, read_number, read_posting, tile_key,
 };
 use super::{Durable, Store, StoreError};
 
@@ -99,6 +99,15 @@ impl Store {
     pub fn date(&self) -> Result<u64, StoreError> {
         let Some(bytes) = self.read_meta(DATED_KEY)? else { return Ok(0) };
         read_number(&bytes).ok_or_else(|| self.damaged(META, "dated"))
+    }
+
+    /// Whether the log waits for witnesses, as [`Store::put_witnessed`] remembered.
+    pub fn is_witnessed(&self) -> Result<bool, StoreError> {
+        match self.read_meta(WITNESSED_KEY)?.as_deref() {
+            None | Some([0]) => Ok(false),
+            Some([1]) => Ok(true),
+            Some(_) => Err(self.damaged(META, "witnessed")),
+        }
     }
 
     /// A full tile of hashes.

@@ -26,6 +26,7 @@ use treering_proto::witness::AddCheckpoint;
 use super::Target;
 use super::collect::{Event, Question};
 use super::wire::{Answer, Wire};
+use crate::clock;
 use crate::metrics::{Metrics, WitnessOutcome};
 use crate::pool::Pool;
 use crate::store::{Store, StoreError};
@@ -41,8 +42,15 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(250);
 /// used within seconds, for submitters may be waiting for it.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
-/// The wait after an answer that a repetition will hardly change.
-const REFUSED_PAUSE: Duration = Duration::from_secs(60);
+/// The wait after an answer that a repetition will hardly change, unless a proxy gave it.
+const REFUSED_PAUSE: Duration = Duration::from_secs(10);
+
+/// The wait after a contradiction.
+const CONTRADICTED_PAUSE: Duration = Duration::from_secs(60);
+
+/// How far a cosignature's time may be from our clock, in seconds: clients take one from the future
+/// for an alarm, and it would stay in storage for ever.
+const TIME_DISTANCE_MAX: u64 = 300;
 
 /// The longest wait that a witness may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
@@ -129,7 +137,7 @@ impl Asker {
 
     async fn ask(&mut self, question: &Arc<Question>) -> Asked {
         for _ in 0..CONFLICTS_MAX {
-            let Some(body) = self.request(question).await else { return Asked::Done };
+            let Some(body) = self.request(question).await else { return Asked::Later(None) };
             match self.wire.add_checkpoint(&self.target.url, body).await {
                 Answer::Lines(lines) => return self.take_lines(question, lines),
                 Answer::Conflict(size) if size <= question.size() && size != self.cosigned => {
@@ -162,8 +170,7 @@ impl Asker {
         self.contradicted("it says another size each time").await
     }
 
-    /// The request, proved from the size that the witness has; `None` after a storage error, which
-    /// the sequencer meets by itself.
+    /// The request, proved from the size that the witness has; `None` after a storage error.
     async fn request(&self, question: &Arc<Question>) -> Option<String> {
         let (store, question, old) = (self.context.store.clone(), question.clone(), self.cosigned);
         let old = old.min(question.size());
@@ -183,18 +190,20 @@ impl Asker {
     }
 
     fn take_lines(&mut self, question: &Question, lines: Vec<SignatureLine>) -> Asked {
-        let verified = verified_lines(&self.target.keys, &question.text, lines);
+        let now = clock::read().wall_ms / 1000;
+        let verified = verified_lines(&self.target.keys, &question.text, now, lines);
         if verified.is_empty() {
             self.count(WitnessOutcome::BadSignature);
             tracing::warn!(
                 witness = self.target.name,
-                "a witness answered without a cosignature that verifies under its keys"
+                "a witness answered without a cosignature that verifies under its keys and has our time"
             );
             return Asked::Later(Some(REFUSED_PAUSE));
         }
         self.count(WitnessOutcome::Cosigned);
         self.cosigned = question.size();
-        self.tell(Event::Cosigned { round: question.round, lines: verified });
+        let (witness, round) = (self.target.name.clone(), question.round);
+        self.tell(Event::Cosigned { witness, round, lines: verified });
         Asked::Done
     }
 
@@ -205,7 +214,8 @@ impl Asker {
         let witness = self.target.name.as_str();
         tracing::error!(witness, why, "a witness contradicts this log; it is passed over");
         self.look_up().await;
-        Asked::Later(Some(REFUSED_PAUSE))
+        self.tell(Event::Contradicted { witness: self.target.name.clone() });
+        Asked::Later(Some(CONTRADICTED_PAUSE))
     }
 
     /// Asks for the checkpoint that the witness remembers, and compares it with storage.
@@ -281,11 +291,12 @@ pub(super) fn explain(store: &Store, key: &NoteKey, note: &[u8]) -> Result<Expla
     Ok(Explained::Ours(head.size))
 }
 
-/// The lines that verify under `keys`, each key once, with what they say. An undated cosignature
-/// says nothing about when, and is dropped.
+/// The lines that verify under `keys`, each key once, with what they say. A cosignature without a
+/// time, or with one far from `now` in Unix seconds, is dropped.
 pub(super) fn verified_lines(
     keys: &[NoteKey],
     text: &str,
+    now: u64,
     lines: Vec<SignatureLine>,
 ) -> Vec<(SignatureLine, Verified)> {
     let mut kept: Vec<(SignatureLine, Verified)> = Vec::new();
@@ -294,7 +305,8 @@ pub(super) fn verified_lines(
         let Ok(verified) = treering_proto::note::open(&note, keys) else { continue };
         for signature in verified {
             let is_new = kept.iter().all(|(_, earlier)| earlier.key != signature.key);
-            if is_new && signature.time.is_some_and(|time| time > 0) {
+            let is_timely = |time: u64| time.abs_diff(now) <= TIME_DISTANCE_MAX;
+            if is_new && signature.time.is_some_and(is_timely) {
                 kept.push((line.clone(), signature));
             }
         }

@@ -1,10 +1,14 @@
 //! What the sequencer knows of witnesses: the head that is proposed, who cosigned it, and when it
 //! may be published.
 //!
-//! Invariants: a head is proposed only when every witness was greeted or had its time; a proposal
-//! is given up only for a newer head; what the quorum cosigned is published at once, and lines that
-//! come later are added to the same note.
+//! Invariants: a head is proposed only when every witness was greeted or had its time; the first is
+//! that of start-up, and in closed mode no newer one is signed before the quorum cosigned it, so
+//! that witnesses who remember more stop a log that was rolled back even if they only refuse; later
+//! a proposal is given up only for a newer head; what the quorum cosigned is published at once, and
+//! lines that come later are added to the same note. Failing open is for silence: while a witness
+//! contradicts the log and none cosigns, nothing is published.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
@@ -50,10 +54,17 @@ pub enum Event {
     Greeted,
     /// A witness cosigned.
     Cosigned {
+        /// Which.
+        witness: String,
         /// Which question.
         round: u64,
         /// Its lines, verified.
         lines: Vec<(SignatureLine, Verified)>,
+    },
+    /// A witness says, without a proof, that it knows another tree.
+    Contradicted {
+        /// Which.
+        witness: String,
     },
     /// A witness has a note of ours that storage does not explain.
     Unexplained(String),
@@ -91,6 +102,9 @@ struct Round {
 struct Done {
     number: u64,
     fenced: Arc<Fenced>,
+    /// Those of its last round decide about the quorum.
+    fresh: Vec<(SignatureLine, Verified)>,
+    /// With those of earlier rounds, of witnesses who did not answer again.
     lines: Vec<(SignatureLine, Verified)>,
     /// The last time at which the quorum cosigned, by the boot-time clock.
     at_ms: u64,
@@ -105,8 +119,12 @@ pub struct Witnessing {
     /// Witnesses that were not greeted yet, and the time that they have.
     ungreeted: usize,
     greeted_by_ms: u64,
+    /// The head of start-up, until it is proposed.
+    first: Option<Arc<Fenced>>,
     /// Fenced, not proposed yet; and since when.
     offered: Option<(Arc<Fenced>, u64)>,
+    /// Witnesses that contradict the log, until they cosign again.
+    contradicting: BTreeSet<String>,
     round: Option<Round>,
     done: Option<Done>,
     rounds: u64,
@@ -114,7 +132,7 @@ pub struct Witnessing {
 
 impl Done {
     fn to_publish(&self, config: &Config) -> Advance {
-        let is_met = is_met(config, &self.lines);
+        let is_met = is_met(config, &self.fresh);
         Advance::Publish {
             fenced: self.fenced.clone(),
             cosignatures: self.lines.iter().map(|(line, _)| line.clone()).collect(),
@@ -131,11 +149,12 @@ impl Question {
 }
 
 impl Witnessing {
-    /// Starts at `boot_ms`; `witnesses` are those that will be greeted. Returns what the askers
-    /// need.
+    /// Starts at `boot_ms` with the head of start-up; `witnesses` are those that will be greeted.
+    /// Returns what the askers need.
     pub fn new(
         config: Config,
         witnesses: usize,
+        first: Arc<Fenced>,
         boot_ms: u64,
     ) -> (Self, watch::Receiver<Option<Arc<Question>>>, Sender<Event>) {
         let (sender, events) = channel();
@@ -147,7 +166,9 @@ impl Witnessing {
             events,
             ungreeted: witnesses,
             greeted_by_ms,
+            first: Some(first),
             offered: None,
+            contradicting: BTreeSet::new(),
             round: None,
             done: None,
             rounds: 0,
@@ -166,7 +187,13 @@ impl Witnessing {
         while let Ok(event) = self.events.try_recv() {
             match event {
                 Event::Greeted => self.ungreeted = self.ungreeted.saturating_sub(1),
-                Event::Cosigned { round, lines } => self.take(round, lines),
+                Event::Cosigned { witness, round, lines } => {
+                    self.contradicting.remove(&witness);
+                    self.take(round, lines);
+                }
+                Event::Contradicted { witness } => {
+                    self.contradicting.insert(witness);
+                }
                 Event::Unexplained(why) => return Advance::Latch(why),
             }
         }
@@ -180,13 +207,22 @@ impl Witnessing {
     /// Why submissions are refused, if the quorum has been missing for long.
     pub fn refusal(&self, boot_ms: u64) -> Option<Refusal> {
         let in_round = self.round.as_ref().map(|round| round.offered_ms);
-        let oldest = in_round.or(self.offered.as_ref().map(|(_, since)| *since))?;
-        let waited = boot_ms.saturating_sub(oldest);
-        (self.config.mode == Mode::Closed && waited > PATIENCE_MS).then(|| {
+        // The interval that the operator chose is no fault of the witnesses.
+        let offered = self.offered.as_ref().map(|(_, since)| (*since).max(self.earliest_ms()));
+        let waited = boot_ms.saturating_sub(in_round.or(offered)?);
+        let waits = self.config.mode == Mode::Closed || !self.contradicting.is_empty();
+        (waits && waited > PATIENCE_MS).then(|| {
             let seconds = waited / 1000;
+            let accusers = match self.contradicting.is_empty() {
+                true => String::new(),
+                false => {
+                    let names: Vec<&str> = self.contradicting.iter().map(String::as_str).collect();
+                    format!("; these know another tree, or say so: {}", names.join(", "))
+                }
+            };
             Refusal::NoQuorum(format!(
                 "the quorum of witnesses has not cosigned for {seconds} seconds; /metrics says \
-                 which of them answer"
+                 which of them answer{accusers}"
             ))
         })
     }
@@ -195,7 +231,7 @@ impl Witnessing {
     pub fn pause(&self, boot_ms: u64, longest: Duration) -> Duration {
         let due_ms = match (&self.round, &self.offered) {
             (Some(round), _) => round.started_ms.saturating_add(milliseconds(self.config.timeout)),
-            (None, Some(_)) if self.ungreeted > 0 => self.greeted_by_ms,
+            (None, _) if self.first.is_some() => self.greeted_by_ms,
             (None, Some(_)) => self.earliest_ms(),
             (None, None) => return longest,
         };
@@ -211,6 +247,7 @@ impl Witnessing {
         match (&mut self.round, &mut self.done) {
             (Some(round), _) if round.number == number => merge(&mut round.lines, lines),
             (_, Some(done)) if done.number == number => {
+                merge(&mut done.fresh, lines.clone());
                 merge(&mut done.lines, lines);
                 done.has_more = true;
             }
@@ -224,10 +261,12 @@ impl Witnessing {
         let round = self.round.take()?;
         let is_met = is_met(&self.config, &round.lines);
         let is_over = boot_ms >= round.started_ms.saturating_add(milliseconds(self.config.timeout));
-        if is_met || (is_over && self.config.mode == Mode::Open) {
+        let is_open = self.config.mode == Mode::Open;
+        let is_contradicted = !self.contradicting.is_empty() && round.lines.is_empty();
+        if is_met || (is_over && is_open && !is_contradicted) {
             return Some(self.publish(round, boot_ms));
         }
-        if is_over && self.offered.is_some() {
+        if is_over && self.offered.is_some() && self.done.is_some() {
             // A newer head may do better. Its submitters wait since the older one was fenced.
             let since = round.offered_ms;
             self.offered = self.offered.take().map(|(fenced, _)| (fenced, since));
@@ -242,8 +281,9 @@ impl Witnessing {
         let before = self.done.take().filter(|done| done.fenced.head() == fenced.head());
         // A renewal keeps the lines of those who did not answer this time.
         let mut all = before.map(|done| done.lines).unwrap_or_default();
-        merge(&mut all, lines);
-        let done = Done { number, fenced, lines: all, at_ms: boot_ms, has_more: false };
+        merge(&mut all, lines.clone());
+        let (fresh, lines) = (lines, all);
+        let done = Done { number, fenced, fresh, lines, at_ms: boot_ms, has_more: false };
         let publish = done.to_publish(&self.config);
         self.done = Some(done);
         publish
@@ -264,7 +304,11 @@ impl Witnessing {
         }
         let aged = |done: &&Done| boot_ms >= done.at_ms.saturating_add(RENEWAL_MS);
         let renewed = || self.done.as_ref().filter(aged).map(|done| (done.fenced.clone(), boot_ms));
-        let Some((fenced, offered_ms)) = self.offered.take().or_else(renewed) else { return };
+        let first = self.first.take().map(|first| (first, boot_ms));
+        let Some((fenced, offered_ms)) = first.or_else(|| self.offered.take()).or_else(renewed)
+        else {
+            return;
+        };
         self.rounds += 1;
         let note = signer.undated_note(&fenced);
         let question = Question {

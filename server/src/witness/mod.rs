@@ -14,6 +14,7 @@
 //!
 //! Invariants:
 //! - nothing is signed before every witness was asked what it remembers, or did not answer in time;
+//!   a witness that remembers more and shows no note stops a closed log by refusing the first head;
 //! - only lines that verified under a key of the policy are kept;
 //! - one request at a time is under way to each witness;
 //! - always the newest fenced head is proposed; heads in between never.
@@ -28,11 +29,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use treering_proto::note::{NoteKey, Verified};
+use treering_proto::note::{NoteKey, SIGNATURES_MAX, Verified};
 use treering_proto::policy::{Policy, PolicyError};
 
 pub use self::asker::{AskerContext, spawn};
 pub use self::collect::{Advance, RENEWAL_MS, Witnessing};
+
+/// The log's own lines in a note: one of each of its keys.
+const OWN_LINES: usize = 2;
 
 /// What to do when the quorum does not answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,6 +104,23 @@ pub enum ConfigError {
         "the witness policy's quorum cannot be met by the witnesses that have a URL; add the URLs that are missing"
     )]
     Unreachable,
+    /// It asks for no cosignature.
+    #[error("the witness policy has `quorum none`: leave it out to serve without witnesses")]
+    NoQuorum,
+    /// More keys than a note can have lines.
+    #[error("the witness policy has {count} keys, and a note has room for {max} cosignatures")]
+    TooMany {
+        /// How many.
+        count: usize,
+        /// The most.
+        max: usize,
+    },
+    /// A URL that nobody can reach.
+    #[error("{url:?} is not the http or https URL of a witness")]
+    Url {
+        /// As the policy has it.
+        url: String,
+    },
     /// A witness has the name or the key of this log.
     #[error("the witness {name} has the name or the key of the log itself")]
     Itself {
@@ -129,7 +150,20 @@ impl Config {
                 return Err(ConfigError::Itself { name: witness.name.clone() });
             }
         }
+        if policy.needs_no_witness() {
+            return Err(ConfigError::NoQuorum);
+        }
+        let (count, max) = (policy.witnesses().count(), SIGNATURES_MAX - OWN_LINES);
+        if count > max {
+            return Err(ConfigError::TooMany { count, max });
+        }
         let targets = targets(&policy);
+        let is_url = |url: &str| {
+            reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+        };
+        if let Some(target) = targets.iter().find(|target| !is_url(&target.url)) {
+            return Err(ConfigError::Url { url: target.url.clone() });
+        }
         if targets.is_empty() {
             return Err(ConfigError::Nobody);
         }

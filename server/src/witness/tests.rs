@@ -83,19 +83,19 @@ struct Collecting {
 }
 
 impl Collecting {
-    fn new(mode: Mode) -> Self {
+    fn new(mode: Mode, first: Arc<Fenced>) -> Self {
         let config = Config {
             policy: Policy::parse(policy_text().as_bytes()).unwrap(),
             mode,
             timeout: Duration::from_millis(1000),
             min_interval: Duration::from_millis(200),
         };
-        let (witnessing, asked, tell) = Witnessing::new(config, 2, 0);
+        let (witnessing, asked, tell) = Witnessing::new(config, 2, first, 0);
         Self { witnessing, asked, tell }
     }
 
-    fn greeted(mode: Mode) -> Self {
-        let collecting = Self::new(mode);
+    fn greeted(mode: Mode, first: Arc<Fenced>) -> Self {
+        let collecting = Self::new(mode, first);
         collecting.tell.send(Event::Greeted).unwrap();
         collecting.tell.send(Event::Greeted).unwrap();
         collecting
@@ -107,9 +107,14 @@ impl Collecting {
 
     fn cosign(&self, question: &Question, seed: u8) {
         let lines = vec![line(seed, &question.text, 1000 + u64::from(seed))];
-        let lines = verified_lines(&[note_key(seed)], &question.text, lines);
+        let lines = verified_lines(&[note_key(seed)], &question.text, 1000, lines);
         assert_eq!(lines.len(), 1);
-        self.tell.send(Event::Cosigned { round: question.round, lines }).unwrap();
+        let (witness, round) = (format!("w{seed}"), question.round);
+        self.tell.send(Event::Cosigned { witness, round, lines }).unwrap();
+    }
+
+    fn contradict(&self, seed: u8) {
+        self.tell.send(Event::Contradicted { witness: format!("w{seed}") }).unwrap();
     }
 }
 
@@ -137,8 +142,7 @@ fn keys_behind_one_url_are_one_target() {
 fn nothing_is_proposed_before_every_witness_was_greeted_or_had_its_time() {
     let mut heads = Heads::new();
     let fenced = heads.grow(3);
-    let mut all = Collecting::new(Mode::Closed);
-    all.witnessing.offer(fenced.clone(), 0);
+    let mut all = Collecting::new(Mode::Closed, fenced.clone());
     assert!(waits(&all.witnessing.advance(&heads.signer, 10)));
     all.tell.send(Event::Greeted).unwrap();
     assert!(waits(&all.witnessing.advance(&heads.signer, 20)));
@@ -147,8 +151,7 @@ fn nothing_is_proposed_before_every_witness_was_greeted_or_had_its_time() {
     all.witnessing.advance(&heads.signer, 30);
     assert_eq!(all.question().unwrap().size().get(), 3);
 
-    let mut late = Collecting::new(Mode::Closed);
-    late.witnessing.offer(fenced, 0);
+    let mut late = Collecting::new(Mode::Closed, fenced);
     late.witnessing.advance(&heads.signer, 999);
     assert!(late.question().is_none());
     late.witnessing.advance(&heads.signer, 1000);
@@ -158,8 +161,7 @@ fn nothing_is_proposed_before_every_witness_was_greeted_or_had_its_time() {
 #[test]
 fn the_quorum_publishes_and_later_lines_join_the_same_note() {
     let mut heads = Heads::new();
-    let mut all = Collecting::greeted(Mode::Closed);
-    all.witnessing.offer(heads.grow(3), 0);
+    let mut all = Collecting::greeted(Mode::Closed, heads.grow(3));
     all.witnessing.advance(&heads.signer, 1);
     let question = all.question().unwrap();
     all.cosign(&question, 1);
@@ -184,38 +186,81 @@ fn the_quorum_publishes_and_later_lines_join_the_same_note() {
     assert_eq!(published(stale), (3, 3, Witnessed::Quorum), "for the head that is published");
 }
 
+/// Witnesses that remember more than a log which was rolled back may have no way to show it. They
+/// refuse its first head, and then nothing newer may be signed.
+#[test]
+fn a_closed_log_signs_nothing_newer_before_its_first_head_is_cosigned() {
+    let mut heads = Heads::new();
+    let mut all = Collecting::greeted(Mode::Closed, heads.grow(3));
+    all.witnessing.offer(heads.grow(1), 0);
+    all.witnessing.advance(&heads.signer, 1);
+    let first = all.question().unwrap();
+    assert_eq!(first.size().get(), 3, "the head of start-up comes first");
+    all.contradict(1);
+    for boot_ms in [1_500, 60_000, 600_000] {
+        assert!(waits(&all.witnessing.advance(&heads.signer, boot_ms)));
+        assert_eq!(all.question().unwrap().round, first.round, "at {boot_ms}");
+    }
+    let why = all.witnessing.refusal(600_000).unwrap().message();
+    assert!(why.contains("w1"), "{why}");
+    all.cosign(&first, 1);
+    all.cosign(&first, 2);
+    let publish = all.witnessing.advance(&heads.signer, 600_001);
+    assert_eq!(published(publish), (3, 2, Witnessed::Quorum));
+    all.witnessing.advance(&heads.signer, 600_201);
+    assert_eq!(all.question().unwrap().size().get(), 4);
+}
+
 #[test]
 fn a_round_without_a_quorum_gives_way_to_a_newer_head_only() {
     let mut heads = Heads::new();
-    let mut all = Collecting::greeted(Mode::Closed);
-    all.witnessing.offer(heads.grow(3), 0);
+    let mut all = Collecting::greeted(Mode::Closed, heads.grow(2));
     all.witnessing.advance(&heads.signer, 1);
+    let start = all.question().unwrap();
+    [1, 2].iter().for_each(|seed| all.cosign(&start, *seed));
+    published(all.witnessing.advance(&heads.signer, 2));
+
+    all.witnessing.offer(heads.grow(1), 1000);
+    all.witnessing.advance(&heads.signer, 1001);
     let question = all.question().unwrap();
     all.cosign(&question, 1);
-    all.witnessing.advance(&heads.signer, 1500);
+    all.witnessing.advance(&heads.signer, 2500);
     assert_eq!(all.question().unwrap().round, question.round, "nothing newer");
-    assert!(all.witnessing.refusal(10_000).is_none());
-    let refusal = all.witnessing.refusal(10_001).unwrap();
+    assert!(all.witnessing.refusal(11_000).is_none());
+    let refusal = all.witnessing.refusal(11_001).unwrap();
     assert_eq!(refusal.label(), "no-quorum");
-    all.witnessing.offer(heads.grow(1), 10_002);
-    all.witnessing.advance(&heads.signer, 10_003);
+    all.witnessing.offer(heads.grow(1), 11_002);
+    all.witnessing.advance(&heads.signer, 11_003);
     let newer = all.question().unwrap();
     assert_eq!(newer.size().get(), 4);
-    assert!(all.witnessing.refusal(10_004).is_some(), "submitters of the first still wait");
+    assert!(all.witnessing.refusal(11_004).is_some(), "submitters of the first still wait");
     all.cosign(&question, 2);
-    assert!(waits(&all.witnessing.advance(&heads.signer, 10_005)), "given up is given up");
+    assert!(waits(&all.witnessing.advance(&heads.signer, 11_005)), "given up is given up");
     all.cosign(&newer, 1);
     all.cosign(&newer, 2);
-    let publish = all.witnessing.advance(&heads.signer, 10_006);
+    let publish = all.witnessing.advance(&heads.signer, 11_006);
     assert_eq!(published(publish), (4, 2, Witnessed::Quorum));
     assert!(all.witnessing.refusal(99_999).is_none());
+}
+
+/// Failing open is for silence. One liar alone cannot stop such a log, if somebody else cosigns.
+#[test]
+fn open_mode_does_not_publish_against_a_contradiction_that_nobody_outweighs() {
+    let mut heads = Heads::new();
+    let mut all = Collecting::greeted(Mode::Open, heads.grow(2));
+    all.witnessing.advance(&heads.signer, 1);
+    all.contradict(2);
+    assert!(waits(&all.witnessing.advance(&heads.signer, 5_000)));
+    assert!(all.witnessing.refusal(20_000).is_some());
+    all.cosign(&all.question().unwrap(), 1);
+    let publish = all.witnessing.advance(&heads.signer, 20_001);
+    assert_eq!(published(publish), (2, 1, Witnessed::Missing));
 }
 
 #[test]
 fn open_mode_publishes_after_the_timeout_and_is_completed_later() {
     let mut heads = Heads::new();
-    let mut all = Collecting::greeted(Mode::Open);
-    all.witnessing.offer(heads.grow(2), 0);
+    let mut all = Collecting::greeted(Mode::Open, heads.grow(2));
     all.witnessing.advance(&heads.signer, 1);
     let question = all.question().unwrap();
     all.cosign(&question, 1);
@@ -231,8 +276,7 @@ fn open_mode_publishes_after_the_timeout_and_is_completed_later() {
 #[test]
 fn an_idle_log_renews_its_cosignatures_and_keeps_those_that_do_not_answer() {
     let mut heads = Heads::new();
-    let mut all = Collecting::greeted(Mode::Closed);
-    all.witnessing.offer(heads.grow(2), 0);
+    let mut all = Collecting::greeted(Mode::Closed, heads.grow(2));
     all.witnessing.advance(&heads.signer, 1);
     let question = all.question().unwrap();
     [1, 2, 3].iter().for_each(|seed| all.cosign(&question, *seed));
@@ -252,8 +296,7 @@ fn an_idle_log_renews_its_cosignatures_and_keeps_those_that_do_not_answer() {
 #[test]
 fn an_unexplained_note_latches_whatever_else_is_waiting() {
     let mut heads = Heads::new();
-    let mut all = Collecting::greeted(Mode::Closed);
-    all.witnessing.offer(heads.grow(2), 0);
+    let mut all = Collecting::greeted(Mode::Closed, heads.grow(2));
     all.tell.send(Event::Unexplained("why".to_owned())).unwrap();
     let latched = all.witnessing.advance(&heads.signer, 1);
     assert!(matches!(latched, Advance::Latch(why) if why == "why"));
@@ -261,18 +304,26 @@ fn an_unexplained_note_latches_whatever_else_is_waiting() {
 }
 
 #[test]
-fn lines_that_do_not_verify_or_have_no_time_are_dropped() {
+fn lines_that_do_not_verify_or_have_another_time_are_dropped() {
+    const NOW: u64 = 1_700_000_000;
     let text = "log.example\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n";
     let keys = [note_key(1), note_key(2)];
-    let good = line(1, text, 5);
-    let mut other_text = line(2, "log.example\n1\nx\n", 5);
-    other_text.key_id = line(2, text, 5).key_id;
-    let lines =
-        vec![other_text, line(3, text, 5), line(2, text, 0), good.clone(), line(1, text, 9)];
-    let kept = verified_lines(&keys, text, lines);
+    let good = line(1, text, NOW + 300);
+    let mut other_text = line(2, "log.example\n1\nx\n", NOW);
+    other_text.key_id = line(2, text, NOW).key_id;
+    let lines = vec![
+        other_text,
+        line(3, text, NOW),
+        line(2, text, 0),
+        line(2, text, NOW + 301),
+        line(2, text, NOW - 301),
+        good.clone(),
+        line(1, text, NOW),
+    ];
+    let kept = verified_lines(&keys, text, NOW, lines);
     assert_eq!(kept.len(), 1, "each key once: {kept:?}");
     assert_eq!(kept[0].0, good);
-    assert_eq!(kept[0].1.time, Some(5));
+    assert_eq!(kept[0].1.time, Some(NOW + 300));
 }
 
 #[test]
@@ -321,8 +372,8 @@ fn the_first_cosignatures_of_a_size_are_kept_and_only_completed() {
     let fenced = anchor.fence(checked).unwrap();
     let (head, text) = (fenced.head(), signer.undated_note(&fenced).text);
     let store = log.store.clone();
-    let started =
-        Publisher::start(Arc::new(signer), store.clone(), fenced, false, 1_000_000).unwrap();
+    let started = Publisher::start(Arc::new(signer), store.clone(), fenced, None, 1_000_000);
+    let started = started.unwrap();
     let Started { mut publisher, fenced, time_ms } = started;
     assert_eq!(time_ms, 1_000_000, "no date is older than the start");
     let mut publish = |lines: &[SignatureLine], time_ms: u64| {
@@ -336,10 +387,44 @@ fn the_first_cosignatures_of_a_size_are_kept_and_only_completed() {
     let holds = |note: &str, line: &SignatureLine| note.contains(&line.format());
     let (_, stored) = publish(std::slice::from_ref(&first), 2_000_000);
     assert!(holds(&stored.note, &first), "an unwitnessed note is completed");
-    let (shown, stored) = publish(&[first.clone(), second.clone()], 2_100_000);
-    assert!(holds(&stored.note, &second) && shown.format() == stored.note);
-    let (shown, stored) = publish(&[later.clone(), second.clone()], 3_000_000);
+    let (shown, stored) = publish(&[later.clone(), second.clone()], 2_100_000);
     assert!(shown.signatures.contains(&later), "a renewal is shown");
     assert!(holds(&stored.note, &first), "and the earlier line stays in storage");
-    assert_eq!((stored.time_ms, store.date().unwrap()), (2_100_000, 3_000_000));
+    assert!(holds(&stored.note, &second), "with the line of one who had not cosigned before");
+    assert!(!holds(&stored.note, &later));
+    assert_eq!((stored.time_ms, store.date().unwrap()), (1_000_000, 2_100_000));
+    publish(&[later], 2_000_000);
+    assert_eq!(store.date().unwrap(), 2_100_000, "no date goes back");
+}
+
+/// The first start with witnesses shows what was shown before; from then on they are waited for.
+#[test]
+fn a_start_judges_what_it_shows_and_remembers_that_there_are_witnesses() {
+    let policy = Policy::parse(policy_text().as_bytes()).unwrap();
+    let Heads { log, mut anchor, mut selfcheck, signer, _directory } = Heads::new();
+    let mut log = log;
+    let (store, signer) = (log.store.clone(), Arc::new(signer));
+    let mut fence = |log: &mut TestLog| {
+        let durable = log.append(&entries(1));
+        anchor.fence(selfcheck.check(&log.store, durable).unwrap()).unwrap()
+    };
+    let first = fence(&mut log);
+    let (head, text) = (first.head(), signer.undated_note(&first).text);
+    let start = |fenced, policy| Publisher::start(signer.clone(), store.clone(), fenced, policy, 9);
+    let started = start(first, Some(&policy)).unwrap();
+    let shown = started.publisher.published().snapshot();
+    assert_eq!((shown.head, shown.witnessed), (head, Witnessed::Missing));
+    assert_eq!(Note::parse(shown.note.as_bytes()).unwrap().signatures.len(), 1, "undated");
+    assert!(store.is_witnessed().unwrap());
+
+    let mut publisher = started.publisher;
+    let cosignatures = vec![line(1, &text, 50), line(2, &text, 60)];
+    let (fenced, witnessed) = (started.fenced, Witnessed::Quorum);
+    let ready = Ready { fenced, time_ms: 70_000, cosignatures, witnessed, is_renewal: false };
+    publisher.publish(ready, &[], 0).unwrap();
+    let second = fence(&mut log);
+    let started = start(second, Some(&policy)).unwrap();
+    let shown = started.publisher.published().snapshot();
+    assert_eq!((shown.head, shown.witnessed), (head, Witnessed::Quorum), "the second waits");
+    assert_eq!(started.time_ms, 70_000, "no date goes back after a start");
 }

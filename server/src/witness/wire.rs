@@ -62,7 +62,9 @@ impl Wire {
         };
         let status = response.status().as_u16();
         let retry_after = retry_after(&response);
-        let is_size = header(&response, CONTENT_TYPE).is_some_and(|kind| kind == SIZE_TYPE);
+        let kind = header(&response, CONTENT_TYPE).unwrap_or_default();
+        let media_type = kind.split(';').next().unwrap_or_default().trim();
+        let is_size = media_type.eq_ignore_ascii_case(SIZE_TYPE);
         let Some(body) = read(response, LINES_LEN_MAX).await else {
             let why = format!("HTTP {status} with a body that cannot be read");
             return Answer::Unavailable { why, retry_after };
