@@ -4,7 +4,7 @@
 //! ```text
 //! round: v1 head -> newest checkpoint -> known heads, times, quorum   heads, times
 //!        -> tiles, entries, statements -> rules -> index              grow, read, rules, keeper
-//!        -> v1 head against our own tree                              v1
+//!        -> v1 head and promises against our own tree                 v1, promises
 //! ```
 //!
 //! All that is believed is the trust file. The log's proofs are not asked for: the tree that the
@@ -23,6 +23,7 @@ mod keeper;
 pub mod metrics;
 mod own_tree;
 mod postings;
+pub mod promises;
 pub mod read;
 pub mod record;
 mod relations;
@@ -49,6 +50,7 @@ use findings::{Finding, FindingKind, Listener};
 use grow::{GrowFault, grow};
 use heads::{Known, LookFault, bad_tile, look};
 use keeper::{Keeper, Learned};
+use promises::{Held, PromiseFault, check_promises};
 use read::{ReadFault, Source, Tally};
 use store::{Face, StoreError};
 use tiles::{SignedTree, TileFault};
@@ -205,8 +207,10 @@ impl Monitor {
         let Followed { shown, mut tree, previous, learned } =
             self.look(&log, &v1, now, round).await?;
         self.learn(Vec::new(), learned, round)?;
+        let from = self.keeper()?.state().edge.size().get();
         self.grow(&mut tree, previous.as_ref(), round).await?;
         self.compare_v1(v1, &shown, round).await?;
+        self.check_promises(&shown, previous.as_ref(), (from, now), round).await?;
         self.learn(Vec::new(), Learned { success: Some(now), ..Learned::default() }, round)
     }
 
@@ -331,6 +335,25 @@ impl Monitor {
         };
         self.learn(vec![finding], Learned::default(), round)?;
         Err(Stop::Said)
+    }
+
+    /// Looks at promises about entries from `from` on, which were read at `now`.
+    async fn check_promises(
+        &mut self,
+        shown: &SignedCheckpoint,
+        previous: Option<&SignedCheckpoint>,
+        (from, now): (u64, u64),
+        round: &mut Round,
+    ) -> Result<(), Stop> {
+        let snapshot = self.keeper()?.store().snapshot()?;
+        let held = Held { previous, shown, snapshot: &snapshot, now };
+        let to = shown.head().size.get();
+        let found = check_promises(&self.source, &held, from, to).await;
+        let found = found.map_err(|fault| match fault {
+            PromiseFault::Log(error) => Stop::Unread(error),
+            PromiseFault::Store(error) => Stop::Store(error),
+        })?;
+        self.learn(found, Learned::default(), round)
     }
 
     async fn compare_v1(
