@@ -27,6 +27,7 @@ pub mod promises;
 pub mod read;
 pub mod record;
 mod relations;
+mod rows;
 pub mod rules;
 pub mod search;
 pub mod store;
