@@ -190,7 +190,7 @@ async fn growing_tiles(source: &Source, size: TreeSize, served: &Served) -> Resu
     let log = LogReader::new(&transport, &source.trust);
     for level in 0..=TILE_LEVEL_MAX {
         let count = hashes_at(level, size);
-        if count % TILE_WIDTH == 0 {
+        if count.is_multiple_of(TILE_WIDTH) {
             continue;
         }
         let (index, width) = (count / TILE_WIDTH, count % TILE_WIDTH);

@@ -287,7 +287,7 @@ impl Monitor {
             found.extend(times.findings);
             let has_quorum = source.trust.has_quorum(&shown);
             if !has_quorum {
-                found.push(quorum_missing(&source, &shown));
+                found.push(quorum_missing(&source, &shown, state.success));
             }
             if let Some(tree) = looked.tree.filter(|_| has_quorum) {
                 learned.time = times.own.filter(|own| *own > state.time);
@@ -431,7 +431,8 @@ fn seen(
     (face, head.size.get(), head.root, checkpoint.note_bytes().to_vec())
 }
 
-fn quorum_missing(source: &Source, shown: &SignedCheckpoint) -> Finding {
+/// Told once for each time that witnesses stay away: a round without them does not end well.
+fn quorum_missing(source: &Source, shown: &SignedCheckpoint, success: u64) -> Finding {
     let policy = source.trust.witness_policy.as_ref().map(|witnesses| &witnesses.policy);
     let report = policy.map(|policy| policy.report(shown.verified()));
     let missing: Vec<String> = report
@@ -446,7 +447,7 @@ fn quorum_missing(source: &Source, shown: &SignedCheckpoint) -> Finding {
         head.size,
         missing.join(", ")
     );
-    Finding::of_log(FindingKind::QuorumMissing, format!("{} {}", head.size, head.root), why)
+    Finding::of_log(FindingKind::QuorumMissing, format!("since {success}"), why)
 }
 
 #[cfg(test)]
