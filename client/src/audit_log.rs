@@ -37,7 +37,7 @@ use crate::monitor::read::{Source, Tally};
 use crate::report::{Exit, Report};
 use crate::transport::Reading;
 use faults::Faults;
-use heads::Heads;
+use heads::{Bounds, Heads};
 use read::{Part, ReadTile, read_tile};
 use terms::Terms;
 
@@ -78,6 +78,7 @@ struct Found {
     times: Faults,
     timestamped: u64,
     last_time: u64,
+    bounds: Bounds,
     tally: Tally,
     unread: Option<LogError>,
 }
@@ -107,7 +108,7 @@ pub async fn audit(
     let tiles = Box::new(move |tile: Tile| asked.borrow_mut().remove(&tile).flatten());
     let mut audit = Audit::new(heads.all.iter().map(|(head, _)| *head), tiles);
     let mut terms = Terms::new(options.search_terms, options.seed);
-    let mut found = Found::default();
+    let mut found = Found { bounds: Bounds::new(&heads.dated), ..Found::default() };
     let done = read_all(source, options, size, |part| {
         served.borrow_mut().extend(part.tiles.iter().cloned());
         part.entries.iter().for_each(|entry| audit.entry(entry));
@@ -189,7 +190,7 @@ async fn growing_tiles(source: &Source, size: TreeSize, served: &Served) -> Resu
     let log = LogReader::new(&transport, &source.trust);
     for level in 0..=TILE_LEVEL_MAX {
         let count = hashes_at(level, size);
-        if count % TILE_WIDTH == 0 {
+        if count.is_multiple_of(TILE_WIDTH) {
             continue;
         }
         let (index, width) = (count / TILE_WIDTH, count % TILE_WIDTH);
@@ -217,6 +218,11 @@ impl Found {
             self.timestamped += 1;
             match &set.outcome {
                 Err(why) => self.timestamps.add(format!("entry {}: {why}", set.index)),
+                Ok(time) if !self.bounds.allow(set.index, *time) => self.times.add(format!(
+                    "entry {} is dated {time}, when by the log's own dated checkpoints it was not \
+                     logged yet, or logged already",
+                    set.index
+                )),
                 Ok(time) if *time < self.last_time => self.times.add(format!(
                     "entry {} is dated {time}, before the {} of an entry below it",
                     set.index, self.last_time
@@ -311,7 +317,11 @@ fn report_entries(report: &mut Report, source: &Source, found: &Found, has_v1: b
     if has_v1 {
         let text = format!("the signed timestamps of {} entries verify", found.timestamped);
         found.timestamps.report(report, "entry-timestamps", &text);
-        found.times.report(report, "entry-times", "no entry is dated before one below it");
+        found.times.report(
+            report,
+            "entry-times",
+            "times never go back, and fit the log's dated heads",
+        );
     } else {
         for check in ["entry-timestamps", "entry-times"] {
             report

@@ -145,7 +145,7 @@ pub fn compare(
     answered: &Answered,
     known: &BTreeSet<u64>,
     read: (u64, u64),
-    leaf: impl Fn(u64) -> Option<String>,
+    mut leaf: impl FnMut(u64) -> Option<String>,
 ) -> Mismatch {
     let mut mismatch = Mismatch::default();
     for (start, end) in &answered.covered {

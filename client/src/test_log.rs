@@ -6,9 +6,11 @@
 mod dates;
 #[path = "test_log/whole.rs"]
 mod whole;
+#[path = "test_log/wire.rs"]
+mod wire;
 
 use std::collections::HashMap;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
@@ -34,6 +36,7 @@ use treering_proto::trust::{SignerRule, TrustFile, TrustedLog, WitnessPolicy};
 use crate::hash_model::{HashOptions, HashedModel, list};
 use crate::transport::{Transport, TransportOptions};
 use whole::{Tamper, V1Key};
+use wire::{read_request, respond};
 
 pub use dates::{Clocks, Kept};
 
@@ -467,39 +470,4 @@ fn the_test_log_has_the_tree_of_the_real_one() {
         let leaves: Vec<Hash> = log.bodies.iter().map(|body| hash_leaf(body)).collect();
         assert_eq!(log.head(log.size()), RightEdge::EMPTY.extend(&leaves).unwrap().head);
     }
-}
-
-fn respond(status: u16, headers: &str, body: &[u8]) -> Vec<u8> {
-    let mut answer = format!(
-        "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n",
-        body.len()
-    )
-    .into_bytes();
-    answer.extend_from_slice(body);
-    answer
-}
-
-fn read_request(socket: &mut TcpStream) -> Option<(String, Vec<u8>)> {
-    let mut bytes = Vec::new();
-    let mut buffer = [0; 65536];
-    let end = loop {
-        if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-            break at + 4;
-        }
-        let count = socket.read(&mut buffer).ok()?;
-        if count == 0 {
-            return None;
-        }
-        bytes.extend_from_slice(&buffer[..count]);
-    };
-    let head = String::from_utf8(bytes[..end].to_vec()).ok()?;
-    let length = head
-        .lines()
-        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok())
-        .unwrap_or(0);
-    while bytes.len() < end + length {
-        let count = socket.read(&mut buffer).ok()?;
-        bytes.extend_from_slice(&buffer[..count]);
-    }
-    Some((head, bytes[end..].to_vec()))
 }

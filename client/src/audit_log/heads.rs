@@ -4,6 +4,7 @@
 //! checkpoint is read last, and all others are heads of its beginning.
 
 use treering_proto::checkpoint::{SignedCheckpoint, open_checkpoint};
+use treering_proto::freshness::own_time;
 use treering_proto::tree::{TreeHead, TreeSize};
 
 use super::faults::Faults;
@@ -26,6 +27,53 @@ pub struct Heads {
     pub size: Option<TreeSize>,
     /// Whether there is a Rekor v1 face that can be held to an identity.
     pub has_v1: bool,
+    /// Size and time of heads that the log itself dated.
+    pub dated: Vec<(u64, u64)>,
+}
+
+/// Between which times an entry was logged, by the log's own dated heads.
+#[derive(Default)]
+pub struct Bounds {
+    /// By size, with the newest time of a head up to that size.
+    before: Vec<(u64, u64)>,
+    /// By size, with the oldest time of a head from that size on.
+    after: Vec<(u64, u64)>,
+}
+
+/// A checkpoint that the log kept.
+struct Opened {
+    /// The heads of its notes, with what they are.
+    heads: Vec<(TreeHead, &'static str)>,
+    /// Size and time, if the log itself dated it.
+    dated: Option<(u64, u64)>,
+}
+
+impl Bounds {
+    /// The bounds that dated heads set.
+    pub fn new(dated: &[(u64, u64)]) -> Self {
+        let mut before = dated.to_vec();
+        before.sort_unstable();
+        let mut after = before.clone();
+        let mut newest = 0;
+        for (_, time) in &mut before {
+            newest = newest.max(*time);
+            *time = newest;
+        }
+        let mut oldest = u64::MAX;
+        for (_, time) in after.iter_mut().rev() {
+            oldest = oldest.min(*time);
+            *time = oldest;
+        }
+        Self { before, after }
+    }
+
+    /// Whether the entry at `index` can have been logged at `time`.
+    pub fn allow(&self, index: u64, time: u64) -> bool {
+        let at = self.before.partition_point(|(size, _)| *size <= index);
+        let not_before = at.checked_sub(1).map_or(0, |last| self.before[last].1);
+        let not_after = self.after.get(at).map_or(u64::MAX, |(_, time)| *time);
+        (not_before..=not_after).contains(&time)
+    }
 }
 
 impl Heads {
@@ -73,6 +121,7 @@ async fn newest(source: &Source, report: &mut Report, heads: &mut Heads) {
             report.failed("witnesses", why, Exit::NotVerified);
         }
     }
+    heads.dated.extend(own_time(&source.trust, &shown).map(|time| (head.size.get(), time)));
     heads.size = Some(head.size);
     heads.all.push((head, "the newest checkpoint"));
 }
@@ -120,7 +169,10 @@ async fn kept(source: &Source, report: &mut Report, heads: &mut Heads) {
         for checkpoint in &page.checkpoints {
             count += 1;
             match open_kept(source, checkpoint) {
-                Ok(opened) => heads.all.extend(opened),
+                Ok(opened) => {
+                    heads.dated.extend(opened.dated);
+                    heads.all.extend(opened.heads);
+                }
                 Err(why) => faults.add(format!("the one of {} entries: {why}", checkpoint.size)),
             }
         }
@@ -134,14 +186,11 @@ async fn kept(source: &Source, report: &mut Report, heads: &mut Heads) {
     faults.report(report, "kept-checkpoints", &text);
 }
 
-/// The heads of both notes, which must state the same one, of the size that they are listed under.
-fn open_kept(
-    source: &Source,
-    kept: &KeptCheckpoint,
-) -> Result<Vec<(TreeHead, &'static str)>, String> {
+/// The heads of both notes, which must be of the size that they are listed under, and the time that
+/// the log itself signed.
+fn open_kept(source: &Source, kept: &KeptCheckpoint) -> Result<Opened, String> {
     let trust = &source.trust;
-    let opened =
-        open_checkpoint(kept.note.as_bytes(), &trust.log.origin, &trust.log.checkpoint_keys());
+    let opened = open_checkpoint(kept.note.as_bytes(), &trust.log.origin, &trust.note_keys());
     let opened = opened.map_err(|error| error.to_string())?;
     let is_listed =
         |checkpoint: &SignedCheckpoint| checkpoint.head().size.get().to_string() == kept.size;
@@ -155,5 +204,32 @@ fn open_kept(
         heads.push((v1.head(), "a Rekor v1 checkpoint that the log kept"));
         listed &= is_listed(&v1);
     }
-    if listed { Ok(heads) } else { Err("it is listed under another size".to_owned()) }
+    match listed {
+        true => {
+            let size = opened.head().size.get();
+            let time = own_time(trust, &opened).filter(|time| *time != 0);
+            Ok(Opened { heads, dated: time.map(|time| (size, time)) })
+        }
+        false => Err("it is listed under another size".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_lies_between_the_heads_without_and_with_it() {
+        let bounds = Bounds::new(&[(10, 200), (5, 100), (7, 150)]);
+        for (index, from, to) in [(0, 0, 100), (4, 0, 100), (5, 100, 150), (9, 150, 200)] {
+            assert!(bounds.allow(index, from) && bounds.allow(index, to), "{index}");
+            assert!(!bounds.allow(index, to + 1), "{index}");
+            assert!(from == 0 || !bounds.allow(index, from - 1), "{index}");
+        }
+        assert!(bounds.allow(10, u64::MAX) && !bounds.allow(10, 199));
+        // A log that dates a larger tree earlier bounds by the stricter of the two.
+        let back = Bounds::new(&[(5, 100), (7, 90)]);
+        assert!(back.allow(0, 90) && !back.allow(0, 91) && !back.allow(8, 99));
+        assert!(Bounds::new(&[]).allow(3, 7));
+    }
 }

@@ -3,15 +3,14 @@
 
 use std::sync::Arc;
 
-use treering_proto::api::v1::set_payload;
-use treering_proto::encoding::{from_base64, to_base64};
 use treering_proto::entry::EntryKind;
 use treering_proto::hash::{Hash, hash_leaf};
-use treering_proto::identity::LogIdentity;
 use treering_proto::tile::{TILE_WIDTH, Tile, TileKind};
 use treering_proto::tree::LeafIndex;
+use treering_proto::trust::IdentityDocument;
 
 use crate::log::{LogError, LogReader};
+use crate::monitor::promises::read_promise;
 use crate::monitor::read::{Run, Source, compute, read_entries};
 use crate::monitor::tiles::is_garbage;
 use crate::report::Exit;
@@ -93,7 +92,7 @@ pub async fn read_tile(source: &Arc<Source>, job: ReadTile) -> Result<Part, LogE
         }
     }
     let sets = match &source.trust.log.identity {
-        Some(document) => read_sets(source, &document.identity, &run, &entries).await?,
+        Some(document) => read_sets(source, document, &run, &entries).await?,
         None => Vec::new(),
     };
     Ok(Part { entries, tiles, run, sets })
@@ -128,7 +127,7 @@ pub async fn tile_or_none(
 
 async fn read_sets(
     source: &Source,
-    identity: &LogIdentity,
+    document: &IdentityDocument,
     run: &Run,
     entries: &[Vec<u8>],
 ) -> Result<Vec<Set>, LogError> {
@@ -142,19 +141,13 @@ async fn read_sets(
         let at = LeafIndex::new(index).expect("an entry that was read has an index");
         let outcome = match log.v1_entry_at(at).await {
             Ok(None) => Err("the Rekor v1 face does not have it".to_owned()),
-            Ok(Some(entry)) => {
-                let set = from_base64(&entry.verification.signed_entry_timestamp);
-                let body = to_base64(body);
-                let log_id = identity.v1_log_id().to_hex();
-                if (&entry.body, &entry.log_id, entry.log_index) != (&body, &log_id, index) {
-                    Err("the Rekor v1 face shows another entry, or another index".to_owned())
-                } else {
-                    let payload = set_payload(&body, entry.integrated_time, &log_id, index);
-                    let set = set.filter(|set| identity.v1_key().verify(&payload, set).is_ok());
-                    set.map(|_| entry.integrated_time)
-                        .ok_or_else(|| "its signed timestamp does not verify".to_owned())
+            Ok(Some(entry)) => match read_promise(document, &entry, at) {
+                None => Err("its signed timestamp does not verify".to_owned()),
+                Some(promise) if promise.entry != *body => {
+                    Err("the Rekor v1 face promises its index to another entry".to_owned())
                 }
-            }
+                Some(promise) => Ok(promise.time),
+            },
             Err(error) if is_garbage(&error) => Err(error.to_string()),
             Err(error) => return Err(error),
         };

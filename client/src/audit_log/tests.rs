@@ -107,7 +107,8 @@ async fn a_wrong_tile_is_found_at_every_level_full_or_growing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_lie_fails_its_own_check() {
-    let change: [(&str, fn(&mut Value), &str); 3] = [
+    type Case = (&'static str, fn(&mut Value), &'static str);
+    let change: [Case; 3] = [
         (
             "POST /api/treering/v1/statements",
             |answer| {

@@ -48,7 +48,8 @@ pub struct Arguments {
     other_payloads: bool,
     /// Tiles read at once
     #[arg(long, value_name = "COUNT", env = "TREERING_PARALLEL",
-          default_value_t = TILES_AT_ONCE as u8, value_parser = clap::value_parser!(u8).range(1..=64))]
+          default_value_t = TILES_AT_ONCE as u8,
+          value_parser = clap::value_parser!(u8).range(1..=64))]
     parallel: u8,
     /// The deadline is for each answer of the log
     #[command(flatten)]

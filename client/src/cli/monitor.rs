@@ -76,7 +76,8 @@ pub struct Arguments {
     max_age: Option<u64>,
     /// Tiles read at once
     #[arg(long, value_name = "COUNT", env = "TREERING_PARALLEL",
-          default_value_t = TILES_AT_ONCE as u8, value_parser = clap::value_parser!(u8).range(1..=64))]
+          default_value_t = TILES_AT_ONCE as u8,
+          value_parser = clap::value_parser!(u8).range(1..=64))]
     parallel: u8,
     /// URL that each finding is sent to as JSON: https, or http on this machine
     #[arg(long, value_name = "URL", env = "TREERING_WEBHOOK")]

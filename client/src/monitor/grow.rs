@@ -88,8 +88,14 @@ struct Writer {
     source: Arc<Source>,
     signed: TreeHead,
     keeper: Option<Keeper>,
-    writing: Option<JoinHandle<(Keeper, Result<(Told, Tally), StoreError>)>>,
+    writing: Option<JoinHandle<Written>>,
     grown: Grown,
+}
+
+/// A chunk that was written, or was not.
+struct Written {
+    keeper: Keeper,
+    outcome: Result<(Told, Tally), StoreError>,
 }
 
 /// Reads what the tree of `tree` has beyond what `keeper` has verified. Gives the keeper back,
@@ -200,8 +206,8 @@ impl Writer {
         let (source, signed) = (self.source.clone(), self.signed);
         self.grown.entries += chunk.entries as u64;
         self.writing = Some(tokio::task::spawn_blocking(move || {
-            let written = keeper.take(chunk, signed, &source);
-            (keeper, written)
+            let outcome = keeper.take(chunk, signed, &source);
+            Written { keeper, outcome }
         }));
         Ok(())
     }
@@ -209,9 +215,9 @@ impl Writer {
     /// Waits until what is being written is written.
     async fn settle(&mut self) -> Result<(), StoreError> {
         let Some(writing) = self.writing.take() else { return Ok(()) };
-        let (keeper, written) = writing.await.expect("writing does not panic");
+        let Written { keeper, outcome } = writing.await.expect("writing does not panic");
         self.keeper = Some(keeper);
-        let (told, tally) = written?;
+        let (told, tally) = outcome?;
         self.grown.told.add(told);
         self.grown.tally.add(tally);
         Ok(())

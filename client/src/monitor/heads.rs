@@ -19,6 +19,7 @@
 use treering_proto::checkpoint::{OpenCheckpointError, SignedCheckpoint, open_checkpoint};
 use treering_proto::evidence::{Evidence, EvidenceKind};
 use treering_proto::hash::sha256;
+use treering_proto::note::Note;
 
 use super::findings::{Finding, FindingKind};
 use super::own_tree::OwnTree;
@@ -258,15 +259,23 @@ pub fn bad_tile(
     latest: Option<&SignedCheckpoint>,
     shown: &SignedCheckpoint,
 ) -> Finding {
-    let head = shown.head();
-    let key = format!("{} {} {fault}", head.size, head.root);
-    let evidence = latest.filter(|latest| latest.head() != head);
+    let evidence = latest.filter(|latest| latest.head() != shown.head());
     let evidence = evidence.map(|latest| Evidence::unproven(latest, shown));
-    Finding::of_log(FindingKind::BadTile, key, fault.to_string()).with(evidence)
+    // Not of the checkpoint: a tile that stays bad is one finding, however the log grows.
+    Finding::of_log(FindingKind::BadTile, fault.to_string(), fault.to_string()).with(evidence)
 }
 
 fn foreign(note: &[u8], error: &OpenCheckpointError, latest: Option<&SignedCheckpoint>) -> Finding {
     let why = format!("the log's checkpoint is not acceptable: {error}");
     let evidence = latest.map(|latest| Evidence::foreign_key(latest, note));
-    Finding::of_log(FindingKind::ForeignKey, sha256(note).to_hex(), why).with(evidence)
+    // Of the text and of who is said to sign it: signatures are made anew all the time.
+    let mut said = note.to_vec();
+    if let Ok(note) = Note::parse(note) {
+        said = note.text.into_bytes();
+        for line in &note.signatures {
+            said.extend_from_slice(line.name.as_bytes());
+            said.extend_from_slice(&line.key_id);
+        }
+    }
+    Finding::of_log(FindingKind::ForeignKey, sha256(&said).to_hex(), why).with(evidence)
 }

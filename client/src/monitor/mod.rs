@@ -4,7 +4,7 @@
 //! ```text
 //! round: v1 head -> newest checkpoint -> known heads, times, quorum   heads, times
 //!        -> tiles, entries, statements -> rules -> index              grow, read, rules, keeper
-//!        -> v1 head against our own tree                              v1
+//!        -> v1 head and promises against our own tree                 v1, promises
 //! ```
 //!
 //! All that is believed is the trust file. The log's proofs are not asked for: the tree that the
@@ -23,9 +23,11 @@ mod keeper;
 pub mod metrics;
 mod own_tree;
 mod postings;
+pub mod promises;
 pub mod read;
 pub mod record;
 mod relations;
+mod rows;
 pub mod rules;
 pub mod search;
 pub mod store;
@@ -49,6 +51,7 @@ use findings::{Finding, FindingKind, Listener};
 use grow::{GrowFault, grow};
 use heads::{Known, LookFault, bad_tile, look};
 use keeper::{Keeper, Learned};
+use promises::{Held, PromiseFault, check_promises};
 use read::{ReadFault, Source, Tally};
 use store::{Face, StoreError};
 use tiles::{SignedTree, TileFault};
@@ -205,8 +208,10 @@ impl Monitor {
         let Followed { shown, mut tree, previous, learned } =
             self.look(&log, &v1, now, round).await?;
         self.learn(Vec::new(), learned, round)?;
+        let from = self.keeper()?.state().edge.size().get();
         self.grow(&mut tree, previous.as_ref(), round).await?;
         self.compare_v1(v1, &shown, round).await?;
+        self.check_promises(&shown, previous.as_ref(), (from, now), round).await?;
         self.learn(Vec::new(), Learned { success: Some(now), ..Learned::default() }, round)
     }
 
@@ -282,7 +287,7 @@ impl Monitor {
             found.extend(times.findings);
             let has_quorum = source.trust.has_quorum(&shown);
             if !has_quorum {
-                found.push(quorum_missing(&source, &shown));
+                found.push(quorum_missing(&source, &shown, state.success));
             }
             if let Some(tree) = looked.tree.filter(|_| has_quorum) {
                 learned.time = times.own.filter(|own| *own > state.time);
@@ -331,6 +336,25 @@ impl Monitor {
         };
         self.learn(vec![finding], Learned::default(), round)?;
         Err(Stop::Said)
+    }
+
+    /// Looks at promises about entries from `from` on, which were read at `now`.
+    async fn check_promises(
+        &mut self,
+        shown: &SignedCheckpoint,
+        previous: Option<&SignedCheckpoint>,
+        (from, now): (u64, u64),
+        round: &mut Round,
+    ) -> Result<(), Stop> {
+        let snapshot = self.keeper()?.store().snapshot()?;
+        let held = Held { previous, shown, snapshot: &snapshot, now };
+        let to = shown.head().size.get();
+        let found = check_promises(&self.source, &held, from, to).await;
+        let found = found.map_err(|fault| match fault {
+            PromiseFault::Log(error) => Stop::Unread(error),
+            PromiseFault::Store(error) => Stop::Store(error),
+        })?;
+        self.learn(found, Learned::default(), round)
     }
 
     async fn compare_v1(
@@ -407,7 +431,8 @@ fn seen(
     (face, head.size.get(), head.root, checkpoint.note_bytes().to_vec())
 }
 
-fn quorum_missing(source: &Source, shown: &SignedCheckpoint) -> Finding {
+/// Told once for each time that witnesses stay away: a round without them does not end well.
+fn quorum_missing(source: &Source, shown: &SignedCheckpoint, success: u64) -> Finding {
     let policy = source.trust.witness_policy.as_ref().map(|witnesses| &witnesses.policy);
     let report = policy.map(|policy| policy.report(shown.verified()));
     let missing: Vec<String> = report
@@ -422,7 +447,7 @@ fn quorum_missing(source: &Source, shown: &SignedCheckpoint) -> Finding {
         head.size,
         missing.join(", ")
     );
-    Finding::of_log(FindingKind::QuorumMissing, format!("{} {}", head.size, head.root), why)
+    Finding::of_log(FindingKind::QuorumMissing, format!("since {success}"), why)
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@
 
 use treering_proto::append::RightEdge;
 use treering_proto::hash::Hash;
-use treering_proto::proof::{ProofPlan, plan_consistency, plan_root};
-use treering_proto::tree::{TreeSize, join_subtrees};
+use treering_proto::proof::{ProofPlan, plan_consistency, plan_inclusion, plan_root};
+use treering_proto::tree::{LeafIndex, TreeSize, join_subtrees};
 
 use super::store::{Snapshot, StoreError};
 
@@ -38,6 +38,16 @@ impl OwnTree<'_> {
     /// [`StoreError`].
     pub fn proof_from(&self, size: TreeSize) -> Result<Option<Vec<Hash>>, StoreError> {
         let Ok(plan) = plan_consistency(size, self.edge.size()) else { return Ok(None) };
+        Ok(self.nodes(&plan)?.map(|hashes| plan.build(&hashes)))
+    }
+
+    /// The path from the leaf at `index` to the root of the whole tree; `None` as for
+    /// [`OwnTree::root_at`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn inclusion(&self, index: LeafIndex) -> Result<Option<Vec<Hash>>, StoreError> {
+        let Ok(plan) = plan_inclusion(index, self.edge.size()) else { return Ok(None) };
         Ok(self.nodes(&plan)?.map(|hashes| plan.build(&hashes)))
     }
 

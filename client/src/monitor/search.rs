@@ -123,9 +123,7 @@ impl LocalIndex {
                 None
             }
         };
-        let leaf = std::cell::RefCell::new(leaf);
-        let mismatch = compare(answered, matching, self.read(), |index| leaf.borrow_mut()(index));
-        drop(leaf);
+        let mismatch = compare(answered, matching, self.read(), leaf);
         failed.map_or(Ok(mismatch), Err)
     }
 

@@ -95,18 +95,19 @@ impl Watch {
         self.author.fill(&mut self.served.log.lock().unwrap(), count);
     }
 
-    /// Changes the answers whose request contains `part`.
+    /// Changes the answers whose request contains `part`; with a `$` at its end, ends with it.
     fn tamper(
         &self,
         part: &'static str,
         change: impl Fn(Vec<u8>) -> Option<Vec<u8>> + Send + 'static,
     ) {
-        *self.served.tamper.lock().unwrap() =
-            Some(Box::new(
-                move |line, body| {
-                    if line.contains(part) { change(body) } else { Some(body) }
-                },
-            ));
+        *self.served.tamper.lock().unwrap() = Some(Box::new(move |line, body| {
+            let is_meant = match part.strip_suffix('$') {
+                Some(end) => line.ends_with(end),
+                None => line.contains(part),
+            };
+            if is_meant { change(body) } else { Some(body) }
+        }));
     }
 
     fn checkpoint(&self, size: u64) -> SignedCheckpoint {

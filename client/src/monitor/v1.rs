@@ -113,7 +113,8 @@ pub fn compare_v1(
     match own.root_at(head.size)? {
         Some(root) if root != head.root => {
             let proof = own.proof_from(head.size)?.filter(|_| edge.head() == known);
-            let evidence = proof.and_then(|proof| Evidence::fork_prefix(v1, shown, root, &proof));
+            let evidence = proof
+                .and_then(|proof| Evidence::fork_prefix_across(document, v1, shown, root, &proof));
             differs(why(root), evidence)
         }
         _ => Ok(None),

@@ -109,16 +109,20 @@ impl TestLog {
     }
 
     fn v1_signed(&self, index: u64) -> Option<Vec<u8>> {
-        let body = self.bodies.get(index as usize)?;
+        Some(self.promise(index, self.bodies.get(index as usize)?))
+    }
+
+    /// The answer about the entry at `index`, with a promise of that index for `body`.
+    pub fn promise(&self, index: u64, body: &[u8]) -> Vec<u8> {
         let mut entries: LogEntries = serde_json::from_slice(&self.v1(index as usize)).unwrap();
         for entry in entries.values_mut() {
+            entry.body = to_base64(body);
             entry.log_id = self.v1_identity().v1_log_id().to_hex();
             entry.integrated_time = self.dated.get(&index).copied().unwrap_or(TIME);
-            let payload =
-                set_payload(&to_base64(body), entry.integrated_time, &entry.log_id, index);
+            let payload = set_payload(&entry.body, entry.integrated_time, &entry.log_id, index);
             entry.verification.signed_entry_timestamp = to_base64(&self.v1_key.sign(&payload));
         }
-        Some(to_json(&entries))
+        to_json(&entries)
     }
 
     fn checkpoints(&self, from: u64) -> Vec<u8> {

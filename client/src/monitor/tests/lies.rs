@@ -233,7 +233,7 @@ async fn the_v1_face_must_show_the_same_tree() {
             }
             (head, log.v1_note(head))
         };
-        watch.tamper("GET /api/v1/log", move |body| {
+        watch.tamper("GET /api/v1/log$", move |body| {
             let mut info: Value = serde_json::from_slice(&body).unwrap();
             info["treeSize"] = head.size.get().into();
             info["rootHash"] = head.root.to_hex().into();
@@ -260,7 +260,7 @@ async fn a_v1_face_that_is_ahead_or_not_signed_is_heard() {
     assert_eq!(only(&watch.round().await).0, FindingKind::V1Differs);
 
     let watch = Watch::new(9);
-    watch.tamper("GET /api/v1/log", |body| {
+    watch.tamper("GET /api/v1/log$", |body| {
         let mut info: Value = serde_json::from_slice(&body).unwrap();
         info["treeSize"] = 8.into();
         Some(info.to_string().into_bytes())
@@ -270,7 +270,7 @@ async fn a_v1_face_that_is_ahead_or_not_signed_is_heard() {
     let watch = Watch::new(9);
     let stranger = TestLog::new(1);
     let note = stranger.v1_note(watch.checkpoint(9).head());
-    watch.tamper("GET /api/v1/log", move |body| {
+    watch.tamper("GET /api/v1/log$", move |body| {
         let mut info: Value = serde_json::from_slice(&body).unwrap();
         info["signedTreeHead"] = note.clone().into();
         Some(info.to_string().into_bytes())
@@ -342,4 +342,64 @@ async fn a_pinned_start_that_cannot_be_read_is_told_and_tried_again() {
     watch.served.tamper.lock().unwrap().take();
     let round = watch.round().await;
     assert_eq!((round.exit(), round.start, round.verified), (Exit::Ok, 5, 9));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_was_promised_to_another_entry_is_proven() {
+    let watch = Watch::new(9);
+    let other = watch.author.digest("another");
+    let promise = watch.served.log.lock().unwrap().promise(8, other.body());
+    watch.tamper("logIndex=8", move |_| Some(promise.clone()));
+    let round = watch.round().await;
+    assert_eq!(only(&round), (FindingKind::V1Differs, Some(8)));
+    assert!(watch.evidence()[0].contains("\nkind broken-promise\n"));
+    watch.tamper("logIndex=", |mut body| {
+        let at = body.windows(5).position(|window| window == b"Times").unwrap();
+        body[at + 20] ^= 1;
+        Some(body)
+    });
+    let fresh = Watch { dir: TempDir::new().unwrap(), ..watch };
+    assert_eq!(fresh.round().await.told.new[0].kind, FindingKind::V1Differs);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_dated_when_it_was_not_or_already_in_the_log_is_proven() {
+    use crate::test_log::{Clocks, TIME};
+    let watch = Watch::new(6);
+    let date = |at: u64, time: u64| {
+        watch.served.log.lock().unwrap().dated.insert(at, time);
+    };
+    watch.served.log.lock().unwrap().clocks = Some(Clocks::new(TIME + 10));
+    assert_eq!(watch.round().await.exit(), Exit::Ok);
+    watch.grow(3);
+    watch.served.log.lock().unwrap().clocks.as_mut().unwrap().cosigned = TIME + 20;
+    for (at, time) in [(6, TIME + 10), (7, TIME + 21), (8, TIME + 9)] {
+        date(at, time);
+    }
+    let round = watch.round().await;
+    assert_eq!((round.exit(), round.verified), (Exit::Alarm, 9));
+    // Entry 8 is also dated before the one below it.
+    let expected = [7, 8].map(|at| ("wrong-time".to_owned(), Some(at)));
+    assert_eq!(watch.told(), expected);
+    let evidence = watch.evidence();
+    assert_eq!(evidence.len(), 2);
+    assert!(evidence.iter().all(|text| text.contains("\nkind wrong-time\n")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_smaller_tree_that_the_log_dated_later_is_a_proven_rollback() {
+    use crate::test_log::{Clocks, TIME};
+    let watch = Watch { with_identity: false, ..Watch::new(9) };
+    watch.served.log.lock().unwrap().clocks = Some(Clocks::new(TIME + 10));
+    watch.tamper("GET /api/v1/log$", |_| None);
+    watch.round().await;
+    let old = {
+        let mut log = watch.served.log.lock().unwrap();
+        log.clocks.as_mut().unwrap().cosigned = TIME + 11;
+        log.checkpoint(TreeSize::new(4).unwrap(), &[])
+    };
+    watch.show(old, false);
+    let round = watch.round().await;
+    assert_eq!(only(&round).0, FindingKind::Rollback);
+    assert!(watch.evidence()[0].contains("\nkind rollback\n"));
 }
