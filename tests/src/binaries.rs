@@ -58,8 +58,9 @@ pub fn version_of(server: &Path) -> String {
 /// Cargo puts test executables into `deps` below the directory of the binaries.
 fn beside_the_tests(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a running test has an executable");
-    let directory = own.parent().and_then(Path::parent);
-    directory.expect("a test executable lies two levels deep").join(name)
+    let directory = own.parent().expect("an executable lies in a directory");
+    let above = directory.parent().filter(|_| directory.ends_with("deps"));
+    above.unwrap_or(directory).join(name)
 }
 
 fn top() -> PathBuf {

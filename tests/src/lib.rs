@@ -8,11 +8,13 @@
 pub mod binaries;
 pub mod certificate;
 pub mod check;
+pub mod convictions;
 pub mod history;
 pub mod http;
 pub mod load;
 pub mod lying_log;
 pub mod model;
+pub mod person;
 pub mod random;
 pub mod server;
 pub mod submission;

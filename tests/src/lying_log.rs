@@ -32,6 +32,9 @@ pub use wire::{Answer, Request};
 
 use wire::Listening;
 
+use crate::load::any_submission;
+use crate::submission::Signer;
+
 /// Something that an honest log does not do.
 #[derive(Clone)]
 pub enum Lie {
@@ -230,4 +233,24 @@ impl Scene {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A test that failed while it held the lock has said why.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// New keys of a log without witnesses, and its tree of `count` entries.
+pub fn log_of(count: u64) -> (Arc<Keys>, Branch) {
+    let keys = Arc::new(Keys::generate(0));
+    let branch = grown(Branch::new(&keys), count);
+    (keys, branch)
+}
+
+/// The branch with `count` more entries like no others.
+pub fn grown(mut branch: Branch, count: u64) -> Branch {
+    for _ in 0..count {
+        branch.append(&any_entry());
+    }
+    branch
+}
+
+/// An entry like no other.
+pub fn any_entry() -> VerifiedEntry {
+    any_submission(&Signer::new()).entry
 }

@@ -2,58 +2,21 @@
 //! it.
 
 use std::fs;
-use std::sync::Arc;
 
 use treering_proto::encoding::{from_base64, to_base64};
 use treering_proto::hash::sha256;
-use treering_tests::lying_log::{Branch, Clock, Keys, LyingLog};
+use treering_tests::convictions::{self, Conviction};
 use treering_tests::random::Random;
+use treering_tests::server::text;
 
-use super::{ALARM, Kept, PROVEN_LOG, PROVEN_WITNESS, Person, any_entry, grown, log_of};
+use super::{Person, log_of};
 
 /// Changes of each file; all of them would take minutes.
-const CHANGES: usize = 40;
+const CHANGES: usize = 15;
 
 /// Lines whose text is what was signed, what signs, or what leads from one to the other.
 const PROVING_LINES: [&str; 7] =
     ["note 0", "note 1", "altroot", "proof consistency", "proof inclusion", "set", "promised"];
-
-fn fork_size() -> (Person, Kept) {
-    let (keys, honest) = log_of(6);
-    let log = LyingLog::show(honest.clone());
-    let person = Person::new(&keys, &log.url());
-    person.log_info().passes();
-    log.now_shows(honest.with_entry_changed(5, &any_entry()));
-    person.log_info().ends(ALARM);
-    let kept = person.takes_evidence("fork-size", PROVEN_LOG);
-    (person, kept)
-}
-
-fn fork_prefix() -> (Person, Kept) {
-    let (keys, honest) = log_of(6);
-    let log = LyingLog::show(honest.clone());
-    let person = Person::new(&keys, &log.url());
-    person.log_info().passes();
-    log.now_shows(grown(honest.truncated(3), 8));
-    person.log_info().ends(ALARM);
-    let kept = person.takes_evidence("fork-prefix", PROVEN_LOG);
-    (person, kept)
-}
-
-fn rollback() -> (Person, Kept) {
-    let keys = Arc::new(Keys::generate(1));
-    let honest = grown(Branch::new(&keys), 6);
-    let log = LyingLog::show(honest.clone());
-    let person = Person::with_quorum(&keys, &log.url(), 1);
-    person.log_info().passes();
-    let mut older = honest.truncated(4);
-    older.witness_clock = Clock::Shifted(10);
-    older.publish();
-    log.now_shows(older);
-    person.log_info().ends(ALARM);
-    let kept = person.takes_evidence("rollback", PROVEN_WITNESS);
-    (person, kept)
-}
 
 /// Evidence with one byte of what proves changed, and the sum made right again by whoever did it.
 fn forged(evidence: &str, random: &mut Random) -> String {
@@ -82,7 +45,7 @@ fn forged(evidence: &str, random: &mut Random) -> String {
 fn convicts_nobody(person: &Person, evidence: &[u8], what: &str) {
     let file = person.path("changed.evidence");
     fs::write(&file, evidence).unwrap();
-    let said = person.run(&["evidence", "verify", treering_tests::server::text(&file)]);
+    let said = person.run(&["evidence", "verify", text(&file)]);
     let verdict = said.json()["verdict"].to_string();
     assert!(!verdict.contains("proven-"), "{what}: {said:?}");
     assert!(matches!(said.code, Some(1 | 2)), "{what}: {said:?}");
@@ -91,27 +54,33 @@ fn convicts_nobody(person: &Person, evidence: &[u8], what: &str) {
 #[test]
 fn whatever_byte_of_it_is_changed_it_convicts_nobody() {
     let mut random = Random::seeded("evidence");
-    for (person, kept) in [fork_size(), fork_prefix(), rollback()] {
+    for Conviction { name, person, kept, verdict } in convictions::all() {
+        if !convictions::convicts(verdict) {
+            continue;
+        }
         let bytes = fs::read(&kept.path).unwrap();
-        let text = String::from_utf8(bytes.clone()).unwrap();
-        let end = text.find("seen ").unwrap();
+        let whole = String::from_utf8(bytes.clone()).unwrap();
+        let end = whole.find("seen ").unwrap();
         for _ in 0..CHANGES {
             let mut changed = bytes.clone();
             let at = random.below(end as u64) as usize;
             changed[at] ^= 1 << random.below(7);
-            convicts_nobody(&person, &changed, &format!("{}: byte {at}", kept.kind));
-            let forged = forged(&text, &mut random);
-            convicts_nobody(&person, forged.as_bytes(), &format!("{}: {forged}", kept.kind));
+            convicts_nobody(&person, &changed, &format!("{name}: byte {at}"));
+            let forged = forged(&whole, &mut random);
+            convicts_nobody(&person, forged.as_bytes(), &format!("{name}: {forged}"));
         }
     }
 }
 
 #[test]
 fn it_convicts_the_log_whose_keys_one_trusts_and_no_other() {
-    let (person, kept) = fork_size();
-    let (keys, branch) = log_of(1);
-    let log = LyingLog::show(branch);
-    let stranger = Person::new(&keys, &log.url());
-    stranger.judges(&kept.path, "not-proven");
-    person.judges(&kept.path, PROVEN_LOG);
+    let (keys, _) = log_of(0);
+    let stranger = Person::new(&keys, "http://127.0.0.1");
+    for Conviction { person, kept, verdict, .. } in convictions::all() {
+        person.judges(&kept.path, verdict);
+        stranger.judges(
+            &kept.path,
+            if convictions::convicts(verdict) { "not-proven" } else { verdict },
+        );
+    }
 }

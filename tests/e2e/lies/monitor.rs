@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
 use treering_proto::hash::Hash;
 use treering_tests::load::any_submission;
 use treering_tests::lying_log::{Branch, Clock, Cosigning, Keys, Lie, LyingLog};
@@ -11,34 +10,6 @@ use treering_tests::server::text;
 use treering_tests::submission::Signer;
 
 use super::{ALARM, PROVEN_LOG, Person, SUSPICIOUS, any_entry, grown, log_of};
-
-impl Person {
-    /// Looks once. Every finding that is new, with the entry that it is about.
-    fn monitors(&self, more: &[&str]) -> (Option<i32>, Vec<(String, Option<u64>)>) {
-        let said = self.run(&[&["monitor", "--once"], more].concat());
-        let mut findings = Vec::new();
-        for line in said.stdout.lines() {
-            let line: Value = serde_json::from_str(line).unwrap();
-            if line["schema"] == "treering.finding/v1" {
-                findings
-                    .push((line["finding"].as_str().unwrap().to_owned(), line["index"].as_u64()));
-            }
-        }
-        (said.code, findings)
-    }
-
-    /// Looks once, and finds nothing.
-    #[track_caller]
-    fn finds_nothing(&self, more: &[&str]) {
-        assert_eq!(self.monitors(more), (Some(0), Vec::new()));
-    }
-
-    /// Looks once, and finds this and nothing else.
-    #[track_caller]
-    fn finds(&self, more: &[&str], finding: &str, index: Option<u64>) {
-        assert_eq!(self.monitors(more), (Some(ALARM), vec![(finding.to_owned(), index)]));
-    }
-}
 
 #[test]
 fn it_tells_forks_and_an_older_tree() {

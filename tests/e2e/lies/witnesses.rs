@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use treering_tests::lying_log::{Branch, Cosigning, Keys, LyingLog};
+use treering_tests::server::text;
 
-use super::{ALARM, NOT_VERIFIED, PROVEN_WITNESS, Person, USAGE, grown};
+use super::{ALARM, NOT_VERIFIED, PROVEN_LOG, Person, USAGE, grown};
 
 /// A log with three witnesses that all cosign, and somebody who asks for two of them.
 fn witnessed(count: u64) -> (Arc<Keys>, LyingLog, Person) {
@@ -70,24 +71,19 @@ fn a_witness_that_cosigns_two_branches_is_convicted() {
     let later = Arc::new(Keys::with_witnesses_of(&keys));
     let honest = grown(Branch::new(&keys), 5);
     let log = LyingLog::show(honest.clone());
-    let trusts_both = || {
-        let person = Person::with_quorum(&keys, &log.url(), 1);
-        person.change_trust(|trust| {
-            let vkeys = [&keys, &later].map(|keys| keys.identity().note_key().to_vkey());
-            trust["log"]["keys"] = serde_json::json!(vkeys);
-            trust["log"].as_object_mut().unwrap().remove("identity");
-        });
-        person
-    };
     for (shared, size, kind) in [(4, 5, "fork-size"), (3, 9, "fork-prefix")] {
         log.now_shows(honest.clone());
-        let person = trusts_both();
+        let person = Person::with_quorum(&keys, &log.url(), 1);
+        person.trusts_also(&later);
         person.log_info().passes();
         let mut fork = Branch::new(&later);
         fork.append_from(&honest, 0..shared);
         log.now_shows(grown(fork, size - shared));
         person.log_info().ends(ALARM);
-        person.takes_evidence(kind, PROVEN_WITNESS);
+        let kept = person.takes_evidence(kind, PROVEN_LOG);
+        let convicted = person.run(&["evidence", "verify", text(&kept.path)]).json();
+        let witness = keys.witness_key(0).to_vkey();
+        assert!(convicted["convicted"].as_array().unwrap().contains(&witness.into()));
         // The same tree under the other key, and a larger one, accuse nobody.
         let mut same = Branch::new(&later);
         same.append_from(&honest, 0..5);
