@@ -23,6 +23,7 @@ pub mod time;
 pub mod timestamp;
 pub mod transport;
 pub mod verify;
+pub mod witness;
 
 #[cfg(test)]
 mod test_author;

@@ -199,18 +199,44 @@ pub fn check_consistency(old: TreeHead, new: TreeHead, proof: &[Hash]) -> Result
         let expected = if from == 0 { TreeHead::EMPTY.root } else { new.root };
         return if old.root == expected { Ok(()) } else { Err(ProofError::RootMismatch) };
     }
+    let (old_root, new_root) = consistency_roots(from, to, Some(old.root), proof);
+    if old_root != old.root || new_root != new.root {
+        return Err(ProofError::RootMismatch);
+    }
+    Ok(())
+}
+
+/// The root that the first `old` entries have in the tree of `new`, as far as `proof` shows it.
+///
+/// Who knows another root of that size has two trees of one log. `None` when the proof does not
+/// lead to `new`, and when it does not show that root: proofs from a power of two leave it out.
+pub fn old_root_from_consistency(old: TreeSize, new: TreeHead, proof: &[Hash]) -> Option<Hash> {
+    let (from, to) = (old.get(), new.size.get());
+    if from >= to || from == 0 || from.is_power_of_two() {
+        return None;
+    }
+    if plan_consistency(old, new.size).ok()?.parts.len() != proof.len() {
+        return None;
+    }
+    let (old_root, new_root) = consistency_roots(from, to, None, proof);
+    (new_root == new.root).then_some(old_root)
+}
+
+/// Both roots that `proof`, of the right length, leads to. `seed` is the old root, which starts the
+/// computation when `from` is a power of two.
+fn consistency_roots(from: u64, to: u64, seed: Option<Hash>, proof: &[Hash]) -> (Hash, Hash) {
     let (mut node, mut last) = (from - 1, to - 1);
     while node & 1 == 1 {
         node >>= 1;
         last >>= 1;
     }
     let mut hashes = proof.iter().copied();
-    let seed = if from.is_power_of_two() { Some(old.root) } else { hashes.next() };
+    let seed = if from.is_power_of_two() { seed } else { hashes.next() };
     let seed =
         seed.expect("the length was checked, and only powers of two have no seed in the proof");
     let (mut old_root, mut new_root) = (seed, seed);
     for sibling in hashes {
-        assert!(last > 0, "bad math in check_consistency: the length was checked");
+        assert!(last > 0, "bad math in consistency_roots: the length was checked");
         if node & 1 == 1 || node == last {
             old_root = hash_node(&sibling, &old_root);
             new_root = hash_node(&sibling, &new_root);
@@ -224,11 +250,8 @@ pub fn check_consistency(old: TreeHead, new: TreeHead, proof: &[Hash]) -> Result
         node >>= 1;
         last >>= 1;
     }
-    assert!(last == 0, "bad math in check_consistency: the length was checked");
-    if old_root != old.root || new_root != new.root {
-        return Err(ProofError::RootMismatch);
-    }
-    Ok(())
+    assert!(last == 0, "bad math in consistency_roots: the length was checked");
+    (old_root, new_root)
 }
 
 /// How many hashes the path from leaf `node` has when `last` is the last leaf.

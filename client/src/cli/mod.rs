@@ -20,6 +20,7 @@ mod sign;
 mod submit;
 mod trust;
 mod verify;
+mod witness;
 
 use clap::{Parser, Subcommand};
 use treering_client::report::Exit;
@@ -52,6 +53,7 @@ enum Command {
     Evidence(evidence::Arguments),
     Monitor(monitor::Arguments),
     Audit(audit::Arguments),
+    Witness(witness::Arguments),
 }
 
 const EXIT_CODES: &str = "\
@@ -83,6 +85,7 @@ pub fn run() -> Exit {
         Command::Evidence(arguments) => evidence::run(arguments, &output),
         Command::Audit(arguments) => with_threads(audit::run(arguments, &output)),
         Command::Monitor(arguments) => with_threads(monitor::run(arguments, &output)),
+        Command::Witness(arguments) => witness::run(arguments, &output),
     };
     done.unwrap_or_else(|failure| {
         output.failure(&failure);

@@ -201,3 +201,23 @@ fn the_largest_tree_has_proofs_within_the_bound() {
 }
 
 const EMPTY: Hash = Hash([0; 32]);
+
+#[test]
+fn a_consistency_proof_shows_the_old_root_unless_it_is_a_power_of_two() {
+    let leaves: Vec<Hash> = (0..40u8).map(|at| hash_leaf(&[at])).collect();
+    let reference = Reference::of(&leaves);
+    let size = |size: usize| TreeSize::new(size as u64).unwrap();
+    for new in 0..=leaves.len() {
+        let head = TreeHead { size: size(new), root: reference.root(0, new) };
+        for old in 1..=leaves.len() {
+            let shows = old < new && !old.is_power_of_two();
+            let proof = if old < new { reference.consistency(old, new) } else { Vec::new() };
+            let expected = shows.then(|| reference.root(0, old));
+            assert_eq!(old_root_from_consistency(size(old), head, &proof), expected);
+            let other = TreeHead { root: hash_leaf(b"other"), ..head };
+            assert_eq!(old_root_from_consistency(size(old), other, &proof), None);
+            let longer = [&proof[..], &[head.root]].concat();
+            assert_eq!(old_root_from_consistency(size(old), head, &longer), None);
+        }
+    }
+}

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Invariant: a body that parses has exactly one spelling. Out of scope: the note, the proof, and
-//! every decision of the witness. Its answer is signature lines, which
+//! every decision of the witness (see [`super::decide`]). Its answer is signature lines, which
 //! [`crate::note::parse_signature_lines`] reads.
 
 use thiserror::Error;

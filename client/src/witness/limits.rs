@@ -1,0 +1,52 @@
+//! Every bound of the witness in one place, each with its reason.
+
+use std::time::Duration;
+
+/// Open connections: a log needs one. With the streams of each, 128 MiB of bodies at most.
+pub const CONNECTIONS_MAX: usize = 256;
+
+/// Streams of one HTTP/2 connection: a log sends one request at a time.
+pub const STREAMS_MAX: u32 = 4;
+
+/// Add-checkpoint requests in work at once, with one thread each. They come after their bodies, so
+/// that clients who send slowly do not keep others out.
+pub const REQUESTS_MAX: usize = 64;
+
+/// Time that a request waits for room, and then for its turn with the log. Logs give a witness a
+/// few seconds.
+pub const WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Time to send the headers of a request, from the first byte or from the last answer.
+pub const HEADER_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Time to send the body of a request: 128 KiB at 13 KB/s.
+pub const BODY_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Bytes of a body beyond its limit that are read and dropped, so that the client hears why.
+pub const DROPPED_BYTES_MAX: usize = 1 << 20;
+
+/// Silence on a connection: logs publish every few seconds, or minutes, and connect anew after
+/// that.
+pub const SILENCE_MAX: Duration = Duration::from_secs(90);
+
+/// Time in which a client must take some of an answer.
+pub const WRITE_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Time that open requests get when the witness stops; service managers kill after 10 s.
+pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(8);
+
+/// Pause after a connection could not be accepted: the reason, mostly too many open files, lasts.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// How long a client is asked to wait before it tries again, in seconds.
+pub const RETRY_AFTER_SECONDS: u32 = 1;
+
+/// Origins in one state directory: the logs of the largest list, several times over.
+pub const ORIGINS_MAX: usize = 1_000_000;
+
+/// Evidence files that convict a log. Only the log's key can make more; 256 tell the story.
+pub const PROOFS_MAX: usize = 256;
+
+/// Evidence files that convict nobody. Strangers can make them out of a log's own checkpoints, so
+/// they have their own, smaller, room.
+pub const SUSPICIONS_MAX: usize = 64;
