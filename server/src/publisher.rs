@@ -110,8 +110,8 @@ impl Publisher {
     ///
     /// It is published here, unless it never was and the log waits for witnesses, those of
     /// `policy`: then the newest published head is shown again. A head is not dated before they
-    /// were asked; the empty tree needs no cosignature, because it says nothing. `now_ms` is the time
-    /// of day, Unix milliseconds.
+    /// were asked; the empty tree needs no cosignature, because it says nothing. `now_ms` is the
+    /// time of day, Unix milliseconds.
     ///
     /// # Errors
     /// [`StoreError`]; the notes of a log that has entries are never all missing.

@@ -190,8 +190,9 @@ fn sequencer(
         publisher,
         witnessing,
         newest: fenced,
-        // Soon: what start-up found may have been dated long ago. Not at once: a clock that is wrong
-        // when the machine starts is mostly set right within a minute, and a date cannot be undone.
+        // Soon: what start-up found may have been dated long ago. Not at once: a clock that is
+        // wrong when the machine starts is mostly set right within a minute, and a date cannot be
+        // undone.
         renewal_ms: dates_itself.then(|| clock::read().boot_ms.saturating_add(FIRST_RENEWAL_MS)),
         unpublished: Vec::new(),
         health: app.health.clone(),
