@@ -41,9 +41,10 @@ fn an_audit_of_it_finds_nothing() {
 
 #[test]
 fn every_command_passes_on_it() {
-    let keys = Arc::new(Keys::generate(3));
+    let keys = Arc::new(Keys::generate_dated(3));
     let log = LyingLog::show(super::grown(Branch::new(&keys), 9));
     let person = Person::with_quorum(&keys, &log.url(), 2);
+    person.change_trust(|trust| trust["maxCheckpointAgeSeconds"] = 3600.into());
     person.log_info().passes();
     person.sign("honest").passes();
     person.verify("honest", &[]).passes();
@@ -56,6 +57,12 @@ fn every_command_passes_on_it() {
     for form in ["--tlog-proof", "--rekor-v1"] {
         person.run(&["export", text(&bundle), form]).passes();
     }
+    let (url, state) = (log.url(), person.path("state"));
+    let said = person.run(&["compare", &url, text(&bundle)]);
+    assert_eq!((said.code, said.json()["relation"].as_str()), (Some(0), Some("same")), "{said:?}");
+    person.finds_nothing(&["--max-age", "1h"]);
+    person.run(&["search", "subject-name=honest", "--index", text(&state), "--online"]).passes();
+    person.run(&["audit"]).passes();
     person.log_info().passes();
     assert_eq!(person.evidence(), []);
 }
