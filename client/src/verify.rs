@@ -329,7 +329,7 @@ impl Examined<'_> {
         // Times come first, because they say when the certificate had to be valid.
         let mut time_report = Report::default();
         let stamped = dates::timestamps(opened, policy, &mut time_report);
-        let witnessed = dated.as_ref().and_then(|dated| dated.witnessed(policy.trust).not_after);
+        let witnessed = dated.as_ref().and_then(|dated| dated.witnessed_by(policy));
         let certificate = verifier.as_ref().and_then(Verifier::certificate);
         match &dated {
             Some(dated) => {

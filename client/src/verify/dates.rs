@@ -1,8 +1,10 @@
 //! The checks about time: each adds its line to the report.
 //!
 //! ```text
-//! not after    the newest time that the quorum gives a tree with the entry: all of its witnesses
-//!              would have to lie to make the entry older than it is. Sound.
+//! not after    the time at which the quorum vouches that a tree with the entry existed: of a group
+//!              of threshold k the k-th oldest, so fewer than k liars cannot make the entry older
+//!              than it is. Sound. A late one may be a liar's: where it matters how early the entry
+//!              is, now is taken instead if it is earlier.
 //! not before   the time at which the quorum saw a tree without the entry as the newest. Advice:
 //!              witnesses know only what they are shown, and may lag.
 //! the log's    the times in its own timestamped lines on the same trees, and in its signed entry
@@ -66,13 +68,25 @@ impl Dated {
 }
 
 impl Logged<'_> {
+    /// The earliest time at which the entry surely existed by the word of the witnesses, or now
+    /// where the witnesses give a later one.
+    ///
+    /// Unless the quorum vouches for a time after now: then it is our clock that is behind, and
+    /// bounds nothing.
+    pub(super) fn witnessed_by(&self, policy: &Policy<'_>) -> Option<u64> {
+        let witnessed = self.witnessed(policy.trust).not_after?;
+        let vouched = vouched_time(policy.trust, self.checkpoint);
+        let is_behind = vouched.is_some_and(|vouched| vouched > policy.now);
+        Some(if is_behind { witnessed } else { witnessed.min(policy.now) })
+    }
+
     /// By the word of the witnesses whose quorum the policy asks for.
-    pub(super) fn witnessed(&self, trust: &TrustFile) -> Span {
+    fn witnessed(&self, trust: &TrustFile) -> Span {
         let Some(witnesses) = &trust.witness_policy else { return Span::default() };
         let policy = &witnesses.policy;
         Span {
-            not_after: self.earliest(|head| policy.quorum_time_newest(head.verified())),
-            not_before: self.latest(|head| policy.quorum_time(head.verified())),
+            not_after: self.earliest(|head| policy.quorum_not_after(head.verified())),
+            not_before: self.latest(|head| vouched_time(trust, head)),
         }
     }
 
@@ -94,6 +108,11 @@ impl Logged<'_> {
     fn latest(&self, time: impl Fn(&SignedCheckpoint) -> Option<u64>) -> Option<u64> {
         self.shown.before.as_ref().and_then(time).filter(|time| *time != 0)
     }
+}
+
+/// A time at which the quorum vouches that `head` was the newest.
+fn vouched_time(trust: &TrustFile, head: &SignedCheckpoint) -> Option<u64> {
+    trust.witness_policy.as_ref()?.policy.quorum_time(head.verified())
 }
 
 /// The RFC 3161 timestamps over the signature, each of which must be good. Returns the earliest

@@ -2,6 +2,7 @@ use tempfile::TempDir;
 use treering_proto::checkpoint::open_checkpoint;
 use treering_proto::evidence::EvidenceKind;
 use treering_proto::tree::{LeafIndex, TreeSize};
+use treering_proto::trust::WitnessPolicy;
 
 use super::time as time_check;
 use super::*;
@@ -99,6 +100,29 @@ fn one_liar_of_the_quorum_backdates_nothing() {
     let verification = conclude(&signed, &Shown::default());
     assert_eq!(outcome(&verification, "time"), (Outcome::Passed, Exit::Ok));
     assert_eq!(verification.entry.unwrap().witnessed_by, Some(SEEN[1]));
+}
+
+#[test]
+fn one_witness_ahead_of_all_takes_no_bound_away() {
+    let mut signed = signed();
+    let ahead = NOW + 1_000_000;
+    signed.witnesses = vec![(5, SEEN[0]), (6, ahead), (7, SEEN[1])];
+    relog(&mut signed);
+    promise(&mut signed, SEEN[1] + CLOCK_SKEW_MAX + 1);
+    let mut trust = signed.log.trust("https://log.example", vec![signed.rule()], &[5, 6, 7]);
+    let text = trust.witness_policy.unwrap().text.replace("group g all", "group g 2");
+    trust.witness_policy = Some(WitnessPolicy::parse(text, &trust.log).unwrap());
+    let verification = conclude_at(&signed, &trust, &Shown::default(), NOW);
+    assert_eq!(outcome(&verification, "time"), (Outcome::Failed, Exit::Alarm));
+    assert_eq!(verification.entry.unwrap().witnessed_by, Some(SEEN[1]));
+    // Where only as many witnessed as are needed, the entry is at least not from the future.
+    signed.witnesses.pop();
+    relog(&mut signed);
+    let verification = conclude_at(&signed, &trust, &Shown::default(), NOW);
+    assert_eq!(verification.entry.unwrap().witnessed_by, Some(NOW));
+    // A clock that is behind what the quorum vouches for bounds nothing.
+    let verification = conclude_at(&signed, &trust, &Shown::default(), SEEN[0] - 1);
+    assert_eq!(verification.entry.unwrap().witnessed_by, Some(ahead));
 }
 
 /// Without witnesses; the log itself dates its tree to `own`.
