@@ -16,14 +16,13 @@ pub fn time_text(seconds: u64) -> String {
 
 /// How a checkpoint of this freshness ends the process; `None` when it is accepted.
 ///
-/// A time in the future is an alarm: with an honest quorum, or an honest log where no witness is
-/// asked for, only a wrong clock of our own explains it.
+/// A time in the future is no alarm: those who say it are whom the trust file believes about time,
+/// so it is our clock that is behind, and nothing can be said about ages until it is right.
 pub fn freshness_exit(freshness: Freshness) -> Option<Exit> {
     match freshness {
         Freshness::NoMaximum | Freshness::Fresh { .. } => None,
-        Freshness::NoTime => Some(Exit::Unavailable),
+        Freshness::NoTime | Freshness::Future { .. } => Some(Exit::Unavailable),
         Freshness::TooOld { .. } => Some(Exit::Policy),
-        Freshness::Future { .. } => Some(Exit::Alarm),
     }
 }
 
@@ -47,8 +46,8 @@ pub fn freshness_text(freshness: Freshness, size: u64, now: u64) -> String {
             now.saturating_sub(time)
         ),
         Freshness::Future { time } => format!(
-            "the tree of {size} entries is said to be the newest at {}, more than \
-             {CLOCK_SKEW_MAX} s in the future",
+            "this machine's clock is behind: whom the trust file believes saw the tree of {size} \
+             entries at {}, more than {CLOCK_SKEW_MAX} s in the future",
             time_text(time)
         ),
     }
@@ -59,7 +58,7 @@ pub fn report_freshness(report: &mut Report, freshness: Freshness, size: u64, no
     let why = freshness_text(freshness, size, now);
     match (freshness, freshness_exit(freshness)) {
         (Freshness::NoMaximum, _) => report.not_checked("freshness", why),
-        (Freshness::NoTime, Some(exit)) => report.could_not_check("freshness", why, exit),
+        (_, Some(exit @ Exit::Unavailable)) => report.could_not_check("freshness", why, exit),
         (_, Some(exit)) => report.failed("freshness", why, exit),
         (_, None) => report.passed("freshness", why),
     }

@@ -13,7 +13,8 @@
 //!              does not say: tokens are made before and after.
 //! ```
 //!
-//! Invariant: a log's word dates nothing; it only contradicts others, or itself.
+//! Invariants: a log's word dates nothing; it only contradicts others, or itself. Our own clock
+//! accuses nobody.
 //! Out of scope: asking the log (see [`crate::online`]).
 
 use treering_proto::api::v1::set_payload;
@@ -98,6 +99,30 @@ impl Logged<'_> {
         }
     }
 
+    /// What to think of a `time` that the log signed and nobody contradicts, in the future by our
+    /// clock. A slow clock of our own looks the same as a fast one of the log, so it is no alarm.
+    fn in_the_future(&self, time: u64, policy: &Policy<'_>) -> String {
+        let newest = match &self.shown.newest {
+            Newest::Followed(head) => Some(head),
+            _ => None,
+        };
+        let heads = [Some(self.checkpoint), self.shown.after.as_ref(), newest];
+        let limit = policy.now.saturating_add(CLOCK_SKEW_MAX);
+        let is_ahead = |of: fn(&TrustFile, &SignedCheckpoint) -> Option<u64>| {
+            let mut times = heads.iter().flatten().filter_map(|head| of(policy.trust, head));
+            times.any(|time| time > limit)
+        };
+        let whose = if is_ahead(vouched_time) {
+            "the witnesses' times are in the future, too: this machine's clock is behind"
+        } else if is_ahead(own_time) {
+            "so are the trees that it dated: this machine's clock is behind, or the log's is ahead"
+        } else {
+            "nobody else says whether the log's clock is ahead, or this machine's is behind"
+        };
+        let at = time_text(time);
+        format!("the log says that it logged the entry in the future, at {at}; {whose}")
+    }
+
     /// Of the trees with the entry. A time of 0 says nothing.
     fn earliest(&self, time: impl Fn(&SignedCheckpoint) -> Option<u64>) -> Option<u64> {
         let heads = [Some(self.checkpoint), self.shown.after.as_ref()];
@@ -174,8 +199,9 @@ pub(super) fn time(
     let contradicted = claims.iter().find_map(|claim| {
         contradiction(claim.time, span, CLOCK_SKEW_MAX, "witnesses")
             .or_else(|| contradiction(claim.time, own, 0, "its own signature"))
-            .or_else(|| in_the_future(claim.time, policy.now))
     });
+    let is_future = |time: u64| time > policy.now.saturating_add(CLOCK_SKEW_MAX);
+    let future = claims.iter().find(|claim| is_future(claim.time));
     let differ = claims.windows(2).find(|pair| pair[0].time != pair[1].time).map(|pair| {
         let [one, other] = [pair[0].time, pair[1].time].map(time_text);
         format!("the log signed two times for the entry: {one} and {other}")
@@ -187,6 +213,9 @@ pub(super) fn time(
         report.failed("time", why, Exit::Alarm);
     } else if let Some(why) = forged.or(uncertified) {
         report.failed("time", why, Exit::NotVerified);
+    } else if let Some(claim) = future {
+        let why = logged.in_the_future(claim.time, policy);
+        report.could_not_check("time", why, Exit::Unavailable);
     } else if let Some(why) = sentence(span, claimed) {
         report.passed("time", why);
     } else {
@@ -308,12 +337,6 @@ fn contradiction(time: u64, span: Span, skew: u64, who: &str) -> Option<String> 
     }
     let newest = span.not_before.filter(|seen| time.saturating_add(skew) < *seen)?;
     Some(format!("{said}, but by {who} its tree ended before the entry at {}", time_text(newest)))
-}
-
-fn in_the_future(time: u64, now: u64) -> Option<String> {
-    (time > now.saturating_add(CLOCK_SKEW_MAX)).then(|| {
-        format!("the log says that it logged the entry in the future, at {}", time_text(time))
-    })
 }
 
 /// The entry holds the certificate, so it cannot be older.

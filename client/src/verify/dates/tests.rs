@@ -149,16 +149,37 @@ fn a_promise_after_the_logs_own_signature_is_an_alarm_with_evidence() {
         // No third party dates the entry.
         assert_eq!(verification.entry.unwrap().witnessed_by, None);
     }
-    let (mut signed, trust) = unwitnessed(NOW + CLOCK_SKEW_MAX + 1);
-    for (time, expected) in [
-        (NOW + CLOCK_SKEW_MAX, (Outcome::NotChecked, Exit::Ok)),
-        (NOW + CLOCK_SKEW_MAX + 1, (Outcome::Failed, Exit::Alarm)),
-    ] {
+}
+
+#[test]
+fn our_own_slow_clock_is_no_alarm() {
+    const AHEAD: u64 = NOW + CLOCK_SKEW_MAX;
+    let why = |verification: &Verification| {
+        let mut checks = verification.report.checks().iter();
+        checks.find(|check| check.check == "time").unwrap().why.clone()
+    };
+    let (mut signed, trust) = unwitnessed(AHEAD + 1);
+    for (time, exit) in [(AHEAD, Exit::Ok), (AHEAD + 1, Exit::Unavailable)] {
         promise(&mut signed, time);
         let verification = conclude_at(&signed, &trust, &Shown::default(), NOW);
-        assert_eq!(outcome(&verification, "time"), expected, "{time}");
+        assert_eq!(outcome(&verification, "time"), (Outcome::NotChecked, exit), "{time}");
         assert!(verification.evidence.is_none());
     }
+    let verification = conclude_at(&signed, &trust, &Shown::default(), NOW);
+    assert!(why(&verification).contains("this machine's clock is behind, or the log's"));
+    // With witnesses who agree it is ours.
+    signed.witnesses = vec![(5, AHEAD + 1), (6, AHEAD + 2)];
+    relog(&mut signed);
+    promise(&mut signed, AHEAD + 1);
+    let verification = conclude(&signed, &Shown::default());
+    assert_eq!(outcome(&verification, "time"), (Outcome::NotChecked, Exit::Unavailable));
+    assert!(why(&verification).ends_with("too: this machine's clock is behind"));
+    // With witnesses who do not, it is the log's.
+    signed.witnesses = vec![(5, NOW), (6, NOW)];
+    relog(&mut signed);
+    promise(&mut signed, AHEAD + 1);
+    let verification = conclude(&signed, &Shown::default());
+    assert_eq!(outcome(&verification, "time"), (Outcome::Failed, Exit::Alarm));
 }
 
 #[test]
@@ -250,7 +271,8 @@ fn the_age_of_the_bundles_tree_counts_where_the_log_is_not_asked() {
     assert_eq!(at(&trust, SEEN[0] + 3600), (Outcome::Passed, Exit::Ok));
     assert_eq!(at(&trust, SEEN[0] + 3601), (Outcome::Failed, Exit::Policy));
     assert_eq!(at(&trust, SEEN[0] - CLOCK_SKEW_MAX), (Outcome::Passed, Exit::Ok));
-    assert_eq!(at(&trust, SEEN[0] - CLOCK_SKEW_MAX - 1), (Outcome::Failed, Exit::Alarm));
+    let behind = (Outcome::NotChecked, Exit::Unavailable);
+    assert_eq!(at(&trust, SEEN[0] - CLOCK_SKEW_MAX - 1), behind);
     trust.max_checkpoint_age = None;
     assert_eq!(at(&trust, NOW), (Outcome::NotChecked, Exit::Ok));
     // Nobody says when.
