@@ -6,7 +6,9 @@
 //!              than it is. Sound. A late one may be a liar's: where it matters how early the entry
 //!              is, now is taken instead if it is earlier.
 //! not before   the time at which the quorum saw a tree without the entry as the newest. Advice:
-//!              witnesses know only what they are shown, and may lag.
+//!              an honest witness may be shown an old tree late, and cosign it then. What it
+//!              contradicts is not verified (exit 1); only what the log's own words, or a sound
+//!              bound, contradict is an alarm (exit 6).
 //! the log's    the times in its own timestamped lines on the same trees, and in its signed entry
 //!              timestamp (Rekor v1). Claims, and the log can be held to them.
 //! stamped      the signature existed then, by an RFC 3161 authority. When it was logged, the token
@@ -197,9 +199,15 @@ pub(super) fn time(
     let own = logged.own(policy.trust);
     let evidence = claims.iter().find_map(|claim| wrong_time(logged, policy.trust, claim));
     let contradicted = claims.iter().find_map(|claim| {
-        contradiction(claim.time, span, CLOCK_SKEW_MAX, "witnesses")
-            .or_else(|| contradiction(claim.time, own, 0, "its own signature"))
+        too_late(claim.time, span, CLOCK_SKEW_MAX, "witnesses")
+            .or_else(|| too_late(claim.time, own, 0, "its own signature"))
+            .or_else(|| too_early(claim.time, own, 0, "its own signature"))
     });
+    // No alarm and no evidence: witnesses that lag are no fault of the log. But a time that nobody
+    // explains is not verified either, or backdating would go unnoticed wherever a log does not
+    // date its own trees.
+    let doubtful =
+        claims.iter().find_map(|claim| too_early(claim.time, span, CLOCK_SKEW_MAX, "witnesses"));
     let is_future = |time: u64| time > policy.now.saturating_add(CLOCK_SKEW_MAX);
     let future = claims.iter().find(|claim| is_future(claim.time));
     let differ = claims.windows(2).find(|pair| pair[0].time != pair[1].time).map(|pair| {
@@ -211,7 +219,7 @@ pub(super) fn time(
     let claimed = claims.first().map(|claim| claim.time);
     if let Some(why) = proven.or(contradicted).or(differ) {
         report.failed("time", why, Exit::Alarm);
-    } else if let Some(why) = forged.or(uncertified) {
+    } else if let Some(why) = forged.or(uncertified).or(doubtful) {
         report.failed("time", why, Exit::NotVerified);
     } else if let Some(claim) = future {
         let why = logged.in_the_future(claim.time, policy);
@@ -329,14 +337,21 @@ fn wrong_time(logged: &Logged<'_>, trust: &TrustFile, claim: &Promise) -> Option
         .find_map(|(head, proof)| Evidence::wrong_time(document, &promise, head?, proof))
 }
 
-/// Why a time that the log signed cannot be, given what others say.
-fn contradiction(time: u64, span: Span, skew: u64, who: &str) -> Option<String> {
-    let said = format!("the log says that it logged the entry at {}", time_text(time));
-    if let Some(seen) = span.not_after.filter(|seen| time > seen.saturating_add(skew)) {
-        return Some(format!("{said}, but by {who} it was there at {}", time_text(seen)));
-    }
+/// Why a time that the log signed is too late, given what others say.
+fn too_late(time: u64, span: Span, skew: u64, who: &str) -> Option<String> {
+    let seen = span.not_after.filter(|seen| time > seen.saturating_add(skew))?;
+    Some(format!("{}, but by {who} it was there at {}", logged_at(time), time_text(seen)))
+}
+
+/// Why it is too early.
+fn too_early(time: u64, span: Span, skew: u64, who: &str) -> Option<String> {
     let newest = span.not_before.filter(|seen| time.saturating_add(skew) < *seen)?;
-    Some(format!("{said}, but by {who} its tree ended before the entry at {}", time_text(newest)))
+    let but = format!("but by {who} its tree ended before the entry at {}", time_text(newest));
+    Some(format!("{}, {but}", logged_at(time)))
+}
+
+fn logged_at(time: u64) -> String {
+    format!("the log says that it logged the entry at {}", time_text(time))
 }
 
 /// The entry holds the certificate, so it cannot be older.

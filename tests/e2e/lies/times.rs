@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use treering_tests::lying_log::{Branch, Clock, Keys, Lie, LyingLog};
 
-use super::{ALARM, POLICY, PROVEN_LOG, Person, UNAVAILABLE, grown};
+use super::{ALARM, NOT_VERIFIED, POLICY, PROVEN_LOG, Person, UNAVAILABLE, grown};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
@@ -39,6 +39,22 @@ fn an_entry_is_not_logged_before_the_tree_without_it_nor_after_it_was_seen() {
         log.repent();
     }
     person.verify("dated", &["--online"]).passes();
+}
+
+#[test]
+fn witnesses_alone_accuse_a_late_time_and_only_doubt_an_early_one() {
+    let keys = Arc::new(Keys::generate(2));
+    let mut branch = Branch::new(&keys);
+    set_clocks(&mut branch, Clock::System);
+    let log = LyingLog::show(grown(branch, 5));
+    let person = Person::with_quorum(&keys, &log.url(), 2);
+    person.sign("dated").passes();
+    for (shift, code) in [(-2 * HOUR, NOT_VERIFIED), (2 * HOUR, ALARM)] {
+        log.tell(Lie::PromisedTime(shift));
+        person.verify("dated", &["--online"]).fails(code, "time");
+        assert!(person.evidence().is_empty());
+        log.repent();
+    }
 }
 
 #[test]
