@@ -43,8 +43,8 @@ pub struct OnlinePolicy<'a> {
 pub struct Asked {
     /// What it showed.
     pub shown: Shown,
-    /// Present if the log contradicts itself, or may.
-    pub evidence: Option<Evidence>,
+    /// Of everything in which the log contradicts itself, or may.
+    pub evidence: Vec<Evidence>,
     /// The line about consistency.
     report: Report,
 }
@@ -68,36 +68,25 @@ pub fn not_asked(report: &mut Report) {
 }
 
 /// The same, after comparing the bundle's checkpoint with what is remembered: two trees of one size
-/// are a fork, and no log is needed to say so. Returns evidence of that.
-pub fn offline(
-    trust: &TrustFile,
-    state: Option<&StateDirectory>,
-    verification: &mut Verification,
-) -> Option<Evidence> {
+/// are a fork, and no log is needed to say so.
+pub fn offline(trust: &TrustFile, state: Option<&StateDirectory>, verification: &mut Verification) {
     let checkpoint = verification.entry.as_ref().map(|entry| &entry.checkpoint);
     let compared = match (state, checkpoint) {
         (Some(state), Some(checkpoint)) => contradiction(trust, state, checkpoint),
         _ => Ok(None),
     };
     let report = &mut verification.report;
-    let evidence = match compared {
+    match compared {
         Ok(Some(fork)) => {
             report.failed("consistency", fork.to_string(), Exit::Alarm);
-            Some(fork)
+            verification.evidence.push(fork);
         }
-        Ok(None) => {
-            report.not_checked("consistency", NOT_ASKED);
-            None
-        }
-        Err(error) => {
-            report.not_checked("consistency", format!("{NOT_ASKED}; {error}"));
-            None
-        }
-    };
+        Ok(None) => report.not_checked("consistency", NOT_ASKED),
+        Err(error) => report.not_checked("consistency", format!("{NOT_ASKED}; {error}")),
+    }
     for check in &CHECKS[1..] {
         report.not_checked(check, NOT_ASKED);
     }
-    evidence
 }
 
 /// Follows the log to its newest checkpoint, which must extend that of `entry` and all seen before,
@@ -119,7 +108,11 @@ pub async fn ask(
                 _ => Newest::Unknown,
             };
             not_consistent(&error, &mut report);
-            return Asked { shown, evidence: error.evidence().cloned(), report };
+            return Asked {
+                shown,
+                evidence: error.evidence().cloned().into_iter().collect(),
+                report,
+            };
         }
     };
     let size = followed.head.head().size;
@@ -128,7 +121,7 @@ pub async fn ask(
         && let Err(error) = dates::ask(log, trust, entry, &mut shown).await
     {
         not_consistent(&error, &mut report);
-        return Asked { shown, evidence: error.evidence().cloned(), report };
+        return Asked { shown, evidence: error.evidence().cloned().into_iter().collect(), report };
     }
     let since = match followed.since {
         Since::FirstContact => "this client had not seen the log before: first contact".to_owned(),
@@ -137,7 +130,7 @@ pub async fn ask(
     };
     report.passed("consistency", format!("the log has {size} entries; {since}"));
     report.details(followed.remarks);
-    Asked { shown, evidence: None, report }
+    Asked { shown, evidence: Vec::new(), report }
 }
 
 fn not_consistent(error: &FollowError, report: &mut Report) {
@@ -147,8 +140,9 @@ fn not_consistent(error: &FollowError, report: &mut Report) {
     }
 }
 
-/// Adds the line about consistency.
+/// Adds the line about consistency, and the evidence.
 pub fn consistency(asked: Asked, verification: &mut Verification) {
+    verification.evidence.extend(asked.evidence);
     verification.report.append(asked.report);
 }
 

@@ -160,8 +160,8 @@ pub struct Verification {
     pub verifier: Option<Verifier>,
     /// Where the signature is logged, if that is proven.
     pub entry: Option<ProvenEntry>,
-    /// Present when a checkpoint contradicts the floor, or the log's promise its own signature.
-    pub evidence: Option<Evidence>,
+    /// Everything that the log said and that does not go together: one is not the other's proof.
+    pub evidence: Vec<Evidence>,
     /// Paths that are there and that nobody signed.
     pub ignored_found: Vec<String>,
     /// Signed files that were not compared, at the caller's wish.
@@ -272,7 +272,7 @@ pub fn not_opened(error: &OpenError) -> Verification {
         signer: None,
         verifier: None,
         entry: None,
-        evidence: None,
+        evidence: Vec::new(),
         ignored_found: Vec::new(),
         skipped_by_caller: Vec::new(),
     }
@@ -319,7 +319,8 @@ impl Examined<'_> {
     /// Runs the other checks, with what the log showed.
     pub fn conclude(self, model: Model<'_>, shown: &Shown) -> Verification {
         let Self { opened, policy, mut report, log_report, verifier, logged, proven } = self;
-        let Proven { checkpoint, mut entry, mut evidence } = proven;
+        let Proven { checkpoint, mut entry, evidence } = proven;
+        let mut evidence: Vec<Evidence> = evidence.into_iter().collect();
         let dated = match (logged, &entry) {
             (Some(logged), Some(proven)) => {
                 Some(Logged { entry: logged, checkpoint: &proven.checkpoint, shown })
@@ -334,7 +335,7 @@ impl Examined<'_> {
         match &dated {
             Some(dated) => {
                 let found = dates::time(dated, certificate, policy, &mut time_report);
-                evidence = evidence.or(found);
+                evidence.extend(found);
             }
             None => time_report.not_checked("time", "there is no proven entry"),
         }

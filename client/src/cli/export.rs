@@ -59,10 +59,9 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
     let policy = Policy { trust: &trust, signers: &trust.signers, now: now() };
     let mut verification = verify(&opened, &policy, Model::NotRead);
     let state = arguments.state.directory();
-    let evidence = verification.evidence.take();
-    let found = online::offline(&trust, state.as_ref().ok(), &mut verification);
-    if let Some(evidence) = evidence.or(found) {
-        keep_evidence(state.as_ref().ok(), &trust, &evidence, output);
+    online::offline(&trust, state.as_ref().ok(), &mut verification);
+    for evidence in &verification.evidence {
+        keep_evidence(state.as_ref().ok(), &trust, evidence, output);
     }
     let entry = provable(&verification)?;
     let logged = &opened.bundle().log_entries[0];

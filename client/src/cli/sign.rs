@@ -182,10 +182,10 @@ impl Finish<'_> {
         let (entry, questions) = (examined.entry(), Questions::Newest);
         let asked = online::ask(self.log, self.trust, self.state, entry, questions).await;
         let mut verification = examined.conclude(model, &asked.shown);
-        if let Some(evidence) = asked.evidence.clone().or(verification.evidence.take()) {
-            keep_evidence(Some(self.state), self.trust, &evidence, output);
-        }
         online::consistency(asked, &mut verification);
+        for evidence in &verification.evidence {
+            keep_evidence(Some(self.state), self.trust, evidence, output);
+        }
         let exit = verification.report.exit();
         let Some(entry) = verification.entry.as_ref().filter(|_| exit == Exit::Ok) else {
             let about = json!({ "signature": null });

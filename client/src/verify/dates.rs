@@ -191,13 +191,19 @@ pub(super) fn time(
     certificate: Option<&Certificate>,
     policy: &Policy<'_>,
     report: &mut Report,
-) -> Option<Evidence> {
+) -> Vec<Evidence> {
     let mut remarks = Vec::new();
     let (claims, forged) = claims(logged, policy.trust, &mut remarks);
     remarks.extend(logged.shown.remarks.iter().cloned());
     let span = logged.witnessed(policy.trust);
     let own = logged.own(policy.trust);
-    let evidence = claims.iter().find_map(|claim| wrong_time(logged, policy.trust, claim));
+    let is_first = |(at, claim): &(usize, &Promise)| {
+        // The same time signed twice is one lie.
+        !claims[..*at].iter().any(|earlier| earlier.time == claim.time)
+    };
+    let distinct = claims.iter().enumerate().filter(is_first);
+    let evidence: Vec<Evidence> =
+        distinct.filter_map(|(_, claim)| wrong_time(logged, policy.trust, claim)).collect();
     let contradicted = claims.iter().find_map(|claim| {
         too_late(claim.time, span, CLOCK_SKEW_MAX, "witnesses")
             .or_else(|| too_late(claim.time, own, 0, "its own signature"))
@@ -214,7 +220,7 @@ pub(super) fn time(
         let [one, other] = [pair[0].time, pair[1].time].map(time_text);
         format!("the log signed two times for the entry: {one} and {other}")
     });
-    let proven = evidence.as_ref().map(ToString::to_string);
+    let proven = evidence.first().map(ToString::to_string);
     let uncertified = claims.iter().find_map(|claim| before_certificate(claim.time, certificate?));
     let claimed = claims.first().map(|claim| claim.time);
     if let Some(why) = proven.or(contradicted).or(differ) {

@@ -115,7 +115,7 @@ async fn a_kept_checkpoint_of_another_tree_is_an_alarm_with_proof() {
         fork.bodies[0] = b"forged".to_vec();
         client.keep(&[(size, checkpoint(&fork, size, &[(5, 750)]))]);
         let asked = client.ask().await;
-        assert_eq!(asked.evidence.unwrap().kind(), kind);
+        assert_eq!(asked.evidence[0].kind(), kind);
         assert_eq!(asked.report.outcome("consistency"), Some(Outcome::Failed));
         assert_eq!(asked.report.exit(), Exit::Alarm);
         assert!(asked.shown.after.is_none());

@@ -84,7 +84,7 @@ fn a_promise_that_witnesses_contradict_is_an_alarm_when_too_late_and_a_doubt_whe
         let verification = conclude(&signed, &shown);
         assert_eq!(outcome(&verification, "time"), expected, "{time}");
         assert_eq!(broken(&verification), if expected == fine { vec![] } else { vec!["time"] });
-        assert!(verification.evidence.is_none());
+        assert!(verification.evidence.is_empty());
     }
     // A smaller tree with the entry that was seen earlier is the better bound.
     promise(&mut signed, latest);
@@ -148,7 +148,7 @@ fn a_promise_after_the_logs_own_signature_is_an_alarm_with_evidence() {
         let expected =
             if fine { (Outcome::NotChecked, Exit::Ok) } else { (Outcome::Failed, Exit::Alarm) };
         assert_eq!(outcome(&verification, "time"), expected, "{time}");
-        let kind = verification.evidence.as_ref().map(Evidence::kind);
+        let kind = verification.evidence.first().map(Evidence::kind);
         assert_eq!(kind, (!fine).then_some(EvidenceKind::WrongTime));
         // No third party dates the entry.
         assert_eq!(verification.entry.unwrap().witnessed_by, None);
@@ -167,7 +167,7 @@ fn our_own_slow_clock_is_no_alarm() {
         promise(&mut signed, time);
         let verification = conclude_at(&signed, &trust, &Shown::default(), NOW);
         assert_eq!(outcome(&verification, "time"), (Outcome::NotChecked, exit), "{time}");
-        assert!(verification.evidence.is_none());
+        assert!(verification.evidence.is_empty());
     }
     let verification = conclude_at(&signed, &trust, &Shown::default(), NOW);
     assert!(why(&verification).contains("this machine's clock is behind, or the log's"));
@@ -204,7 +204,7 @@ fn a_promise_that_kept_trees_of_the_log_contradict_is_an_alarm_with_evidence() {
     {
         promise(&mut signed, time);
         let verification = conclude_at(&signed, &trust, &shown, NOW);
-        let kind = verification.evidence.as_ref().map(Evidence::kind);
+        let kind = verification.evidence.first().map(Evidence::kind);
         assert_eq!(kind, (!fine).then_some(EvidenceKind::WrongTime), "{time}");
         assert_eq!(verification.report.exit(), if fine { Exit::Ok } else { Exit::Alarm });
     }
@@ -213,7 +213,7 @@ fn a_promise_that_kept_trees_of_the_log_contradict_is_an_alarm_with_evidence() {
     undocumented.log.identity = None;
     let verification = conclude_at(&signed, &undocumented, &shown, NOW);
     assert_eq!(outcome(&verification, "time"), (Outcome::Failed, Exit::Alarm));
-    assert!(verification.evidence.is_none());
+    assert!(verification.evidence.is_empty());
 }
 
 #[test]
@@ -230,6 +230,26 @@ fn two_promises_with_two_times_are_an_alarm() {
     };
     assert_eq!(answered(SEEN[1]), (Outcome::Passed, Exit::Ok));
     assert_eq!(answered(SEEN[1] - 1), (Outcome::Failed, Exit::Alarm));
+}
+
+#[test]
+fn all_evidence_is_kept() {
+    let (mut signed, mut trust) = unwitnessed(SEEN[0]);
+    promise(&mut signed, SEEN[0] + 1);
+    let clocks = signed.log.clocks.as_mut().unwrap();
+    clocks.promised = SEEN[0] + 2;
+    let signature = clocks.set(&signed.bundle.log_entries[0].canonicalized_body, 2);
+    let promise = Some(Promise { time: SEEN[0] + 2, signature });
+    let mut fork = signed.log.clone();
+    fork.bodies[0] = b"rewritten".to_vec();
+    let note = fork.checkpoint(fork.size(), &[]);
+    let floor = open_checkpoint(note.as_bytes(), "log.example", &trust.note_keys()).unwrap();
+    trust.floor = Some(floor);
+    let shown = Shown { promise, ..Shown::default() };
+    let verification = conclude_at(&signed, &trust, &shown, NOW);
+    let kinds: Vec<EvidenceKind> = verification.evidence.iter().map(Evidence::kind).collect();
+    let expected = [EvidenceKind::ForkSize, EvidenceKind::WrongTime, EvidenceKind::WrongTime];
+    assert_eq!(kinds, expected);
 }
 
 #[test]
@@ -360,7 +380,7 @@ fn no_entry_is_older_than_the_certificate_in_it() {
         let shown = Shown::default();
         let logged = Logged { entry: logged, checkpoint: &checkpoint, shown: &shown };
         let mut report = Report::default();
-        assert!(time_check(&logged, Some(&leaf), &policy, &mut report).is_none());
+        assert!(time_check(&logged, Some(&leaf), &policy, &mut report).is_empty());
         assert_eq!((report.outcome("time"), report.exit()), (Some(outcome), exit), "{time}");
     }
 }
