@@ -12,8 +12,10 @@
 
 mod dates;
 mod newest;
+pub mod promise;
 
-use treering_proto::evidence::Evidence;
+use treering_proto::checkpoint::SignedCheckpoint;
+use treering_proto::evidence::{Evidence, Promise};
 use treering_proto::trust::{SignerRule, TrustFile};
 
 use crate::consistency::{FollowError, Since, contradiction, follow};
@@ -90,12 +92,13 @@ pub fn offline(trust: &TrustFile, state: Option<&StateDirectory>, verification: 
 }
 
 /// Follows the log to its newest checkpoint, which must extend that of `entry` and all seen before,
-/// and asks `questions`.
+/// and asks `questions`. `promised` is what the log promised about the entry elsewhere.
 pub async fn ask(
     log: &LogReader<'_>,
     trust: &TrustFile,
     state: &StateDirectory,
     entry: Option<&ProvenEntry>,
+    promised: Option<Promise>,
     questions: Questions,
 ) -> Asked {
     let mut shown = Shown::default();
@@ -116,12 +119,22 @@ pub async fn ask(
         }
     };
     let size = followed.head.head().size;
-    shown.newest = Newest::Followed(followed.head);
-    if let (Questions::Dates, Some(entry)) = (questions, entry)
-        && let Err(error) = dates::ask(log, trust, entry, &mut shown).await
-    {
-        not_consistent(&error, &mut report);
-        return Asked { shown, evidence: error.evidence().cloned().into_iter().collect(), report };
+    let head = followed.head;
+    shown.newest = Newest::Followed(head.clone());
+    let mut promises: Vec<Promise> = promised.into_iter().collect();
+    if let (Questions::Dates, Some(entry)) = (questions, entry) {
+        match dates::ask(log, trust, entry, &mut shown).await {
+            Ok(elsewhere) => promises.extend(elsewhere),
+            Err(error) => {
+                not_consistent(&error, &mut report);
+                let evidence = error.evidence().cloned().into_iter().collect();
+                return Asked { shown, evidence, report };
+            }
+        }
+    }
+    let evidence = check_promises(log, trust, &promises, &head, &mut report).await;
+    if report.outcome("consistency").is_some() {
+        return Asked { shown, evidence, report };
     }
     let since = match followed.since {
         Since::FirstContact => "this client had not seen the log before: first contact".to_owned(),
@@ -131,6 +144,29 @@ pub async fn ask(
     report.passed("consistency", format!("the log has {size} entries; {since}"));
     report.details(followed.remarks);
     Asked { shown, evidence: Vec::new(), report }
+}
+
+/// Adds a line if another entry stands where the log promised one, or may. Returns evidence.
+async fn check_promises(
+    log: &LogReader<'_>,
+    trust: &TrustFile,
+    promises: &[Promise],
+    head: &SignedCheckpoint,
+    report: &mut Report,
+) -> Vec<Evidence> {
+    let (mut found, mut unknown) = (Vec::new(), None);
+    for promise in promises {
+        match promise::broken(log, trust, promise, head).await {
+            Ok(broken) => found.extend(broken),
+            Err(why) => unknown = Some(why),
+        }
+    }
+    if let Some(broken) = found.first() {
+        report.failed("consistency", broken.to_string(), Exit::Alarm);
+    } else if let Some(why) = unknown {
+        report.could_not_check("consistency", why, Exit::Unavailable);
+    }
+    found.into_iter().filter_map(|broken| broken.evidence).collect()
 }
 
 fn not_consistent(error: &FollowError, report: &mut Report) {

@@ -30,7 +30,7 @@ use treering_proto::api::v2::TransparencyLogEntry;
 use treering_proto::bundle::{Bundle, BundleError, Content, Material};
 use treering_proto::checkpoint::SignedCheckpoint;
 use treering_proto::dsse_envelope::{Envelope, IN_TOTO_PAYLOAD_TYPE};
-use treering_proto::evidence::Evidence;
+use treering_proto::evidence::{self, Evidence};
 use treering_proto::hash::Hash;
 use treering_proto::model_id::model_id;
 use treering_proto::model_statement::{ModelStatement, ModelStatementError, Resource};
@@ -42,6 +42,8 @@ use treering_proto::verifier::Verifier;
 use crate::report::{Exit, Report};
 use dates::{Dated, Logged};
 use proof::Proven;
+
+pub(crate) use dates::is_promised;
 
 /// All checks in order, as the report names them.
 pub const CHECKS: [&str; 13] = [
@@ -314,6 +316,15 @@ impl Examined<'_> {
     /// Where the signature is logged, if that is proven.
     pub fn entry(&self) -> Option<&ProvenEntry> {
         self.proven.entry.as_ref()
+    }
+
+    /// What the bundle says that the log promised about the entry, whether or not it is proven to
+    /// be logged. Nothing in it is verified.
+    pub fn promised(&self) -> Option<evidence::Promise> {
+        let entry = self.logged?;
+        let set = entry.inclusion_promise.clone()?;
+        let (time, index) = (entry.integrated_time, entry.log_index);
+        Some(evidence::Promise { set, entry: entry.canonicalized_body.clone(), time, index })
     }
 
     /// Runs the other checks, with what the log showed.

@@ -179,7 +179,7 @@ impl From<SubmitError> for Failure {
                 let what = "the signature may or may not be logged".to_owned();
                 Self { what, ..Self::from(*error) }.advise(SEND_AGAIN)
             }
-            SubmitError::Unproven { index, error } => {
+            SubmitError::Unproven { index, error, .. } => {
                 let what = format!("the signature is logged as {index}, by the log's word only");
                 Self { what, ..Self::from(*error) }.advise(SEND_AGAIN)
             }

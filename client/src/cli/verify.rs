@@ -155,7 +155,8 @@ async fn online_checks(
     let transport = arguments.network.connect(trust)?;
     let log = LogReader::new(&transport, trust);
     let examined = examine(opened, policy);
-    let asked = online::ask(&log, trust, &state, examined.entry(), Questions::Dates).await;
+    let (entry, promised) = (examined.entry(), examined.promised());
+    let asked = online::ask(&log, trust, &state, entry, promised, Questions::Dates).await;
     let mut verification = examined.conclude(model, &asked.shown);
     let online = OnlinePolicy { signers, allow_older: arguments.allow_older };
     online::check(&log, opened, online, asked, &mut verification).await;

@@ -286,7 +286,7 @@ fn claims(
         ),
         Some(signature) => {
             let promise = Promise { time, signature: signature.clone() };
-            if is_promised(trust, entry, &promise) {
+            if is_promised(trust, &of_entry(entry, &promise)) {
                 claims.push(promise);
             } else {
                 forged =
@@ -300,7 +300,9 @@ fn claims(
         None => {}
     }
     match &logged.shown.promise {
-        Some(promise) if is_promised(trust, entry, promise) => claims.push(promise.clone()),
+        Some(promise) if is_promised(trust, &of_entry(entry, promise)) => {
+            claims.push(promise.clone())
+        }
         Some(_) => {
             remarks.push("the log answered with a timestamp that it did not sign".to_owned())
         }
@@ -309,15 +311,24 @@ fn claims(
     (claims, forged)
 }
 
-/// Whether the log signed that it logged `entry` at the time of `promise`, under a key of its Rekor
-/// v1 side.
-fn is_promised(trust: &TrustFile, entry: &TransparencyLogEntry, promise: &Promise) -> bool {
-    let body = to_base64(&entry.canonicalized_body);
+/// The promise with what it is about.
+fn of_entry(entry: &TransparencyLogEntry, promise: &Promise) -> evidence::Promise {
+    evidence::Promise {
+        set: promise.signature.clone(),
+        entry: entry.canonicalized_body.clone(),
+        time: promise.time,
+        index: entry.log_index,
+    }
+}
+
+/// Whether the log signed `promise`, under a key of its Rekor v1 side.
+pub(crate) fn is_promised(trust: &TrustFile, promise: &evidence::Promise) -> bool {
+    let body = to_base64(&promise.entry);
     trust.log.v1_keys().iter().any(|key| {
         let id = key.key_id_full().to_hex();
-        let payload = set_payload(&body, promise.time, &id, entry.log_index.get());
+        let payload = set_payload(&body, promise.time, &id, promise.index.get());
         let text = String::from_utf8(payload).expect("base64, hexadecimal and digits are UTF-8");
-        key.verify(&text, &promise.signature).is_ok()
+        key.verify(&text, &promise.set).is_ok()
     })
 }
 
@@ -325,12 +336,7 @@ fn is_promised(trust: &TrustFile, entry: &TransparencyLogEntry, promise: &Promis
 /// needs no skew, because a log has one clock.
 fn wrong_time(logged: &Logged<'_>, trust: &TrustFile, claim: &Promise) -> Option<Evidence> {
     let document = trust.log.identity.as_ref()?;
-    let promise = evidence::Promise {
-        set: claim.signature.clone(),
-        entry: logged.entry.canonicalized_body.clone(),
-        time: claim.time,
-        index: logged.entry.log_index,
-    };
+    let promise = of_entry(logged.entry, claim);
     let proof = &logged.entry.inclusion_proof.hashes;
     let shown = logged.shown;
     let heads = [
