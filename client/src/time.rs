@@ -53,9 +53,19 @@ pub fn freshness_text(freshness: Freshness, size: u64, now: u64) -> String {
     }
 }
 
-/// Adds the line about the freshness of a tree of `size` entries.
-pub fn report_freshness(report: &mut Report, freshness: Freshness, size: u64, now: u64) {
-    let why = freshness_text(freshness, size, now);
+/// Adds the line about the freshness of a tree of `size` entries: of the log's newest if it was
+/// asked, else of that in the bundle, of which only the log can show a newer one.
+pub fn report_freshness(
+    report: &mut Report,
+    freshness: Freshness,
+    size: u64,
+    now: u64,
+    is_asked: bool,
+) {
+    let mut why = freshness_text(freshness, size, now);
+    if matches!(freshness, Freshness::TooOld { .. }) && !is_asked {
+        why.push_str("; this is the tree of the bundle, --online asks for a newer checkpoint");
+    }
     match (freshness, freshness_exit(freshness)) {
         (Freshness::NoMaximum, _) => report.not_checked("freshness", why),
         (_, Some(exit @ Exit::Unavailable)) => report.could_not_check("freshness", why, exit),

@@ -62,7 +62,8 @@ pub struct Arguments {
     #[arg(long, env = "TREERING_ALLOW_SYMLINKS")]
     allow_symlinks: bool,
     /// Ask the log whether it still extends what was seen before, and whether there is a newer
-    /// model
+    /// model. The maximum age in the trust file then counts for the log's newest checkpoint;
+    /// offline it counts for that in the bundle, which only grows older
     #[arg(long, env = "TREERING_ONLINE")]
     online: bool,
     /// With --online: accept a model although its signer logged a newer one of the same name

@@ -266,7 +266,8 @@ pub(super) fn freshness(
         }
     };
     let freshness = Freshness::of(policy.trust, head, policy.now);
-    report_freshness(report, freshness, head.head().size.get(), policy.now);
+    let is_asked = matches!(newest, Newest::Followed(_));
+    report_freshness(report, freshness, head.head().size.get(), policy.now, is_asked);
 }
 
 /// The times that the log signed for the entry: in the bundle, and in its answer. Also says if the

@@ -295,6 +295,10 @@ fn the_age_of_the_bundles_tree_counts_where_the_log_is_not_asked() {
     assert_eq!(at(&trust, SEEN[0] + 3600), (Outcome::Passed, Exit::Ok));
     assert_eq!(at(&trust, SEEN[0] + 3601), (Outcome::Failed, Exit::Policy));
     assert_eq!(at(&trust, SEEN[0] - CLOCK_SKEW_MAX), (Outcome::Passed, Exit::Ok));
+    let stale = conclude_at(&signed, &trust, &Shown::default(), NOW);
+    let checks = stale.report.checks();
+    let freshness = checks.iter().find(|check| check.check == "freshness").unwrap();
+    assert!(freshness.why.ends_with("--online asks for a newer checkpoint"), "{}", freshness.why);
     let behind = (Outcome::NotChecked, Exit::Unavailable);
     assert_eq!(at(&trust, SEEN[0] - CLOCK_SKEW_MAX - 1), behind);
     trust.max_checkpoint_age = None;
