@@ -13,6 +13,7 @@
 mod dates;
 mod newest;
 pub mod promise;
+pub mod rekor_v1;
 
 use treering_proto::checkpoint::SignedCheckpoint;
 use treering_proto::evidence::{Evidence, Promise};

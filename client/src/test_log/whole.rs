@@ -108,7 +108,7 @@ impl TestLog {
         })
     }
 
-    fn v1_signed(&self, index: u64) -> Option<Vec<u8>> {
+    pub fn v1_signed(&self, index: u64) -> Option<Vec<u8>> {
         let body = self.bodies.get(index as usize)?;
         let mut entries: LogEntries = serde_json::from_slice(&self.v1(index as usize)).unwrap();
         for entry in entries.values_mut() {
