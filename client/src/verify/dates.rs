@@ -160,6 +160,8 @@ pub(super) fn timestamps(opened: &Opened, policy: &Policy<'_>, report: &mut Repo
     }
     let signature = &opened.envelope().signatures[0].signature;
     let mut times = Vec::new();
+    // What is false outranks what could not be checked, in whichever order they come.
+    let mut unsupported = None;
     for token in tokens {
         match check_timestamp(token, signature, authorities) {
             Ok(time) if time > policy.now.saturating_add(CLOCK_SKEW_MAX) => {
@@ -168,15 +170,16 @@ pub(super) fn timestamps(opened: &Opened, policy: &Policy<'_>, report: &mut Repo
                 return None;
             }
             Ok(time) => times.push(time),
-            Err(error @ TimestampError::UnsupportedKey) => {
-                report.could_not_check("timestamp", error.to_string(), Exit::Unavailable);
-                return None;
-            }
+            Err(error @ TimestampError::UnsupportedKey) => unsupported = Some(error),
             Err(error) => {
                 report.failed("timestamp", error.to_string(), Exit::NotVerified);
                 return None;
             }
         }
+    }
+    if let Some(error) = unsupported {
+        report.could_not_check("timestamp", error.to_string(), Exit::Unavailable);
+        return None;
     }
     let earliest = times.into_iter().min()?;
     let at = time_text(earliest);
