@@ -12,8 +12,11 @@
 
 mod dates;
 mod newest;
+pub mod promise;
+pub mod rekor_v1;
 
-use treering_proto::evidence::Evidence;
+use treering_proto::checkpoint::SignedCheckpoint;
+use treering_proto::evidence::{Evidence, Promise};
 use treering_proto::trust::{SignerRule, TrustFile};
 
 use crate::consistency::{FollowError, Since, contradiction, follow};
@@ -43,8 +46,8 @@ pub struct OnlinePolicy<'a> {
 pub struct Asked {
     /// What it showed.
     pub shown: Shown,
-    /// Present if the log contradicts itself, or may.
-    pub evidence: Option<Evidence>,
+    /// Of everything in which the log contradicts itself, or may.
+    pub evidence: Vec<Evidence>,
     /// The line about consistency.
     report: Report,
 }
@@ -68,45 +71,35 @@ pub fn not_asked(report: &mut Report) {
 }
 
 /// The same, after comparing the bundle's checkpoint with what is remembered: two trees of one size
-/// are a fork, and no log is needed to say so. Returns evidence of that.
-pub fn offline(
-    trust: &TrustFile,
-    state: Option<&StateDirectory>,
-    verification: &mut Verification,
-) -> Option<Evidence> {
+/// are a fork, and no log is needed to say so.
+pub fn offline(trust: &TrustFile, state: Option<&StateDirectory>, verification: &mut Verification) {
     let checkpoint = verification.entry.as_ref().map(|entry| &entry.checkpoint);
     let compared = match (state, checkpoint) {
         (Some(state), Some(checkpoint)) => contradiction(trust, state, checkpoint),
         _ => Ok(None),
     };
     let report = &mut verification.report;
-    let evidence = match compared {
+    match compared {
         Ok(Some(fork)) => {
             report.failed("consistency", fork.to_string(), Exit::Alarm);
-            Some(fork)
+            verification.evidence.push(fork);
         }
-        Ok(None) => {
-            report.not_checked("consistency", NOT_ASKED);
-            None
-        }
-        Err(error) => {
-            report.not_checked("consistency", format!("{NOT_ASKED}; {error}"));
-            None
-        }
-    };
+        Ok(None) => report.not_checked("consistency", NOT_ASKED),
+        Err(error) => report.not_checked("consistency", format!("{NOT_ASKED}; {error}")),
+    }
     for check in &CHECKS[1..] {
         report.not_checked(check, NOT_ASKED);
     }
-    evidence
 }
 
 /// Follows the log to its newest checkpoint, which must extend that of `entry` and all seen before,
-/// and asks `questions`.
+/// and asks `questions`. `promised` is what the log promised about the entry elsewhere.
 pub async fn ask(
     log: &LogReader<'_>,
     trust: &TrustFile,
     state: &StateDirectory,
     entry: Option<&ProvenEntry>,
+    promised: Option<Promise>,
     questions: Questions,
 ) -> Asked {
     let mut shown = Shown::default();
@@ -119,16 +112,30 @@ pub async fn ask(
                 _ => Newest::Unknown,
             };
             not_consistent(&error, &mut report);
-            return Asked { shown, evidence: error.evidence().cloned(), report };
+            return Asked {
+                shown,
+                evidence: error.evidence().cloned().into_iter().collect(),
+                report,
+            };
         }
     };
     let size = followed.head.head().size;
-    shown.newest = Newest::Followed(followed.head);
-    if let (Questions::Dates, Some(entry)) = (questions, entry)
-        && let Err(error) = dates::ask(log, trust, entry, &mut shown).await
-    {
-        not_consistent(&error, &mut report);
-        return Asked { shown, evidence: error.evidence().cloned(), report };
+    let head = followed.head;
+    shown.newest = Newest::Followed(head.clone());
+    let mut promises: Vec<Promise> = promised.into_iter().collect();
+    if let (Questions::Dates, Some(entry)) = (questions, entry) {
+        match dates::ask(log, trust, entry, &mut shown).await {
+            Ok(elsewhere) => promises.extend(elsewhere),
+            Err(error) => {
+                not_consistent(&error, &mut report);
+                let evidence = error.evidence().cloned().into_iter().collect();
+                return Asked { shown, evidence, report };
+            }
+        }
+    }
+    let evidence = check_promises(log, trust, &promises, &head, &mut report).await;
+    if report.outcome("consistency").is_some() {
+        return Asked { shown, evidence, report };
     }
     let since = match followed.since {
         Since::FirstContact => "this client had not seen the log before: first contact".to_owned(),
@@ -137,7 +144,30 @@ pub async fn ask(
     };
     report.passed("consistency", format!("the log has {size} entries; {since}"));
     report.details(followed.remarks);
-    Asked { shown, evidence: None, report }
+    Asked { shown, evidence: Vec::new(), report }
+}
+
+/// Adds a line if another entry stands where the log promised one, or may. Returns evidence.
+async fn check_promises(
+    log: &LogReader<'_>,
+    trust: &TrustFile,
+    promises: &[Promise],
+    head: &SignedCheckpoint,
+    report: &mut Report,
+) -> Vec<Evidence> {
+    let (mut found, mut unknown) = (Vec::new(), None);
+    for promise in promises {
+        match promise::broken(log, trust, promise, head).await {
+            Ok(broken) => found.extend(broken),
+            Err(why) => unknown = Some(why),
+        }
+    }
+    if let Some(broken) = found.first() {
+        report.failed("consistency", broken.to_string(), Exit::Alarm);
+    } else if let Some(why) = unknown {
+        report.could_not_check("consistency", why, Exit::Unavailable);
+    }
+    found.into_iter().filter_map(|broken| broken.evidence).collect()
 }
 
 fn not_consistent(error: &FollowError, report: &mut Report) {
@@ -147,8 +177,9 @@ fn not_consistent(error: &FollowError, report: &mut Report) {
     }
 }
 
-/// Adds the line about consistency.
+/// Adds the line about consistency, and the evidence.
 pub fn consistency(asked: Asked, verification: &mut Verification) {
+    verification.evidence.extend(asked.evidence);
     verification.report.append(asked.report);
 }
 

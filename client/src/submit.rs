@@ -12,16 +12,18 @@
 //! once a request may have arrived, no error says that the envelope is not logged.
 //! Out of scope: believing the answer; callers verify it like any bundle.
 
-use treering_proto::api::v1::LogEntries;
+use treering_proto::api::v1::{LogEntries, LogEntry};
 use treering_proto::api::v2::TransparencyLogEntry;
 use treering_proto::dsse_envelope::Envelope;
 use treering_proto::encoding::to_base64;
 use treering_proto::entry::{EntryError, VerifiedEntry};
+use treering_proto::evidence::Promise;
 use treering_proto::hash::Hash;
 use treering_proto::tree::LeafIndex;
 use treering_proto::verifier::Verifier;
 
 use crate::log::{ENTRY_ANSWER_LEN_MAX, LogError, LogReader, refused};
+use crate::online::promise::promise_in;
 use crate::transport::{Answer, Sent, TransportError, Trouble};
 
 const ENTRIES: &str = "/api/v1/log/entries";
@@ -52,6 +54,8 @@ pub enum SubmitError {
     Unproven {
         /// Where, by the log's word.
         index: LeafIndex,
+        /// The same under a signature that is not verified.
+        promised: Option<Box<Promise>>,
         /// What came instead of a proof.
         #[source]
         error: Box<SubmitError>,
@@ -70,6 +74,23 @@ pub enum Novelty {
     Known,
 }
 
+/// What came back for an envelope.
+#[derive(Clone, Debug)]
+pub struct Submitted {
+    /// Its entry, as the log shows it.
+    pub entry: TransparencyLogEntry,
+    /// Whether the log had it already.
+    pub novelty: Novelty,
+    /// The index and time that the log signed when it took the entry; nothing in it is verified.
+    pub promised: Option<Promise>,
+}
+
+/// A Rekor v1 answer about the entry that was sent.
+struct Placed {
+    index: LeafIndex,
+    answer: LogEntry,
+}
+
 /// Logs `envelope`, signed under `verifier`.
 ///
 /// # Errors
@@ -78,14 +99,20 @@ pub async fn submit(
     log: &LogReader<'_>,
     envelope: &Envelope,
     verifier: &Verifier,
-) -> Result<(TransparencyLogEntry, Novelty), SubmitError> {
+) -> Result<Submitted, SubmitError> {
     let request = request_json(envelope, verifier);
     let expected = VerifiedEntry::from_v1_request(&request)?;
-    let (index, novelty) = send(log, request, expected.leaf()).await?;
-    let unproven = |error| SubmitError::Unproven { index, error: Box::new(error) };
+    let (Placed { index, answer }, novelty) = send(log, request, expected.leaf()).await?;
+    let promised = promise_in(&answer, expected.body());
+    let unproven = |error| {
+        let promised = promised.clone().map(Box::new);
+        SubmitError::Unproven { index, promised, error: Box::new(error) }
+    };
     let entry = log.entry(index).await.map_err(|error| unproven(error.into()))?;
-    let same = entry.canonicalized_body == expected.body() && entry.log_index == index;
-    if same { Ok((entry, novelty)) } else { Err(unproven(SubmitError::OtherEntry)) }
+    if entry.canonicalized_body != expected.body() || entry.log_index != index {
+        return Err(unproven(SubmitError::OtherEntry));
+    }
+    Ok(Submitted { entry, novelty, promised })
 }
 
 /// The body of a Rekor v1 submission of kind `dsse` 0.0.1.
@@ -108,13 +135,13 @@ async fn send(
     log: &LogReader<'_>,
     request: Vec<u8>,
     leaf: Hash,
-) -> Result<(LeafIndex, Novelty), SubmitError> {
+) -> Result<(Placed, Novelty), SubmitError> {
     let mut tries = 0;
     let mut maybe_arrived = false;
     loop {
         let tried = try_once(log, &request, leaf, &mut maybe_arrived).await;
         let trouble = match tried {
-            Ok(Tried::Logged(index, novelty)) => return Ok((index, novelty)),
+            Ok(Tried::Logged(placed, novelty)) => return Ok((placed, novelty)),
             Ok(Tried::Again(trouble)) => trouble,
             Err(error) => return Err(unsure_if(maybe_arrived, error)),
         };
@@ -125,7 +152,7 @@ async fn send(
 
 /// What came of one try that did not fail for good.
 enum Tried {
-    Logged(LeafIndex, Novelty),
+    Logged(Placed, Novelty),
     Again(Trouble),
 }
 
@@ -145,8 +172,8 @@ async fn try_once(
         Ok(Sent::Answered(answer)) => {
             // Only a refusal says that nothing was taken.
             *maybe_arrived |= !(400..=499).contains(&answer.status) || answer.status == 409;
-            let (index, novelty) = read_answer(log, &answer, leaf).await?;
-            Ok(Tried::Logged(index, novelty))
+            let (placed, novelty) = read_answer(log, &answer, leaf).await?;
+            Ok(Tried::Logged(placed, novelty))
         }
         Ok(Sent::NotTaken(trouble)) => Ok(Tried::Again(trouble)),
         Ok(Sent::Unknown(trouble)) => {
@@ -168,7 +195,7 @@ async fn read_answer(
     log: &LogReader<'_>,
     answer: &Answer,
     leaf: Hash,
-) -> Result<(LeafIndex, Novelty), SubmitError> {
+) -> Result<(Placed, Novelty), SubmitError> {
     match answer.status {
         200 | 201 => Ok((read_entry(&answer.body, leaf)?, Novelty::New)),
         409 => {
@@ -189,20 +216,21 @@ async fn read_answer(
     }
 }
 
-/// The index in a Rekor v1 answer about exactly one entry, that of `leaf`.
-fn read_entry(json: &[u8], leaf: Hash) -> Result<LeafIndex, SubmitError> {
+/// A Rekor v1 answer about exactly one entry, that of `leaf`.
+fn read_entry(json: &[u8], leaf: Hash) -> Result<Placed, SubmitError> {
     let malformed = || LogError::Malformed { path: ENTRIES.to_owned() };
     let entries: LogEntries = serde_json::from_slice(json).map_err(|_| malformed())?;
     let mut entries = entries.into_iter();
-    let (Some((id, entry)), None) = (entries.next(), entries.next()) else {
+    let (Some((id, answer)), None) = (entries.next(), entries.next()) else {
         return Err(malformed().into());
     };
     if !is_entry_id(&id, leaf) {
         return Err(SubmitError::OtherEntry);
     }
     // The index in the proof is that in this tree, also where a log has older shards.
-    let index = entry.verification.inclusion_proof.log_index;
-    LeafIndex::new(index).ok_or_else(|| malformed().into())
+    let index = answer.verification.inclusion_proof.log_index;
+    let index = LeafIndex::new(index).ok_or_else(malformed)?;
+    Ok(Placed { index, answer })
 }
 
 /// Whether `id` names `leaf` in some tree: 16 hexadecimal digits of the tree, 64 of the leaf.

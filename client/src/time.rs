@@ -16,14 +16,13 @@ pub fn time_text(seconds: u64) -> String {
 
 /// How a checkpoint of this freshness ends the process; `None` when it is accepted.
 ///
-/// A time in the future is an alarm: with an honest quorum, or an honest log where no witness is
-/// asked for, only a wrong clock of our own explains it.
+/// A time in the future is no alarm: those who say it are whom the trust file believes about time,
+/// so it is our clock that is behind, and nothing can be said about ages until it is right.
 pub fn freshness_exit(freshness: Freshness) -> Option<Exit> {
     match freshness {
         Freshness::NoMaximum | Freshness::Fresh { .. } => None,
-        Freshness::NoTime => Some(Exit::Unavailable),
+        Freshness::NoTime | Freshness::Future { .. } => Some(Exit::Unavailable),
         Freshness::TooOld { .. } => Some(Exit::Policy),
-        Freshness::Future { .. } => Some(Exit::Alarm),
     }
 }
 
@@ -47,19 +46,29 @@ pub fn freshness_text(freshness: Freshness, size: u64, now: u64) -> String {
             now.saturating_sub(time)
         ),
         Freshness::Future { time } => format!(
-            "the tree of {size} entries is said to be the newest at {}, more than \
-             {CLOCK_SKEW_MAX} s in the future",
+            "this machine's clock is behind: whom the trust file believes saw the tree of {size} \
+             entries at {}, more than {CLOCK_SKEW_MAX} s in the future",
             time_text(time)
         ),
     }
 }
 
-/// Adds the line about the freshness of a tree of `size` entries.
-pub fn report_freshness(report: &mut Report, freshness: Freshness, size: u64, now: u64) {
-    let why = freshness_text(freshness, size, now);
+/// Adds the line about the freshness of a tree of `size` entries: of the log's newest if it was
+/// asked, else of that in the bundle, of which only the log can show a newer one.
+pub fn report_freshness(
+    report: &mut Report,
+    freshness: Freshness,
+    size: u64,
+    now: u64,
+    is_asked: bool,
+) {
+    let mut why = freshness_text(freshness, size, now);
+    if matches!(freshness, Freshness::TooOld { .. }) && !is_asked {
+        why.push_str("; this is the tree of the bundle, --online asks for a newer checkpoint");
+    }
     match (freshness, freshness_exit(freshness)) {
         (Freshness::NoMaximum, _) => report.not_checked("freshness", why),
-        (Freshness::NoTime, Some(exit)) => report.could_not_check("freshness", why, exit),
+        (_, Some(exit @ Exit::Unavailable)) => report.could_not_check("freshness", why, exit),
         (_, Some(exit)) => report.failed("freshness", why, exit),
         (_, None) => report.passed("freshness", why),
     }

@@ -16,7 +16,9 @@
 //! The signer's certificate may come with the token or stand in the trust file; either way it
 //! counts only if an authority of the trust file certifies it.
 //!
-//! Invariant: what is not understood is refused. Out of scope: revocation, the accuracy that a
+//! Invariant: what is not understood here is refused. Unchecked by the crate and here, so out of
+//! scope: the version of the token's content, its critical extensions, and whether the root that
+//! the trust file names is still valid (it is trusted because it is named); revocation, the accuracy that a
 //! token claims, its policy and its signing-certificate attribute (RFC 5816); RSA; and what the
 //! crate cannot read, which are times with fractions of a second, and an accuracy with milliseconds
 //! or microseconds (it expects them under explicit tags, RFC 3161 has implicit ones).
@@ -120,11 +122,26 @@ fn check_under(
     let intermediates = intermediates.map(|der| der.as_slice().into()).collect();
     let authority = TsaAuthority::new(signer.into(), intermediates, root.into(), None);
     let time = verify_timestamp_for_authority(&token.into(), &signature.into(), &authority)
-        .map_err(|error| match is_ecdsa(signer) {
-            true => TimestampError::Invalid(error),
-            false => TimestampError::UnsupportedKey,
-        })?;
+        .map_err(|error| told(error, is_ecdsa(signer)))?;
     u64::try_from(time.as_second()).map_err(|_| TimestampError::Time)
+}
+
+/// What an error of the crate means: under a key that it does not know a signature may be good, but
+/// a token about something else, or from outside the certificate's time, is false under any key.
+fn told(error: sigstore_tsa::Error, is_ecdsa: bool) -> TimestampError {
+    use sigstore_tsa::Error;
+    let is_about_the_key = matches!(
+        error,
+        Error::SignatureVerificationError(_)
+            | Error::CertificateValidationError(_)
+            | Error::Verification(_)
+            | Error::Asn1(_)
+            | Error::Parse(_)
+    );
+    match is_about_the_key && !is_ecdsa {
+        true => TimestampError::UnsupportedKey,
+        false => TimestampError::Invalid(error),
+    }
 }
 
 /// The error that says more: that of a signer who was found, over that of one who was not.

@@ -30,7 +30,7 @@ use treering_proto::api::v2::TransparencyLogEntry;
 use treering_proto::bundle::{Bundle, BundleError, Content, Material};
 use treering_proto::checkpoint::SignedCheckpoint;
 use treering_proto::dsse_envelope::{Envelope, IN_TOTO_PAYLOAD_TYPE};
-use treering_proto::evidence::Evidence;
+use treering_proto::evidence::{self, Evidence};
 use treering_proto::hash::Hash;
 use treering_proto::model_id::model_id;
 use treering_proto::model_statement::{ModelStatement, ModelStatementError, Resource};
@@ -42,6 +42,8 @@ use treering_proto::verifier::Verifier;
 use crate::report::{Exit, Report};
 use dates::{Dated, Logged};
 use proof::Proven;
+
+pub(crate) use dates::is_promised;
 
 /// All checks in order, as the report names them.
 pub const CHECKS: [&str; 13] = [
@@ -160,8 +162,8 @@ pub struct Verification {
     pub verifier: Option<Verifier>,
     /// Where the signature is logged, if that is proven.
     pub entry: Option<ProvenEntry>,
-    /// Present when a checkpoint contradicts the floor, or the log's promise its own signature.
-    pub evidence: Option<Evidence>,
+    /// Everything that the log said and that does not go together: one is not the other's proof.
+    pub evidence: Vec<Evidence>,
     /// Paths that are there and that nobody signed.
     pub ignored_found: Vec<String>,
     /// Signed files that were not compared, at the caller's wish.
@@ -272,7 +274,7 @@ pub fn not_opened(error: &OpenError) -> Verification {
         signer: None,
         verifier: None,
         entry: None,
-        evidence: None,
+        evidence: Vec::new(),
         ignored_found: Vec::new(),
         skipped_by_caller: Vec::new(),
     }
@@ -316,10 +318,20 @@ impl Examined<'_> {
         self.proven.entry.as_ref()
     }
 
+    /// What the bundle says that the log promised about the entry, whether or not it is proven to
+    /// be logged. Nothing in it is verified.
+    pub fn promised(&self) -> Option<evidence::Promise> {
+        let entry = self.logged?;
+        let set = entry.inclusion_promise.clone()?;
+        let (time, index) = (entry.integrated_time, entry.log_index);
+        Some(evidence::Promise { set, entry: entry.canonicalized_body.clone(), time, index })
+    }
+
     /// Runs the other checks, with what the log showed.
     pub fn conclude(self, model: Model<'_>, shown: &Shown) -> Verification {
         let Self { opened, policy, mut report, log_report, verifier, logged, proven } = self;
-        let Proven { checkpoint, mut entry, mut evidence } = proven;
+        let Proven { checkpoint, mut entry, evidence } = proven;
+        let mut evidence: Vec<Evidence> = evidence.into_iter().collect();
         let dated = match (logged, &entry) {
             (Some(logged), Some(proven)) => {
                 Some(Logged { entry: logged, checkpoint: &proven.checkpoint, shown })
@@ -329,12 +341,12 @@ impl Examined<'_> {
         // Times come first, because they say when the certificate had to be valid.
         let mut time_report = Report::default();
         let stamped = dates::timestamps(opened, policy, &mut time_report);
-        let witnessed = dated.as_ref().and_then(|dated| dated.witnessed(policy.trust).not_after);
+        let witnessed = dated.as_ref().and_then(|dated| dated.witnessed_by(policy));
         let certificate = verifier.as_ref().and_then(Verifier::certificate);
         match &dated {
             Some(dated) => {
                 let found = dates::time(dated, certificate, policy, &mut time_report);
-                evidence = evidence.or(found);
+                evidence.extend(found);
             }
             None => time_report.not_checked("time", "there is no proven entry"),
         }

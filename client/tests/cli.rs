@@ -217,8 +217,8 @@ fn a_bundle_of_another_tool_is_logged_in_place_and_exported() {
     bench.expect(0, &["verify", "llama"]);
     let proof = bench.expect(0, &["export", "llama/model.sig", "--tlog-proof"]);
     assert!(proof.starts_with("c2sp.org/tlog-proof@v1\nindex 300\n"), "{proof}");
-    let entry = bench.expect(0, &["export", "llama/model.sig", "--rekor-v1"]);
-    assert!(entry.contains("signedEntryTimestamp"));
+    // This trust file has no identity document to verify a Rekor v1 proof with.
+    bench.expect(5, &["export", "llama/model.sig", "--rekor-v1"]);
     let shown = bench.expect(0, &["inspect", "llama/model.sig"]);
     assert!(shown.starts_with("NOTHING BELOW IS VERIFIED") && shown.contains("sub/weights.bin"));
 }

@@ -147,23 +147,32 @@ impl Policy {
         self.times(verified)[self.quorum?]
     }
 
-    /// The newest time that a witness of the quorum gives; `None` when the quorum is not met, or is
-    /// `none`.
+    /// A time in seconds at which the checkpoint existed, by the word of the quorum: what is in its
+    /// tree is not younger. `None` when the quorum is not met, is `none`, or gives no time.
     ///
-    /// What the quorum cosigned is not younger than this: all of its witnesses would have to lie to
-    /// make it look older. Witnesses that the quorum does not count have no say.
-    pub fn quorum_time_newest(&self, verified: &[Verified]) -> Option<u64> {
-        let quorum = self.quorum?;
-        self.quorum_time(verified)?;
-        let mut newest = None;
-        let mut open = vec![quorum];
-        while let Some(at) = open.pop() {
-            match &self.components[at] {
-                Component::Witness(witness) => newest = newest.max(witness.time(verified)),
-                Component::Group { members, .. } => open.extend(members),
-            }
-        }
-        newest
+    /// The dual of [`Self::quorum_time`]: a witness gives its time, and a group of threshold k the
+    /// k-th oldest of its members that witnessed.
+    ///
+    /// - Sound: call a time sound when it is not before the tree existed. An honest witness gives a
+    ///   sound one. If fewer than k members of a group give an unsound one, then one of its k oldest
+    ///   is sound, and the k-th oldest is not before that one. So up to k-1 liars cannot make the
+    ///   tree older than an honest witness saw it; k could forge the quorum itself.
+    /// - Robust: if k honest members witnessed, the k-th oldest is not after the last of their k
+    ///   oldest, whatever the others say: a fast clock does no harm. If fewer did, a liar can make
+    ///   the time as late as it likes. That is true and useless; callers that know a later bound,
+    ///   such as now, take the earlier of the two.
+    ///
+    /// A time of 0 vouches for nothing (C2SP tlog-cosignature), so here it counts as the newest of
+    /// all: as the oldest it would help a liar.
+    pub fn quorum_not_after(&self, verified: &[Verified]) -> Option<u64> {
+        let time = |witness: &PolicyWitness| {
+            witness.time(verified).map(|time| if time == 0 { u64::MAX } else { time })
+        };
+        let oldest = |mut times: Vec<u64>, threshold: usize| {
+            times.sort_unstable();
+            times.get(threshold - 1).copied()
+        };
+        self.evaluate(time, oldest)[self.quorum?].filter(|time| *time != u64::MAX)
     }
 
     /// What each witness and group has and needs.
@@ -194,15 +203,27 @@ impl Policy {
     /// time does not say that the tree was the newest, so having a time and having witnessed are
     /// the same.
     fn times(&self, verified: &[Verified]) -> Vec<Option<u64>> {
+        let newest = |mut times: Vec<u64>, threshold: usize| {
+            times.sort_unstable_by(|a, b| b.cmp(a));
+            times.get(threshold - 1).copied()
+        };
+        self.evaluate(|witness| witness.time(verified), newest)
+    }
+
+    /// The time of each component: of a witness by `of_witness`, of a group by `of_group`, from the
+    /// times of its members that witnessed and its threshold, which is at least 1.
+    fn evaluate(
+        &self,
+        of_witness: impl Fn(&PolicyWitness) -> Option<u64>,
+        of_group: impl Fn(Vec<u64>, usize) -> Option<u64>,
+    ) -> Vec<Option<u64>> {
         let mut times: Vec<Option<u64>> = Vec::with_capacity(self.components.len());
         for component in &self.components {
             times.push(match component {
-                Component::Witness(witness) => witness.time(verified),
+                Component::Witness(witness) => of_witness(witness),
                 Component::Group { threshold, members, .. } => {
-                    let mut of_members: Vec<_> = members.iter().map(|m| times[*m]).collect();
-                    // Newest first; a missing time is the oldest.
-                    of_members.sort_unstable_by(|a, b| b.cmp(a));
-                    of_members[*threshold - 1]
+                    let of_members = members.iter().filter_map(|member| times[*member]);
+                    of_group(of_members.collect(), *threshold)
                 }
             });
         }

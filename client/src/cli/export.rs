@@ -6,12 +6,14 @@ use clap::Args;
 use treering_client::consistency::follow;
 use treering_client::log::LogReader;
 use treering_client::online;
+use treering_client::online::rekor_v1::{RekorV1Fault, check_answer};
 use treering_client::report::{Exit, Outcome};
 use treering_client::verify::{Model, Opened, Policy, ProvenEntry, Verification, verify};
 use treering_proto::api::v1::LogEntries;
 use treering_proto::bundle::BUNDLE_LEN_MAX;
 use treering_proto::encoding::from_base64;
 use treering_proto::proof_file::ProofFile;
+use treering_proto::trust::TrustFile;
 
 use super::arguments::{
     NetworkArguments, StateArguments, TrustArguments, now, read_bounded, write_output,
@@ -59,10 +61,9 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
     let policy = Policy { trust: &trust, signers: &trust.signers, now: now() };
     let mut verification = verify(&opened, &policy, Model::NotRead);
     let state = arguments.state.directory();
-    let evidence = verification.evidence.take();
-    let found = online::offline(&trust, state.as_ref().ok(), &mut verification);
-    if let Some(evidence) = evidence.or(found) {
-        keep_evidence(state.as_ref().ok(), &trust, &evidence, output);
+    online::offline(&trust, state.as_ref().ok(), &mut verification);
+    for evidence in &verification.evidence {
+        keep_evidence(state.as_ref().ok(), &trust, evidence, output);
     }
     let entry = provable(&verification)?;
     let logged = &opened.bundle().log_entries[0];
@@ -86,14 +87,7 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
             let why = "the log says that it does not have the entry, though it proved it";
             return Err(Failure::new(Exit::Alarm, what, why));
         };
-        let entries: Option<LogEntries> = serde_json::from_slice(&answer).ok();
-        let same = entries.is_some_and(|entries| {
-            let bodies = entries.values().map(|entry| from_base64(&entry.body));
-            entries.len() == 1 && bodies.flatten().eq([logged.canonicalized_body.clone()])
-        });
-        if !same {
-            return Err(Failure::new(Exit::Alarm, what, "the log answered about another entry"));
-        }
+        check_rekor_v1(&trust, &answer, entry, &logged.canonicalized_body)?;
         answer
     };
     match &arguments.out {
@@ -101,6 +95,28 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
         None => output.raw(&exported)?,
     }
     Ok(Exit::Ok)
+}
+
+/// Refuses an answer that is about another entry, or whose own proof does not hold.
+fn check_rekor_v1(
+    trust: &TrustFile,
+    answer: &[u8],
+    entry: &ProvenEntry,
+    body: &[u8],
+) -> Result<(), Failure> {
+    let what = "nothing was exported";
+    let entries: LogEntries = serde_json::from_slice(answer).unwrap_or_default();
+    let mut answers = entries.values();
+    let answered = match (answers.next(), answers.next()) {
+        (Some(one), None) if from_base64(&one.body).is_some_and(|found| found == body) => one,
+        _ => return Err(Failure::new(Exit::Alarm, what, "the log answered about another entry")),
+    };
+    check_answer(trust, answered, entry.index, body).map_err(|fault| match fault {
+        RekorV1Fault::NoIdentity => Failure::new(Exit::Unavailable, what, fault)
+            .advise("get the trust file again from the log's operator"),
+        RekorV1Fault::False(_) => Failure::new(Exit::Alarm, what, fault)
+            .advise("ask the log's operator, and others whether they are shown the same"),
+    })
 }
 
 /// The proven entry, if all that is about the log holds. Who signed which files when is not asked,

@@ -58,12 +58,12 @@ pub fn require_fresh(trust: &TrustFile, head: &SignedCheckpoint, now: u64) -> Re
     let Some(exit) = freshness_exit(freshness) else { return Ok(()) };
     let why = freshness_text(freshness, head.head().size.get(), now);
     let failure = Failure::new(exit, "the log's newest checkpoint is not accepted", why);
-    Err(match exit {
-        Exit::Unavailable => failure.advise(
+    Err(match freshness {
+        Freshness::NoTime => failure.advise(
             "only witnesses, or a log with an ML-DSA-44 key, say when: get such a trust file, or \
              say `treering trust set-max-age none`",
         ),
-        Exit::Alarm => failure.advise("look at the clock of this machine first"),
+        Freshness::Future { .. } => failure.advise("set the clock of this machine"),
         _ => failure.advise("ask others what they see: the log may hold back what is newer"),
     })
 }
@@ -179,7 +179,7 @@ impl From<SubmitError> for Failure {
                 let what = "the signature may or may not be logged".to_owned();
                 Self { what, ..Self::from(*error) }.advise(SEND_AGAIN)
             }
-            SubmitError::Unproven { index, error } => {
+            SubmitError::Unproven { index, error, .. } => {
                 let what = format!("the signature is logged as {index}, by the log's word only");
                 Self { what, ..Self::from(*error) }.advise(SEND_AGAIN)
             }

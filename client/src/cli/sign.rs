@@ -4,16 +4,19 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
+use treering_client::consistency::follow;
 use treering_client::hash_model::{DEFAULT_IGNORES, HashOptions, is_covered, normalize};
 use treering_client::log::LogReader;
+use treering_client::online::promise::broken;
 use treering_client::online::{self, Questions};
 use treering_client::report::Exit;
 use treering_client::sign::{Description, default_name, sign};
 use treering_client::state::{StateDirectory, StateError};
-use treering_client::submit::{Novelty, SubmitError, submit};
+use treering_client::submit::{Novelty, SubmitError, Submitted, submit};
 use treering_client::verify::{Found, Model, Opened, Policy, examine};
 use treering_proto::bundle::Bundle;
 use treering_proto::dsse_envelope::Envelope;
+use treering_proto::evidence::Promise;
 use treering_proto::hash::{Hash, sha256};
 use treering_proto::trust::{Signer, SignerRule, TrustFile};
 use treering_proto::verifier::Verifier;
@@ -24,7 +27,7 @@ use super::arguments::{
 use super::failure::{Failure, SEND_AGAIN};
 use super::model;
 use super::output::Output;
-use super::verify::{keep_evidence, model_json};
+use super::verify::{keep_evidence, model_json, not_followed};
 
 /// Sign a model and log the signature
 ///
@@ -92,21 +95,24 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
     let log = LogReader::new(&transport, &trust);
     let verifier = Verifier::PublicKey(Box::new(key.public_key().clone()));
     let (bundle, kept) = keep(&state, &trust, bundle, &verifier)?;
-    let (entry, novelty) = submit(&log, envelope(&bundle), &verifier).await.map_err(|error| {
-        let is_final = matches!(error, SubmitError::Entry(_) | SubmitError::Refused { .. });
-        if is_final {
-            state.forget_unlogged(kept);
+    let submitted = match submit(&log, envelope(&bundle), &verifier).await {
+        Ok(submitted) => submitted,
+        Err(error) => {
+            if matches!(error, SubmitError::Entry(_) | SubmitError::Refused { .. }) {
+                state.forget_unlogged(kept);
+            }
+            return Err(not_submitted(error, &log, &trust, &state, output).await);
         }
-        Failure::from(error)
-    })?;
+    };
+    let Submitted { entry, novelty, promised } = submitted;
     let bundle = bundle.with_log_entry(entry);
     let found = Found {
         files: treering_client::sign::resources(&hashed),
         ignored_by_caller: Vec::new(),
         ignored: hashed.ignored,
     };
-    let finish =
-        Finish { trust: &trust, log: &log, state: &state, verifier: &verifier, path: &signature };
+    let (trust, log, state, verifier) = (&trust, &log, &state, &verifier);
+    let finish = Finish { trust, log, state, verifier, path: &signature, promised };
     let exit = finish.run(&bundle.to_json(), Model::Read(&found), novelty, output).await?;
     if exit == Exit::Ok {
         state.forget_unlogged(kept);
@@ -148,6 +154,35 @@ fn envelope(bundle: &Bundle) -> &Envelope {
     bundle.envelope().expect("a bundle that sign made has an envelope")
 }
 
+/// The failure to log an envelope. Where the log promised it a place and did not prove that, says
+/// whether another entry stands there, and keeps evidence of it.
+pub async fn not_submitted(
+    error: SubmitError,
+    log: &LogReader<'_>,
+    trust: &TrustFile,
+    state: &StateDirectory,
+    output: &Output,
+) -> Failure {
+    let SubmitError::Unproven { promised: Some(promised), .. } = &error else {
+        return error.into();
+    };
+    let head = match follow(log, trust, state, None).await {
+        Ok(followed) => followed.head,
+        Err(alarm) if alarm.is_alarm() => return not_followed(alarm, state, trust, output),
+        Err(_) => return error.into(),
+    };
+    match broken(log, trust, promised, &head).await {
+        Ok(Some(broken)) => {
+            if let Some(evidence) = &broken.evidence {
+                keep_evidence(Some(state), trust, evidence, output);
+            }
+            Failure::new(Exit::Alarm, "the signature is not logged", broken)
+                .advise("stop trusting this log; show the evidence to its operator and to others")
+        }
+        Ok(None) | Err(_) => error.into(),
+    }
+}
+
 /// How a bundle that came back from the log becomes a file.
 pub struct Finish<'a> {
     /// The log and its rules.
@@ -160,6 +195,8 @@ pub struct Finish<'a> {
     pub verifier: &'a Verifier,
     /// Where the bundle goes.
     pub path: &'a Path,
+    /// What the log promised when it took the signature.
+    pub promised: Option<Promise>,
 }
 
 impl Finish<'_> {
@@ -180,12 +217,13 @@ impl Finish<'_> {
         let policy = Policy { trust: self.trust, signers: &signers, now: now() };
         let examined = examine(&opened, &policy);
         let (entry, questions) = (examined.entry(), Questions::Newest);
-        let asked = online::ask(self.log, self.trust, self.state, entry, questions).await;
+        let asked =
+            online::ask(self.log, self.trust, self.state, entry, self.promised, questions).await;
         let mut verification = examined.conclude(model, &asked.shown);
-        if let Some(evidence) = asked.evidence.clone().or(verification.evidence.take()) {
-            keep_evidence(Some(self.state), self.trust, &evidence, output);
-        }
         online::consistency(asked, &mut verification);
+        for evidence in &verification.evidence {
+            keep_evidence(Some(self.state), self.trust, evidence, output);
+        }
         let exit = verification.report.exit();
         let Some(entry) = verification.entry.as_ref().filter(|_| exit == Exit::Ok) else {
             let about = json!({ "signature": null });

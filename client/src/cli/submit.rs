@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use treering_client::log::LogReader;
 use treering_client::report::Exit;
-use treering_client::submit::submit;
+use treering_client::submit::{Submitted, submit};
 use treering_client::verify::{Model, Opened};
 use treering_proto::bundle::BUNDLE_LEN_MAX;
 use treering_proto::certificate::Certificate;
@@ -17,7 +17,7 @@ use super::arguments::{
 };
 use super::failure::Failure;
 use super::output::Output;
-use super::sign::Finish;
+use super::sign::{Finish, not_submitted};
 
 /// Log a bundle that another tool made
 ///
@@ -58,10 +58,15 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
     check_replaced(&arguments, &opened, &trust)?;
     let transport = arguments.network.connect(&trust)?;
     let log = LogReader::new(&transport, &trust);
-    let (entry, novelty) = submit(&log, opened.envelope(), &verifier).await?;
+    let Submitted { entry, novelty, promised } =
+        match submit(&log, opened.envelope(), &verifier).await {
+            Ok(submitted) => submitted,
+            Err(error) => return Err(not_submitted(error, &log, &trust, &state, output).await),
+        };
     let bundle = opened.bundle().clone().with_log_entry(entry).to_json();
     let path = &arguments.bundle;
-    let finish = Finish { trust: &trust, log: &log, state: &state, verifier: &verifier, path };
+    let (trust, log, state, verifier) = (&trust, &log, &state, &verifier);
+    let finish = Finish { trust, log, state, verifier, path, promised };
     finish.run(&bundle, Model::NotRead, novelty, output).await
 }
 

@@ -73,6 +73,8 @@ struct SetWitnesses {
 ///
 /// The age is that of the witnesses' cosignatures, or where no witness is asked for, of the log's
 /// own ML-DSA-44 cosignature. Without either, every verification ends with 5.
+/// `verify` without --online applies it to the checkpoint in the bundle, for ever: a bundle that
+/// is older is refused until --online shows a newer checkpoint.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

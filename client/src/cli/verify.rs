@@ -62,7 +62,8 @@ pub struct Arguments {
     #[arg(long, env = "TREERING_ALLOW_SYMLINKS")]
     allow_symlinks: bool,
     /// Ask the log whether it still extends what was seen before, and whether there is a newer
-    /// model
+    /// model. The maximum age in the trust file then counts for the log's newest checkpoint;
+    /// offline it counts for that in the bundle, which only grows older
     #[arg(long, env = "TREERING_ONLINE")]
     online: bool,
     /// With --online: accept a model although its signer logged a newer one of the same name
@@ -106,15 +107,15 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
     let policy = Policy { trust: &trust, signers: &signers, now: now() };
     let files = read_model(&arguments, &opened, &signature, output)?;
     let state = arguments.state.directory();
-    let (mut verification, found) = if arguments.online {
+    let verification = if arguments.online {
         online_checks(&arguments, &opened, &policy, files.as_model()).await?
     } else {
         let mut verification = verify(&opened, &policy, files.as_model());
-        let found = online::offline(&trust, state.as_ref().ok(), &mut verification);
-        (verification, found)
+        online::offline(&trust, state.as_ref().ok(), &mut verification);
+        verification
     };
-    if let Some(evidence) = &verification.evidence.take().or(found) {
-        keep_evidence(state.ok().as_ref(), &trust, evidence, output);
+    for evidence in &verification.evidence {
+        keep_evidence(state.as_ref().ok(), &trust, evidence, output);
     }
     let own = model::inside(model, &signature);
     let unsigned = verification.ignored_found.iter().filter(|path| Some(*path) != own.as_ref());
@@ -143,24 +144,24 @@ fn signers(arguments: &Arguments, trust: &TrustFile) -> Result<Vec<SignerRule>, 
     Ok(trust.signers.clone())
 }
 
-/// All checks, with the log's answers. Also returns evidence if the log contradicts itself.
+/// All checks, with the log's answers.
 async fn online_checks(
     arguments: &Arguments,
     opened: &Opened,
     policy: &Policy<'_>,
     model: Model<'_>,
-) -> Result<(Verification, Option<Evidence>), Failure> {
+) -> Result<Verification, Failure> {
     let (trust, signers) = (policy.trust, policy.signers);
     let state = arguments.state.directory()?;
     let transport = arguments.network.connect(trust)?;
     let log = LogReader::new(&transport, trust);
     let examined = examine(opened, policy);
-    let asked = online::ask(&log, trust, &state, examined.entry(), Questions::Dates).await;
+    let (entry, promised) = (examined.entry(), examined.promised());
+    let asked = online::ask(&log, trust, &state, entry, promised, Questions::Dates).await;
     let mut verification = examined.conclude(model, &asked.shown);
-    let evidence = asked.evidence.clone();
     let online = OnlinePolicy { signers, allow_older: arguments.allow_older };
     online::check(&log, opened, online, asked, &mut verification).await;
-    Ok((verification, evidence))
+    Ok(verification)
 }
 
 /// The model's files, or why they cannot be compared.

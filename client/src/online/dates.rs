@@ -8,9 +8,11 @@
 use treering_proto::api::v1::LogEntries;
 use treering_proto::checkpoint::SignedCheckpoint;
 use treering_proto::encoding::from_base64;
+use treering_proto::evidence;
 use treering_proto::hash::hash_leaf;
 use treering_proto::trust::TrustFile;
 
+use super::promise::promise_in;
 use crate::consistency::{FollowError, check_related};
 use crate::log::LogReader;
 use crate::transport::Reading;
@@ -23,7 +25,8 @@ enum Side {
     After,
 }
 
-/// Asks for everything that the trust file has a key for. What cannot be had is a remark.
+/// Asks for everything that the trust file has a key for. What cannot be had is a remark. Returns
+/// what the log promised about the entry at another index.
 ///
 /// # Errors
 /// Those of [`FollowError`] that are alarms: two checkpoints that do not go together.
@@ -32,7 +35,7 @@ pub(super) async fn ask(
     trust: &TrustFile,
     entry: &ProvenEntry,
     shown: &mut Shown,
-) -> Result<(), FollowError> {
+) -> Result<Option<evidence::Promise>, FollowError> {
     // Log keys without a time say nothing here.
     if trust.note_keys().iter().any(|key| !key.is_log_key()) {
         match log.checkpoints_around(entry.index).await {
@@ -55,13 +58,16 @@ pub(super) async fn ask(
     }
     if !trust.log.v1_keys().is_empty() {
         match promise(log, entry).await {
-            Ok(promise) => shown.promise = Some(promise),
+            Ok(promise) if promise.index != entry.index => return Ok(Some(promise)),
+            Ok(evidence::Promise { time, set: signature, .. }) => {
+                shown.promise = Some(Promise { time, signature });
+            }
             Err(why) => {
                 shown.remarks.push(format!("the log gives no signed entry timestamp: {why}"));
             }
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// The kept checkpoint, if it may date something.
@@ -92,8 +98,9 @@ async fn accept(
     Ok(Some(kept))
 }
 
-/// The time that the Rekor v1 side of the log signed for the entry. The signature is not verified.
-async fn promise(log: &LogReader<'_>, entry: &ProvenEntry) -> Result<Promise, String> {
+/// The index and time that the Rekor v1 side of the log signed for the entry. The signature is not
+/// verified.
+async fn promise(log: &LogReader<'_>, entry: &ProvenEntry) -> Result<evidence::Promise, String> {
     let answer = log.rekor_v1_entry(&entry.leaf.to_hex()).await;
     let answer = answer.map_err(|error| error.to_string())?.ok_or("it denies the entry")?;
     let unreadable = "its answer cannot be read";
@@ -106,8 +113,7 @@ async fn promise(log: &LogReader<'_>, entry: &ProvenEntry) -> Result<Promise, St
     if hash_leaf(&body) != entry.leaf {
         return Err("it answers about another entry".to_owned());
     }
-    let signature = from_base64(&found.verification.signed_entry_timestamp).ok_or(unreadable)?;
-    Ok(Promise { time: found.integrated_time, signature })
+    promise_in(&found, &body).ok_or_else(|| unreadable.to_owned())
 }
 
 #[cfg(test)]

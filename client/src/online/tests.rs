@@ -49,8 +49,8 @@ impl Signer1 {
         let (transport, trust) = (self.served.transport(), self.trust());
         let verifier = Verifier::PublicKey(Box::new(self.key.public_key().clone()));
         let log = LogReader::new(&transport, &trust);
-        let (entry, _) = submit(&log, bundle.envelope().unwrap(), &verifier).await.unwrap();
-        bundle.with_log_entry(entry)
+        let submitted = submit(&log, bundle.envelope().unwrap(), &verifier).await.unwrap();
+        bundle.with_log_entry(submitted.entry)
     }
 
     /// What anybody can do with a public envelope: log it again, with `spaces` more of them.
@@ -74,7 +74,7 @@ impl Signer1 {
         let examined = examine(&opened, &policy);
         let log = LogReader::new(&transport, &trust);
         let state = StateDirectory::new(self.dir.path().join("state"));
-        let asked = ask(&log, &trust, &state, examined.entry(), Questions::Dates).await;
+        let asked = ask(&log, &trust, &state, examined.entry(), None, Questions::Dates).await;
         let mut verification = examined.conclude(Model::Read(&found), &asked.shown);
         let online = OnlinePolicy { signers: &trust.signers, allow_older };
         check(&log, &opened, online, asked, &mut verification).await;

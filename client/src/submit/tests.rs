@@ -21,7 +21,8 @@ async fn send(
     signed: &(Envelope, Verifier),
 ) -> Result<(TransparencyLogEntry, Novelty), SubmitError> {
     let (transport, trust) = (served.transport(), served.trust(Vec::new()));
-    submit(&LogReader::new(&transport, &trust), &signed.0, &signed.1).await
+    let submitted = submit(&LogReader::new(&transport, &trust), &signed.0, &signed.1).await?;
+    Ok((submitted.entry, submitted.novelty))
 }
 
 fn posts(served: &Served) -> usize {
@@ -75,8 +76,8 @@ async fn after_something_was_sent_no_error_says_that_it_is_not_logged() {
     let served = TestLog::filled(1, 3).serve();
     served.faults.lock().unwrap().extend([Fault::Take, Fault::HideEntries]);
     let error = send(&served, &signed()).await.unwrap_err();
-    let SubmitError::Unproven { index, .. } = error else { panic!("{error}") };
-    assert_eq!(index.get(), 3);
+    let SubmitError::Unproven { index, promised, .. } = error else { panic!("{error}") };
+    assert_eq!((index.get(), promised.unwrap().index), (3, index));
 }
 
 #[tokio::test]

@@ -108,7 +108,7 @@ impl TestLog {
         })
     }
 
-    fn v1_signed(&self, index: u64) -> Option<Vec<u8>> {
+    pub fn v1_signed(&self, index: u64) -> Option<Vec<u8>> {
         Some(self.promise(index, self.bodies.get(index as usize)?))
     }
 

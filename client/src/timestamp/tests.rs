@@ -197,3 +197,15 @@ fn no_changed_byte_makes_another_time() {
     }
     assert!(refused * 10 > token.len() * 9, "{refused} of {}", token.len());
 }
+
+#[test]
+fn a_token_that_is_false_under_any_key_is_not_excused_by_its_key() {
+    use sigstore_tsa::Error;
+    let mismatch = || Error::HashMismatch { expected: String::new(), actual: String::new() };
+    for error in [mismatch(), Error::ResponseFailure, Error::NoTstInfo, Error::InvalidEKU] {
+        assert!(matches!(told(error, false), TimestampError::Invalid(_)));
+    }
+    let signature = || Error::SignatureVerificationError(String::new());
+    assert!(matches!(told(signature(), false), TimestampError::UnsupportedKey));
+    assert!(matches!(told(signature(), true), TimestampError::Invalid(_)));
+}

@@ -1,17 +1,22 @@
 //! The checks about time: each adds its line to the report.
 //!
 //! ```text
-//! not after    the newest time that the quorum gives a tree with the entry: all of its witnesses
-//!              would have to lie to make the entry older than it is. Sound.
+//! not after    the time at which the quorum vouches that a tree with the entry existed: of a group
+//!              of threshold k the k-th oldest, so fewer than k liars cannot make the entry older
+//!              than it is. Sound. A late one may be a liar's: where it matters how early the entry
+//!              is, now is taken instead if it is earlier.
 //! not before   the time at which the quorum saw a tree without the entry as the newest. Advice:
-//!              witnesses know only what they are shown, and may lag.
+//!              an honest witness may be shown an old tree late, and cosign it then. What it
+//!              contradicts is not verified (exit 1); only what the log's own words, or a sound
+//!              bound, contradict is an alarm (exit 6).
 //! the log's    the times in its own timestamped lines on the same trees, and in its signed entry
 //!              timestamp (Rekor v1). Claims, and the log can be held to them.
 //! stamped      the signature existed then, by an RFC 3161 authority. When it was logged, the token
 //!              does not say: tokens are made before and after.
 //! ```
 //!
-//! Invariant: a log's word dates nothing; it only contradicts others, or itself.
+//! Invariants: a log's word dates nothing; it only contradicts others, or itself. Our own clock
+//! accuses nobody.
 //! Out of scope: asking the log (see [`crate::online`]).
 
 use treering_proto::api::v1::set_payload;
@@ -66,13 +71,25 @@ impl Dated {
 }
 
 impl Logged<'_> {
+    /// The earliest time at which the entry surely existed by the word of the witnesses, or now
+    /// where the witnesses give a later one.
+    ///
+    /// Unless the quorum vouches for a time after now: then it is our clock that is behind, and
+    /// bounds nothing.
+    pub(super) fn witnessed_by(&self, policy: &Policy<'_>) -> Option<u64> {
+        let witnessed = self.witnessed(policy.trust).not_after?;
+        let vouched = vouched_time(policy.trust, self.checkpoint);
+        let is_behind = vouched.is_some_and(|vouched| vouched > policy.now);
+        Some(if is_behind { witnessed } else { witnessed.min(policy.now) })
+    }
+
     /// By the word of the witnesses whose quorum the policy asks for.
-    pub(super) fn witnessed(&self, trust: &TrustFile) -> Span {
+    fn witnessed(&self, trust: &TrustFile) -> Span {
         let Some(witnesses) = &trust.witness_policy else { return Span::default() };
         let policy = &witnesses.policy;
         Span {
-            not_after: self.earliest(|head| policy.quorum_time_newest(head.verified())),
-            not_before: self.latest(|head| policy.quorum_time(head.verified())),
+            not_after: self.earliest(|head| policy.quorum_not_after(head.verified())),
+            not_before: self.latest(|head| vouched_time(trust, head)),
         }
     }
 
@@ -82,6 +99,30 @@ impl Logged<'_> {
             not_after: self.earliest(|head| own_time(trust, head)),
             not_before: self.latest(|head| own_time(trust, head)),
         }
+    }
+
+    /// What to think of a `time` that the log signed and nobody contradicts, in the future by our
+    /// clock. A slow clock of our own looks the same as a fast one of the log, so it is no alarm.
+    fn in_the_future(&self, time: u64, policy: &Policy<'_>) -> String {
+        let newest = match &self.shown.newest {
+            Newest::Followed(head) => Some(head),
+            _ => None,
+        };
+        let heads = [Some(self.checkpoint), self.shown.after.as_ref(), newest];
+        let limit = policy.now.saturating_add(CLOCK_SKEW_MAX);
+        let is_ahead = |of: fn(&TrustFile, &SignedCheckpoint) -> Option<u64>| {
+            let mut times = heads.iter().flatten().filter_map(|head| of(policy.trust, head));
+            times.any(|time| time > limit)
+        };
+        let whose = if is_ahead(vouched_time) {
+            "the witnesses' times are in the future, too: this machine's clock is behind"
+        } else if is_ahead(own_time) {
+            "so are the trees that it dated: this machine's clock is behind, or the log's is ahead"
+        } else {
+            "nobody else says whether the log's clock is ahead, or this machine's is behind"
+        };
+        let at = time_text(time);
+        format!("the log says that it logged the entry in the future, at {at}; {whose}")
     }
 
     /// Of the trees with the entry. A time of 0 says nothing.
@@ -94,6 +135,11 @@ impl Logged<'_> {
     fn latest(&self, time: impl Fn(&SignedCheckpoint) -> Option<u64>) -> Option<u64> {
         self.shown.before.as_ref().and_then(time).filter(|time| *time != 0)
     }
+}
+
+/// A time at which the quorum vouches that `head` was the newest.
+fn vouched_time(trust: &TrustFile, head: &SignedCheckpoint) -> Option<u64> {
+    trust.witness_policy.as_ref()?.policy.quorum_time(head.verified())
 }
 
 /// The RFC 3161 timestamps over the signature, each of which must be good. Returns the earliest
@@ -114,6 +160,8 @@ pub(super) fn timestamps(opened: &Opened, policy: &Policy<'_>, report: &mut Repo
     }
     let signature = &opened.envelope().signatures[0].signature;
     let mut times = Vec::new();
+    // What is false outranks what could not be checked, in whichever order they come.
+    let mut unsupported = None;
     for token in tokens {
         match check_timestamp(token, signature, authorities) {
             Ok(time) if time > policy.now.saturating_add(CLOCK_SKEW_MAX) => {
@@ -122,15 +170,16 @@ pub(super) fn timestamps(opened: &Opened, policy: &Policy<'_>, report: &mut Repo
                 return None;
             }
             Ok(time) => times.push(time),
-            Err(error @ TimestampError::UnsupportedKey) => {
-                report.could_not_check("timestamp", error.to_string(), Exit::Unavailable);
-                return None;
-            }
+            Err(error @ TimestampError::UnsupportedKey) => unsupported = Some(error),
             Err(error) => {
                 report.failed("timestamp", error.to_string(), Exit::NotVerified);
                 return None;
             }
         }
+    }
+    if let Some(error) = unsupported {
+        report.could_not_check("timestamp", error.to_string(), Exit::Unavailable);
+        return None;
     }
     let earliest = times.into_iter().min()?;
     let at = time_text(earliest);
@@ -145,29 +194,45 @@ pub(super) fn time(
     certificate: Option<&Certificate>,
     policy: &Policy<'_>,
     report: &mut Report,
-) -> Option<Evidence> {
+) -> Vec<Evidence> {
     let mut remarks = Vec::new();
     let (claims, forged) = claims(logged, policy.trust, &mut remarks);
     remarks.extend(logged.shown.remarks.iter().cloned());
     let span = logged.witnessed(policy.trust);
     let own = logged.own(policy.trust);
-    let evidence = claims.iter().find_map(|claim| wrong_time(logged, policy.trust, claim));
+    let is_first = |(at, claim): &(usize, &Promise)| {
+        // The same time signed twice is one lie.
+        !claims[..*at].iter().any(|earlier| earlier.time == claim.time)
+    };
+    let distinct = claims.iter().enumerate().filter(is_first);
+    let evidence: Vec<Evidence> =
+        distinct.filter_map(|(_, claim)| wrong_time(logged, policy.trust, claim)).collect();
     let contradicted = claims.iter().find_map(|claim| {
-        contradiction(claim.time, span, CLOCK_SKEW_MAX, "witnesses")
-            .or_else(|| contradiction(claim.time, own, 0, "its own signature"))
-            .or_else(|| in_the_future(claim.time, policy.now))
+        too_late(claim.time, span, CLOCK_SKEW_MAX, "witnesses")
+            .or_else(|| too_late(claim.time, own, 0, "its own signature"))
+            .or_else(|| too_early(claim.time, own, 0, "its own signature"))
     });
+    // No alarm and no evidence: witnesses that lag are no fault of the log. But a time that nobody
+    // explains is not verified either, or backdating would go unnoticed wherever a log does not
+    // date its own trees.
+    let doubtful =
+        claims.iter().find_map(|claim| too_early(claim.time, span, CLOCK_SKEW_MAX, "witnesses"));
+    let is_future = |time: u64| time > policy.now.saturating_add(CLOCK_SKEW_MAX);
+    let future = claims.iter().find(|claim| is_future(claim.time));
     let differ = claims.windows(2).find(|pair| pair[0].time != pair[1].time).map(|pair| {
         let [one, other] = [pair[0].time, pair[1].time].map(time_text);
         format!("the log signed two times for the entry: {one} and {other}")
     });
-    let proven = evidence.as_ref().map(ToString::to_string);
+    let proven = evidence.first().map(ToString::to_string);
     let uncertified = claims.iter().find_map(|claim| before_certificate(claim.time, certificate?));
     let claimed = claims.first().map(|claim| claim.time);
     if let Some(why) = proven.or(contradicted).or(differ) {
         report.failed("time", why, Exit::Alarm);
-    } else if let Some(why) = forged.or(uncertified) {
+    } else if let Some(why) = forged.or(uncertified).or(doubtful) {
         report.failed("time", why, Exit::NotVerified);
+    } else if let Some(claim) = future {
+        let why = logged.in_the_future(claim.time, policy);
+        report.could_not_check("time", why, Exit::Unavailable);
     } else if let Some(why) = sentence(span, claimed) {
         report.passed("time", why);
     } else {
@@ -204,7 +269,8 @@ pub(super) fn freshness(
         }
     };
     let freshness = Freshness::of(policy.trust, head, policy.now);
-    report_freshness(report, freshness, head.head().size.get(), policy.now);
+    let is_asked = matches!(newest, Newest::Followed(_));
+    report_freshness(report, freshness, head.head().size.get(), policy.now, is_asked);
 }
 
 /// The times that the log signed for the entry: in the bundle, and in its answer. Also says if the
@@ -224,7 +290,7 @@ fn claims(
         ),
         Some(signature) => {
             let promise = Promise { time, signature: signature.clone() };
-            if is_promised(trust, entry, &promise) {
+            if is_promised(trust, &of_entry(entry, &promise)) {
                 claims.push(promise);
             } else {
                 forged =
@@ -238,7 +304,9 @@ fn claims(
         None => {}
     }
     match &logged.shown.promise {
-        Some(promise) if is_promised(trust, entry, promise) => claims.push(promise.clone()),
+        Some(promise) if is_promised(trust, &of_entry(entry, promise)) => {
+            claims.push(promise.clone())
+        }
         Some(_) => {
             remarks.push("the log answered with a timestamp that it did not sign".to_owned())
         }
@@ -247,15 +315,24 @@ fn claims(
     (claims, forged)
 }
 
-/// Whether the log signed that it logged `entry` at the time of `promise`, under a key of its Rekor
-/// v1 side.
-fn is_promised(trust: &TrustFile, entry: &TransparencyLogEntry, promise: &Promise) -> bool {
-    let body = to_base64(&entry.canonicalized_body);
+/// The promise with what it is about.
+fn of_entry(entry: &TransparencyLogEntry, promise: &Promise) -> evidence::Promise {
+    evidence::Promise {
+        set: promise.signature.clone(),
+        entry: entry.canonicalized_body.clone(),
+        time: promise.time,
+        index: entry.log_index,
+    }
+}
+
+/// Whether the log signed `promise`, under a key of its Rekor v1 side.
+pub(crate) fn is_promised(trust: &TrustFile, promise: &evidence::Promise) -> bool {
+    let body = to_base64(&promise.entry);
     trust.log.v1_keys().iter().any(|key| {
         let id = key.key_id_full().to_hex();
-        let payload = set_payload(&body, promise.time, &id, entry.log_index.get());
+        let payload = set_payload(&body, promise.time, &id, promise.index.get());
         let text = String::from_utf8(payload).expect("base64, hexadecimal and digits are UTF-8");
-        key.verify(&text, &promise.signature).is_ok()
+        key.verify(&text, &promise.set).is_ok()
     })
 }
 
@@ -263,12 +340,7 @@ fn is_promised(trust: &TrustFile, entry: &TransparencyLogEntry, promise: &Promis
 /// needs no skew, because a log has one clock.
 fn wrong_time(logged: &Logged<'_>, trust: &TrustFile, claim: &Promise) -> Option<Evidence> {
     let document = trust.log.identity.as_ref()?;
-    let promise = evidence::Promise {
-        set: claim.signature.clone(),
-        entry: logged.entry.canonicalized_body.clone(),
-        time: claim.time,
-        index: logged.entry.log_index,
-    };
+    let promise = of_entry(logged.entry, claim);
     let proof = &logged.entry.inclusion_proof.hashes;
     let shown = logged.shown;
     let heads = [
@@ -281,20 +353,21 @@ fn wrong_time(logged: &Logged<'_>, trust: &TrustFile, claim: &Promise) -> Option
         .find_map(|(head, proof)| Evidence::wrong_time(document, &promise, head?, proof))
 }
 
-/// Why a time that the log signed cannot be, given what others say.
-fn contradiction(time: u64, span: Span, skew: u64, who: &str) -> Option<String> {
-    let said = format!("the log says that it logged the entry at {}", time_text(time));
-    if let Some(seen) = span.not_after.filter(|seen| time > seen.saturating_add(skew)) {
-        return Some(format!("{said}, but by {who} it was there at {}", time_text(seen)));
-    }
-    let newest = span.not_before.filter(|seen| time.saturating_add(skew) < *seen)?;
-    Some(format!("{said}, but by {who} its tree ended before the entry at {}", time_text(newest)))
+/// Why a time that the log signed is too late, given what others say.
+fn too_late(time: u64, span: Span, skew: u64, who: &str) -> Option<String> {
+    let seen = span.not_after.filter(|seen| time > seen.saturating_add(skew))?;
+    Some(format!("{}, but by {who} it was there at {}", logged_at(time), time_text(seen)))
 }
 
-fn in_the_future(time: u64, now: u64) -> Option<String> {
-    (time > now.saturating_add(CLOCK_SKEW_MAX)).then(|| {
-        format!("the log says that it logged the entry in the future, at {}", time_text(time))
-    })
+/// Why it is too early.
+fn too_early(time: u64, span: Span, skew: u64, who: &str) -> Option<String> {
+    let newest = span.not_before.filter(|seen| time.saturating_add(skew) < *seen)?;
+    let but = format!("but by {who} its tree ended before the entry at {}", time_text(newest));
+    Some(format!("{}, {but}", logged_at(time)))
+}
+
+fn logged_at(time: u64) -> String {
+    format!("the log says that it logged the entry at {}", time_text(time))
 }
 
 /// The entry holds the certificate, so it cannot be older.

@@ -308,7 +308,7 @@ fn a_checkpoint_that_contradicts_the_floor_is_an_alarm_with_evidence() {
     trust.floor = Some(other);
     let verification = signed.verify_with(&trust);
     assert_eq!(verification.report.exit(), Exit::Alarm);
-    let evidence = verification.evidence.unwrap().format("2026-01-01T00:00:00Z https://x");
+    let evidence = verification.evidence[0].format("2026-01-01T00:00:00Z https://x");
     assert!(evidence.starts_with("tlog-evidence@v1\nkind fork-size\norigin log.example\nkey "));
     assert_eq!(evidence.lines().filter(|line| line.starts_with("note ")).count(), 2);
 }

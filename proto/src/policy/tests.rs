@@ -97,6 +97,25 @@ fn quorum_time_is_the_kth_newest_not_the_newest() {
 }
 
 #[test]
+fn the_bound_of_age_is_the_kth_oldest_whichever_way_one_lies() {
+    let policy = two_levels();
+    let bound = |times: &[(u8, u64)]| policy.quorum_not_after(&cosigned(times));
+    // Group x: second oldest of 10, 20, 30; group y: oldest of 25, 5; both: the newer of the two.
+    assert_eq!(bound(&[(1, 10), (2, 30), (3, 20), (4, 5), (5, 25)]), Some(20));
+    // One liar of x, in the past or the future: an honest one said 30, and two said 31 at most.
+    assert_eq!(bound(&[(1, 1), (2, 30), (3, 31), (4, 6)]), Some(30));
+    assert_eq!(bound(&[(1, 1 << 60), (2, 30), (3, 31), (4, 6)]), Some(31));
+    // Where only as many cosigned as are needed, the future cannot be told from the truth.
+    assert_eq!(bound(&[(1, 1 << 60), (2, 30), (4, 6)]), Some(1 << 60));
+    // Two liars of x forge the quorum, and nothing below the quorum is said.
+    assert_eq!(bound(&[(1, 10), (2, 30), (3, 20)]), None);
+    // No time is not an old one: the liar of x does not get a second voice.
+    assert_eq!(bound(&[(1, 0), (2, 1), (3, 30), (4, 6)]), Some(30));
+    assert_eq!(bound(&[(1, 0), (2, 0), (3, 30), (4, 6)]), None);
+    assert_eq!(Policy::none().quorum_not_after(&cosigned(&[(1, 7)])), None);
+}
+
+#[test]
 fn quorum_none_is_always_met_and_vouches_for_no_time() {
     let named = Policy::parse(format!("{}quorum none\n", six_witnesses()).as_bytes());
     let named = named.expect("a policy");

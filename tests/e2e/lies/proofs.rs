@@ -7,7 +7,9 @@ use std::sync::Arc;
 use serde_json::Value;
 use treering_tests::lying_log::{Branch, Keys, Lie, LyingLog};
 
-use super::{ALARM, NOT_VERIFIED, Person, SUSPICIOUS, UNAVAILABLE, any_entry, grown, log_of};
+use super::{
+    ALARM, NOT_VERIFIED, PROVEN_LOG, Person, SUSPICIOUS, UNAVAILABLE, any_entry, grown, log_of,
+};
 
 #[test]
 fn tiles_that_belong_to_no_checkpoint_are_an_alarm_and_prove_nothing() {
@@ -52,6 +54,7 @@ fn a_promise_that_is_not_kept_is_not_taken_for_a_log_entry() {
     log.tell(Lie::Promise(Some(Box::new(any_entry()))));
     person.sign("usurped").ends(ALARM);
     assert!(!person.bundle("usurped").exists(), "a bundle was written");
+    person.takes_evidence("broken-promise", PROVEN_LOG);
     log.repent();
     person.sign("usurped").passes();
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use treering_tests::lying_log::{Branch, Clock, Keys, Lie, LyingLog};
 
-use super::{ALARM, POLICY, PROVEN_LOG, Person, grown};
+use super::{ALARM, NOT_VERIFIED, POLICY, PROVEN_LOG, Person, UNAVAILABLE, grown};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
@@ -42,13 +42,30 @@ fn an_entry_is_not_logged_before_the_tree_without_it_nor_after_it_was_seen() {
 }
 
 #[test]
-fn a_checkpoint_from_the_future_is_an_alarm() {
+fn witnesses_alone_accuse_a_late_time_and_only_doubt_an_early_one() {
+    let keys = Arc::new(Keys::generate(2));
+    let mut branch = Branch::new(&keys);
+    set_clocks(&mut branch, Clock::System);
+    let log = LyingLog::show(grown(branch, 5));
+    let person = Person::with_quorum(&keys, &log.url(), 2);
+    person.sign("dated").passes();
+    for (shift, code) in [(-2 * HOUR, NOT_VERIFIED), (2 * HOUR, ALARM)] {
+        log.tell(Lie::PromisedTime(shift));
+        person.verify("dated", &["--online"]).fails(code, "time");
+        assert!(person.evidence().is_empty());
+        log.repent();
+    }
+}
+
+#[test]
+fn a_checkpoint_from_the_future_is_not_accepted_and_an_entry_from_there_is_an_alarm() {
     let (log, person) = dated(Clock::System);
     person.sign("now").passes();
     set_clocks(&mut log.scene().branch, Clock::Shifted(2 * HOUR));
-    person.log_info().ends(ALARM);
-    person.sign("later").fails(ALARM, "freshness");
-    person.verify("now", &["--online"]).fails(ALARM, "freshness");
+    // Log and witnesses agree, so it looks as if the person's own clock were behind.
+    person.log_info().ends(UNAVAILABLE);
+    person.sign("later").fails(UNAVAILABLE, "freshness");
+    person.verify("now", &["--online"]).fails(UNAVAILABLE, "freshness");
     set_clocks(&mut log.scene().branch, Clock::System);
     person.sign("after").passes();
     person.verify("after", &["--online"]).passes();

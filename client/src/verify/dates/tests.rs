@@ -2,6 +2,7 @@ use tempfile::TempDir;
 use treering_proto::checkpoint::open_checkpoint;
 use treering_proto::evidence::EvidenceKind;
 use treering_proto::tree::{LeafIndex, TreeSize};
+use treering_proto::trust::WitnessPolicy;
 
 use super::time as time_check;
 use super::*;
@@ -65,21 +66,25 @@ fn outcome(verification: &Verification, name: &str) -> (Outcome, Exit) {
 }
 
 #[test]
-fn a_promise_that_witnesses_contradict_is_an_alarm_whether_too_late_or_too_early() {
+fn a_promise_that_witnesses_contradict_is_an_alarm_when_too_late_and_a_doubt_when_too_early() {
     let mut signed = signed();
     let before = Some(kept(&signed, 2, [1_699_990_000, 1_699_990_007]));
     let shown = Shown { before, ..Shown::default() };
     // Of the newest time with the entry, and the oldest of the quorum without it.
     let (latest, earliest) = (SEEN[1] + CLOCK_SKEW_MAX, 1_699_990_000 - CLOCK_SKEW_MAX);
-    for (time, fine) in
-        [(latest, true), (latest + 1, false), (earliest, true), (earliest - 1, false)]
-    {
+    let fine = (Outcome::Passed, Exit::Ok);
+    for (time, expected) in [
+        (latest, fine),
+        (latest + 1, (Outcome::Failed, Exit::Alarm)),
+        (earliest, fine),
+        // An honest witness may have cosigned the old tree late.
+        (earliest - 1, (Outcome::Failed, Exit::NotVerified)),
+    ] {
         promise(&mut signed, time);
         let verification = conclude(&signed, &shown);
-        let expected =
-            if fine { (Outcome::Passed, Exit::Ok) } else { (Outcome::Failed, Exit::Alarm) };
         assert_eq!(outcome(&verification, "time"), expected, "{time}");
-        assert_eq!(broken(&verification), if fine { vec![] } else { vec!["time"] });
+        assert_eq!(broken(&verification), if expected == fine { vec![] } else { vec!["time"] });
+        assert!(verification.evidence.is_empty());
     }
     // A smaller tree with the entry that was seen earlier is the better bound.
     promise(&mut signed, latest);
@@ -101,6 +106,29 @@ fn one_liar_of_the_quorum_backdates_nothing() {
     assert_eq!(verification.entry.unwrap().witnessed_by, Some(SEEN[1]));
 }
 
+#[test]
+fn one_witness_ahead_of_all_takes_no_bound_away() {
+    let mut signed = signed();
+    let ahead = NOW + 1_000_000;
+    signed.witnesses = vec![(5, SEEN[0]), (6, ahead), (7, SEEN[1])];
+    relog(&mut signed);
+    promise(&mut signed, SEEN[1] + CLOCK_SKEW_MAX + 1);
+    let mut trust = signed.log.trust("https://log.example", vec![signed.rule()], &[5, 6, 7]);
+    let text = trust.witness_policy.unwrap().text.replace("group g all", "group g 2");
+    trust.witness_policy = Some(WitnessPolicy::parse(text, &trust.log).unwrap());
+    let verification = conclude_at(&signed, &trust, &Shown::default(), NOW);
+    assert_eq!(outcome(&verification, "time"), (Outcome::Failed, Exit::Alarm));
+    assert_eq!(verification.entry.unwrap().witnessed_by, Some(SEEN[1]));
+    // Where only as many witnessed as are needed, the entry is at least not from the future.
+    signed.witnesses.pop();
+    relog(&mut signed);
+    let verification = conclude_at(&signed, &trust, &Shown::default(), NOW);
+    assert_eq!(verification.entry.unwrap().witnessed_by, Some(NOW));
+    // A clock that is behind what the quorum vouches for bounds nothing.
+    let verification = conclude_at(&signed, &trust, &Shown::default(), SEEN[0] - 1);
+    assert_eq!(verification.entry.unwrap().witnessed_by, Some(ahead));
+}
+
 /// Without witnesses; the log itself dates its tree to `own`.
 fn unwitnessed(own: u64) -> (Signed, TrustFile) {
     let mut signed = signed();
@@ -120,21 +148,42 @@ fn a_promise_after_the_logs_own_signature_is_an_alarm_with_evidence() {
         let expected =
             if fine { (Outcome::NotChecked, Exit::Ok) } else { (Outcome::Failed, Exit::Alarm) };
         assert_eq!(outcome(&verification, "time"), expected, "{time}");
-        let kind = verification.evidence.as_ref().map(Evidence::kind);
+        let kind = verification.evidence.first().map(Evidence::kind);
         assert_eq!(kind, (!fine).then_some(EvidenceKind::WrongTime));
         // No third party dates the entry.
         assert_eq!(verification.entry.unwrap().witnessed_by, None);
     }
-    let (mut signed, trust) = unwitnessed(NOW + CLOCK_SKEW_MAX + 1);
-    for (time, expected) in [
-        (NOW + CLOCK_SKEW_MAX, (Outcome::NotChecked, Exit::Ok)),
-        (NOW + CLOCK_SKEW_MAX + 1, (Outcome::Failed, Exit::Alarm)),
-    ] {
+}
+
+#[test]
+fn our_own_slow_clock_is_no_alarm() {
+    const AHEAD: u64 = NOW + CLOCK_SKEW_MAX;
+    let why = |verification: &Verification| {
+        let mut checks = verification.report.checks().iter();
+        checks.find(|check| check.check == "time").unwrap().why.clone()
+    };
+    let (mut signed, trust) = unwitnessed(AHEAD + 1);
+    for (time, exit) in [(AHEAD, Exit::Ok), (AHEAD + 1, Exit::Unavailable)] {
         promise(&mut signed, time);
         let verification = conclude_at(&signed, &trust, &Shown::default(), NOW);
-        assert_eq!(outcome(&verification, "time"), expected, "{time}");
-        assert!(verification.evidence.is_none());
+        assert_eq!(outcome(&verification, "time"), (Outcome::NotChecked, exit), "{time}");
+        assert!(verification.evidence.is_empty());
     }
+    let verification = conclude_at(&signed, &trust, &Shown::default(), NOW);
+    assert!(why(&verification).contains("this machine's clock is behind, or the log's"));
+    // With witnesses who agree it is ours.
+    signed.witnesses = vec![(5, AHEAD + 1), (6, AHEAD + 2)];
+    relog(&mut signed);
+    promise(&mut signed, AHEAD + 1);
+    let verification = conclude(&signed, &Shown::default());
+    assert_eq!(outcome(&verification, "time"), (Outcome::NotChecked, Exit::Unavailable));
+    assert!(why(&verification).ends_with("too: this machine's clock is behind"));
+    // With witnesses who do not, it is the log's.
+    signed.witnesses = vec![(5, NOW), (6, NOW)];
+    relog(&mut signed);
+    promise(&mut signed, AHEAD + 1);
+    let verification = conclude(&signed, &Shown::default());
+    assert_eq!(outcome(&verification, "time"), (Outcome::Failed, Exit::Alarm));
 }
 
 #[test]
@@ -155,7 +204,7 @@ fn a_promise_that_kept_trees_of_the_log_contradict_is_an_alarm_with_evidence() {
     {
         promise(&mut signed, time);
         let verification = conclude_at(&signed, &trust, &shown, NOW);
-        let kind = verification.evidence.as_ref().map(Evidence::kind);
+        let kind = verification.evidence.first().map(Evidence::kind);
         assert_eq!(kind, (!fine).then_some(EvidenceKind::WrongTime), "{time}");
         assert_eq!(verification.report.exit(), if fine { Exit::Ok } else { Exit::Alarm });
     }
@@ -164,7 +213,7 @@ fn a_promise_that_kept_trees_of_the_log_contradict_is_an_alarm_with_evidence() {
     undocumented.log.identity = None;
     let verification = conclude_at(&signed, &undocumented, &shown, NOW);
     assert_eq!(outcome(&verification, "time"), (Outcome::Failed, Exit::Alarm));
-    assert!(verification.evidence.is_none());
+    assert!(verification.evidence.is_empty());
 }
 
 #[test]
@@ -181,6 +230,26 @@ fn two_promises_with_two_times_are_an_alarm() {
     };
     assert_eq!(answered(SEEN[1]), (Outcome::Passed, Exit::Ok));
     assert_eq!(answered(SEEN[1] - 1), (Outcome::Failed, Exit::Alarm));
+}
+
+#[test]
+fn all_evidence_is_kept() {
+    let (mut signed, mut trust) = unwitnessed(SEEN[0]);
+    promise(&mut signed, SEEN[0] + 1);
+    let clocks = signed.log.clocks.as_mut().unwrap();
+    clocks.promised = SEEN[0] + 2;
+    let signature = clocks.set(&signed.bundle.log_entries[0].canonicalized_body, 2);
+    let promise = Some(Promise { time: SEEN[0] + 2, signature });
+    let mut fork = signed.log.clone();
+    fork.bodies[0] = b"rewritten".to_vec();
+    let note = fork.checkpoint(fork.size(), &[]);
+    let floor = open_checkpoint(note.as_bytes(), "log.example", &trust.note_keys()).unwrap();
+    trust.floor = Some(floor);
+    let shown = Shown { promise, ..Shown::default() };
+    let verification = conclude_at(&signed, &trust, &shown, NOW);
+    let kinds: Vec<EvidenceKind> = verification.evidence.iter().map(Evidence::kind).collect();
+    let expected = [EvidenceKind::ForkSize, EvidenceKind::WrongTime, EvidenceKind::WrongTime];
+    assert_eq!(kinds, expected);
 }
 
 #[test]
@@ -226,7 +295,12 @@ fn the_age_of_the_bundles_tree_counts_where_the_log_is_not_asked() {
     assert_eq!(at(&trust, SEEN[0] + 3600), (Outcome::Passed, Exit::Ok));
     assert_eq!(at(&trust, SEEN[0] + 3601), (Outcome::Failed, Exit::Policy));
     assert_eq!(at(&trust, SEEN[0] - CLOCK_SKEW_MAX), (Outcome::Passed, Exit::Ok));
-    assert_eq!(at(&trust, SEEN[0] - CLOCK_SKEW_MAX - 1), (Outcome::Failed, Exit::Alarm));
+    let stale = conclude_at(&signed, &trust, &Shown::default(), NOW);
+    let checks = stale.report.checks();
+    let freshness = checks.iter().find(|check| check.check == "freshness").unwrap();
+    assert!(freshness.why.ends_with("--online asks for a newer checkpoint"), "{}", freshness.why);
+    let behind = (Outcome::NotChecked, Exit::Unavailable);
+    assert_eq!(at(&trust, SEEN[0] - CLOCK_SKEW_MAX - 1), behind);
     trust.max_checkpoint_age = None;
     assert_eq!(at(&trust, NOW), (Outcome::NotChecked, Exit::Ok));
     // Nobody says when.
@@ -310,7 +384,7 @@ fn no_entry_is_older_than_the_certificate_in_it() {
         let shown = Shown::default();
         let logged = Logged { entry: logged, checkpoint: &checkpoint, shown: &shown };
         let mut report = Report::default();
-        assert!(time_check(&logged, Some(&leaf), &policy, &mut report).is_none());
+        assert!(time_check(&logged, Some(&leaf), &policy, &mut report).is_empty());
         assert_eq!((report.outcome("time"), report.exit()), (Some(outcome), exit), "{time}");
     }
 }
