@@ -30,7 +30,7 @@
 //!   set, promised, time, index, leaf, proof inclusion.
 //! - `wrong-time` proves that a promise dates an entry before a time at which the tree did not hold
 //!   it, or after one at which it did: identity, note 0, set, promised, time, index; and proof
-//!   inclusion when note 0 holds the entry.
+//!   inclusion when note 0 holds the entry. It needs a trust file that lists the ML-DSA-44 key.
 //! - `rollback-suspected`, `inconsistent-unproven` and `foreign-key` prove nothing: a smaller tree
 //!   was shown, or wrong tiles or none, or a note that no key of the log signed. Note 0, note 1.
 //!
@@ -194,7 +194,8 @@ impl EvidenceFile {
 
     /// Whether the file proves what it says, by signatures and hashes alone.
     ///
-    /// Signatures count by the keys in the file. With `trusted` only those of them count that are
+    /// Signatures count by the keys in the file; an ML-DSA-44 key with the name of the log, which
+    /// anybody can have, then convicts nobody. With `trusted` only those of them count that are
     /// trusted; then all trusted keys of the log are one log, whichever of them signed.
     pub fn judge(&self, trusted: Option<&TrustedKeys>) -> Judgement {
         judge::judge(self, trusted)

@@ -263,6 +263,7 @@ fn is_promised(trust: &TrustFile, entry: &TransparencyLogEntry, promise: &Promis
 /// needs no skew, because a log has one clock.
 fn wrong_time(logged: &Logged<'_>, trust: &TrustFile, claim: &Promise) -> Option<Evidence> {
     let document = trust.log.identity.as_ref()?;
+    let time_key = trust.log.time_key()?;
     let promise = evidence::Promise {
         set: claim.signature.clone(),
         entry: logged.entry.canonicalized_body.clone(),
@@ -278,7 +279,7 @@ fn wrong_time(logged: &Logged<'_>, trust: &TrustFile, claim: &Promise) -> Option
     ];
     heads
         .into_iter()
-        .find_map(|(head, proof)| Evidence::wrong_time(document, &promise, head?, proof))
+        .find_map(|(head, proof)| Evidence::wrong_time(document, time_key, &promise, head?, proof))
 }
 
 /// Why a time that the log signed cannot be, given what others say.

@@ -5,11 +5,12 @@
 
 use std::fmt;
 
-use super::judge::{Verdict, earlier_and_later, is_log_of};
-use super::{EVIDENCE_TEXT_LEN_MAX, EvidenceFile, EvidenceKind, Promise};
+use super::judge::{Verdict, earlier_and_later};
+use super::{EVIDENCE_TEXT_LEN_MAX, EvidenceFile, EvidenceKind, Promise, TrustedKeys};
 use crate::checkpoint::SignedCheckpoint;
 use crate::hash::Hash;
-use crate::note::{NOTE_LEN_MAX, NoteKey};
+use crate::identity::LogIdentity;
+use crate::note::{NOTE_LEN_MAX, NoteKey, Verified};
 use crate::proof::check_consistency;
 use crate::tree::TreeHead;
 use crate::trust::IdentityDocument;
@@ -113,19 +114,23 @@ impl Evidence {
             "the log promised that an entry has index {}, and put another one there",
             promise.index
         );
-        Self { file, why }.if_proven()
+        Self { file, why }.if_proven(&[])
     }
 
     /// The log gave `promise` with a time that its own dated checkpoint `shown` contradicts: the
     /// entry was not in the tree then, or was in it before. In the second case `proof` shows the
-    /// entry in the tree; in the first it is empty. `None` if there is no contradiction.
+    /// entry in the tree; in the first it is empty. `None` if there is no contradiction, or if
+    /// `time_key`, the log's ML-DSA-44 key by the trust file, did not date `shown`.
     pub fn wrong_time(
         document: &IdentityDocument,
+        time_key: &NoteKey,
         promise: &Promise,
         shown: &SignedCheckpoint,
         proof: &[Hash],
     ) -> Option<Self> {
         let mut file = EvidenceFile::promised(EvidenceKind::WrongTime, document, promise, shown);
+        let is_own = |signature: &&Verified| signature.key == *time_key;
+        file.keys.push(shown.verified().iter().find(is_own)?.key.clone());
         let is_included = shown.head().size.contains(promise.index);
         file.proof = is_included.then(|| proof.to_vec());
         let relation = if is_included { "was logged before" } else { "was not logged yet" };
@@ -133,7 +138,7 @@ impl Evidence {
             "the log dates entry {} to second {}, when by its own checkpoint it {relation}",
             promise.index, promise.time
         );
-        Self { file, why }.if_proven()
+        Self { file, why }.if_proven(std::slice::from_ref(time_key))
     }
 
     /// What it shows.
@@ -179,8 +184,13 @@ impl Evidence {
         evidence
     }
 
-    fn if_proven(self) -> Option<Self> {
-        (self.file.judge(None).verdict == Verdict::ProvenLog).then_some(self)
+    /// `None` if it does not convict the log for whoever trusts its identity document and `more`.
+    fn if_proven(self, more: &[NoteKey]) -> Option<Self> {
+        let identity = LogIdentity::open(self.file.identity.as_deref()?).ok()?;
+        let mut log = vec![identity.note_key().clone(), identity.v1_note_key()];
+        log.extend_from_slice(more);
+        let trusted = TrustedKeys { log, witnesses: Vec::new() };
+        (self.file.judge(Some(&trusted)).verdict == Verdict::ProvenLog).then_some(self)
     }
 }
 
@@ -198,13 +208,7 @@ impl EvidenceFile {
         shown: &SignedCheckpoint,
     ) -> Self {
         let identity = &document.identity;
-        let mut keys = bound_keys(document, &[shown]);
-        let dated = shown.verified().iter().filter(|signature| signature.time.is_some());
-        let own = dated.map(|signature| &signature.key);
-        if kind == EvidenceKind::WrongTime {
-            keys.extend(own.filter(|key| is_log_of(key, identity.origin())).cloned());
-        }
-        let mut file = Self::new(kind, identity.origin(), keys);
+        let mut file = Self::new(kind, identity.origin(), bound_keys(document, &[shown]));
         file.identity = Some(document.text.clone().into_bytes());
         file.notes = vec![shown.note_bytes().to_vec()];
         file.promise = Some(promise.clone());
