@@ -7,7 +7,7 @@
 //!
 //! shown extends all known         -> remember shown under each of its keys
 //! shown provably contradicts one  -> alarm at once, with evidence: no cache can sign a fork
-//! shown is smaller, or the tiles are wrong
+//! shown is smaller, a witness dated it later, or the tiles are wrong
 //!                                 -> once more, past all caches -> still so, or silence -> alarm
 //! ```
 //!
@@ -16,7 +16,7 @@
 //! Out of scope: what a fork means for a signature.
 
 use treering_proto::checkpoint::{SignedCheckpoint, open_checkpoint};
-use treering_proto::evidence::Evidence;
+use treering_proto::evidence::{Evidence, Party};
 use treering_proto::note::Note;
 use treering_proto::proof::check_consistency;
 use treering_proto::trust::TrustFile;
@@ -111,8 +111,9 @@ impl FollowError {
         matches!(self, Self::Alarm(_) | Self::BadTiles(_))
     }
 
+    /// Whether the log is convicted, which no second answer takes back. A witness may err.
     fn is_proof(&self) -> bool {
-        matches!(self, Self::Alarm(evidence) if evidence.kind().is_proof())
+        matches!(self, Self::Alarm(evidence) if evidence.convicts() == Some(Party::Log))
     }
 }
 

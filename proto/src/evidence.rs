@@ -37,7 +37,8 @@
 //! A log has two faces, C2SP notes and Rekor v1 notes, which have different origins and keys. The
 //! identity document, which both keys signed, holds the log to both; `origin` is then the C2SP one.
 //! `rollback` needs lines with a time (types 0x04 and 0x06) by one key: a plain signature has none,
-//! so an old note may just have been served again.
+//! so an old note may just have been served again. A witness must have dated them more than 300
+//! seconds apart, for its clock may be set back; the log's own word is taken exactly.
 //!
 //! Invariants: a file that parses has exactly one spelling; notes are kept byte for byte, with
 //! every signature, and `sum` covers those that nobody here can verify. `seen` is the word of
@@ -56,7 +57,7 @@ use crate::tree::LeafIndex;
 use crate::trust::TrustFile;
 
 pub use judge::{Judgement, Verdict};
-pub use make::Evidence;
+pub use make::{Evidence, Party};
 pub use parse::{EvidenceError, EvidenceFault};
 
 /// The longest file in bytes: two of the longest notes in base64, and room for the rest.

@@ -27,6 +27,8 @@ except ImportError:
 
 FILE_LEN_MAX, NOTE_LEN_MAX, LINES_MAX, HASHES_MAX, KEYS_MAX = 4 << 20, 1 << 20, 100, 63, 200
 SIZE_MAX, TIME_MAX, TEXT_LEN_MAX = (1 << 53) - 1, (1 << 63) - 1, 2048
+# By how many seconds the clocks of one witness may differ; a log has one clock.
+SKEW_MAX = 300
 PROMISES = ("broken-promise", "wrong-time")
 FORKS = ("fork-size", "fork-prefix")
 SUSPICIONS = ("rollback-suspected", "inconsistent-unproven", "foreign-key")
@@ -300,7 +302,8 @@ class File:
         self.check_all_signed(notes)
         if self.kind == "rollback":
             times = [(k, t, u) for k, t in notes[0].times for l, u in notes[1].times if k == l]
-            dated = [k for k, t, u in times if t and u and t < u]
+            dated = [k for k, t, u in times if t and u and
+                     u - t > (0 if k.is_log_of(one) else SKEW_MAX)]
             need(dated, "no key dated note 1 later than note 0")
             return self.who([k for k in dated if k.is_log_of(one)],
                             [k for k in dated if not k.is_log_of(one)])
@@ -353,7 +356,7 @@ class File:
         return note
 
     def check_all_signed(self, notes):
-        """Every key signed every note of its face, unless the log changed its key between them."""
+        """Every key signed every note of its face, unless the log changed its signing key between them."""
         def lacks(key):
             origins = {self.origin, self.face}
             for bound, origin in zip(self.bound, (self.origin, self.face)):
@@ -364,7 +367,7 @@ class File:
 
         if not any(lacks(key) for key in self.keys):
             return
-        log = [key for key in self.keys if key.is_log_of(self.origin)]
+        log = [key for key in self.keys if key.kind in (1, 2)]
         others = [key for key in self.keys if key not in log]
         need(not self.bound and not any(lacks(key) for key in others), "a line is missing")
         need(all(sum(n.signed_by(k) for n in notes) == 1 for k in log), "a line is missing")

@@ -23,7 +23,8 @@ VERDICTS = {
     "fork-size-across": "proven-log",
     "rollback-log": "suspicious",
     "rollback-suspected": "suspicious",
-    "rollback-witness": "proven-witness",
+    "rollback-witness": "not-proven",
+    "rollback-witness-later": "proven-witness",
     "wrong-time-early": "suspicious",
     "wrong-time-late": "suspicious",
 }

@@ -7,7 +7,8 @@
 //! `wrong-time`, and of a `rollback` that no witness dated.
 //!
 //! Every key in the file must have signed every note, or its line is missing and the file is not
-//! what it was. Only when the log changed its key between the notes, each of its keys signed one.
+//! what it was. Only when the log changed the key of its signatures between the notes, each of those
+//! keys signed one; keys that cosign, the log's own too, still signed both.
 //!
 //! Invariant: pure and without memory, so that everybody comes to the same verdict.
 
@@ -17,6 +18,7 @@ use super::{EvidenceFile, EvidenceKind, Promise, TrustedKeys};
 use crate::api::v1::set_payload;
 use crate::checkpoint::{Checkpoint, parse_decimal};
 use crate::encoding::to_base64;
+use crate::freshness::CLOCK_SKEW_MAX;
 use crate::hash::hash_leaf;
 use crate::identity::LogIdentity;
 use crate::note::{self, Note, NoteKey, NoteKeyKind, Verified};
@@ -79,15 +81,19 @@ pub(super) fn judge(file: &EvidenceFile, trusted: Option<&TrustedKeys>) -> Judge
     })
 }
 
-/// The keys that dated what `later` is of after what `earlier` is of. Time 0 is no time.
+/// The keys that dated what `later` is of after what `earlier` is of. Time 0 is no time. A log has
+/// one clock, and `is_log` says which keys are the log's; a witness may be several machines, whose
+/// clocks may differ by [`CLOCK_SKEW_MAX`].
 pub(super) fn earlier_and_later<'v>(
     earlier: &'v [Verified],
     later: &'v [Verified],
+    is_log: impl Fn(&NoteKey) -> bool,
 ) -> impl Iterator<Item = &'v NoteKey> {
-    earlier.iter().filter_map(|first| {
+    earlier.iter().filter_map(move |first| {
         let second = later.iter().find(|second| second.key == first.key)?;
         let (Some(before), Some(after)) = (first.time, second.time) else { return None };
-        (0 < before && before < after).then_some(&first.key)
+        let skew = if is_log(&first.key) { 0 } else { CLOCK_SKEW_MAX };
+        (0 < before && before.saturating_add(skew) < after).then_some(&first.key)
     })
 }
 
@@ -204,8 +210,9 @@ impl<'f> Case<'f> {
         if earlier.head.size <= later.head.size {
             return Err(Doubt::Sizes);
         }
-        let dated = earlier_and_later(&earlier.verified, &later.verified);
-        let (log, witnesses) = dated.cloned().partition(|key| self.is_log(key, &earlier.origin));
+        let is_log = |key: &NoteKey| self.is_log(key, &earlier.origin);
+        let dated = earlier_and_later(&earlier.verified, &later.verified, is_log);
+        let (log, witnesses) = dated.cloned().partition(is_log);
         let what = format!(
             "dated a tree of {} entries later than one of {} entries",
             later.head.size, earlier.head.size
@@ -324,8 +331,7 @@ impl<'f> Case<'f> {
         };
         let missing = self.keys.iter().find_map(|key| Some((key, unsigned(key)?)));
         let Some((key, number)) = missing else { return Ok(()) };
-        let (log, others): (Vec<_>, Vec<_>) =
-            self.keys.iter().partition(|key| self.is_log(key, &self.file.origin));
+        let (log, others): (Vec<_>, Vec<_>) = self.keys.iter().partition(|key| key.is_log_key());
         let is_replaced = self.identity.is_none()
             && others.iter().all(|key| unsigned(key).is_none())
             && log.iter().all(|key| notes.iter().filter(|n| n.is_signed_by(key)).count() == 1)

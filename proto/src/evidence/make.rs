@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::judge::{Verdict, earlier_and_later};
+use super::judge::{Verdict, earlier_and_later, is_log_of};
 use super::{EVIDENCE_TEXT_LEN_MAX, EvidenceFile, EvidenceKind, Promise, TrustedKeys};
 use crate::checkpoint::SignedCheckpoint;
 use crate::hash::Hash;
@@ -20,7 +20,17 @@ use crate::trust::IdentityDocument;
 pub struct Evidence {
     /// Its `seen` is empty.
     file: EvidenceFile,
+    convicts: Option<Party>,
     why: String,
+}
+
+/// Whom evidence convicts, for whoever believes the keys that its notes were opened with.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Party {
+    /// The log, and perhaps witnesses beside it.
+    Log,
+    /// Only a witness.
+    Witness,
 }
 
 impl Evidence {
@@ -67,15 +77,32 @@ impl Evidence {
     }
 
     /// The log showed `shown`, smaller than `known`, which it signed before. A proof if one key
-    /// dated `shown` later than `known`.
+    /// dated `shown` later than `known`: against the log if that key is the log's, else against the
+    /// witness, whose time must be later by more than [`CLOCK_SKEW_MAX`].
+    ///
+    /// [`CLOCK_SKEW_MAX`]: crate::freshness::CLOCK_SKEW_MAX
     pub fn rollback(known: &SignedCheckpoint, shown: &SignedCheckpoint) -> Self {
         let is_smaller = known.head().size > shown.head().size && same_origin(known, shown);
-        let is_dated = earlier_and_later(known.verified(), shown.verified()).next().is_some();
-        let kind = match is_smaller && is_dated {
-            true => EvidenceKind::Rollback,
-            false => EvidenceKind::RollbackSuspected,
+        let is_log = |key: &NoteKey| is_log_of(key, &known.checkpoint().origin);
+        let dated = earlier_and_later(known.verified(), shown.verified(), is_log);
+        let dated: Vec<&NoteKey> = dated.filter(|_| is_smaller).collect();
+        let by = match (dated.iter().any(|key| is_log(key)), dated.first()) {
+            (true, _) => Party::Log,
+            (false, Some(_)) => Party::Witness,
+            (false, None) => {
+                return Self::of_two(EvidenceKind::RollbackSuspected, None, known, shown);
+            }
         };
-        Self::of_two(kind, None, known, shown)
+        let mut evidence = Self::of_two(EvidenceKind::Rollback, None, known, shown);
+        if let (Party::Witness, Some(key)) = (by, dated.first()) {
+            evidence.why = format!(
+                "the witness {} dated a tree of {} entries later than one of {}",
+                key.name(),
+                shown.head().size,
+                known.head().size
+            );
+        }
+        Self { convicts: Some(by), ..evidence }
     }
 
     /// The log did not show whether `shown` extends `known`.
@@ -94,7 +121,7 @@ impl Evidence {
             "something was shown as the checkpoint of {} that none of its keys signed",
             file.origin
         );
-        Self { file, why }
+        Self::new(file, why)
     }
 
     /// The log gave `promise`, and `leaf` is at its index in the tree of `shown` by the inclusion
@@ -114,7 +141,7 @@ impl Evidence {
             "the log promised that an entry has index {}, and put another one there",
             promise.index
         );
-        Self { file, why }.if_proven(&[])
+        Self::new(file, why).if_proven(&[])
     }
 
     /// The log gave `promise` with a time that its own dated checkpoint `shown` contradicts: the
@@ -138,7 +165,12 @@ impl Evidence {
             "the log dates entry {} to second {}, when by its own checkpoint it {relation}",
             promise.index, promise.time
         );
-        Self { file, why }.if_proven(std::slice::from_ref(time_key))
+        Self::new(file, why).if_proven(std::slice::from_ref(time_key))
+    }
+
+    /// Whom it convicts, if anybody.
+    pub fn convicts(&self) -> Option<Party> {
+        self.convicts
     }
 
     /// What it shows.
@@ -149,6 +181,12 @@ impl Evidence {
     /// The file. `seen` is where and when it was seen: an RFC 3339 time, a space, a URL or a path.
     pub fn format(&self, seen: &str) -> String {
         EvidenceFile { seen: seen_line(seen), ..self.file.clone() }.format()
+    }
+
+    /// What is proven of notes that the log signed is proven of the log.
+    fn new(file: EvidenceFile, why: String) -> Self {
+        let convicts = file.kind.is_proof().then_some(Party::Log);
+        Self { file, convicts, why }
     }
 
     fn of_two(
@@ -168,7 +206,7 @@ impl Evidence {
         let mut file = EvidenceFile::new(kind, origin, keys);
         file.identity = document.map(|document| document.text.clone().into_bytes());
         file.notes = vec![a.note_bytes().to_vec(), b.note_bytes().to_vec()];
-        Self { file, why: sentence(kind, a.head(), b.head()) }
+        Self::new(file, sentence(kind, a.head(), b.head()))
     }
 
     fn rewritten(

@@ -7,6 +7,7 @@ use super::*;
 use crate::api::v1::{TreeId, set_payload};
 use crate::checkpoint::{Checkpoint, SignedCheckpoint, open_checkpoint};
 use crate::cosignature::ml_dsa_44::MlDsa44SigningKey;
+use crate::freshness::CLOCK_SKEW_MAX;
 use crate::hash::hash_leaf;
 use crate::identity::LogIdentity;
 use crate::key::PublicKey;
@@ -382,7 +383,7 @@ fn no_changed_byte_of_a_rewritten_beginning_across_faces_is_proven() {
 #[test]
 fn no_changed_byte_of_a_rollback_is_proven() {
     let kit = Kit::new();
-    let evidence = rollback(&kit, By::Witness(5, TIME), By::Witness(5, TIME + 1));
+    let evidence = rollback(&kit, By::Witness(5, TIME), By::Witness(5, TIME + 301));
     assert_eq!(evidence.kind(), EvidenceKind::Rollback);
     assert_eq!(verdict(&evidence), Verdict::ProvenWitness);
     no_change_is_proven(&kit, &evidence);
@@ -471,7 +472,7 @@ fn notes_of_two_origins_or_in_the_wrong_order_prove_nothing() {
 
     for evidence in [
         fork_prefix(&kit),
-        rollback(&kit, By::Witness(5, TIME), By::Witness(5, TIME + 1)),
+        rollback(&kit, By::Witness(5, TIME), By::Witness(5, TIME + 301)),
         rollback(&kit, By::LogAt(3, TIME), By::LogAt(3, TIME + 1)),
     ] {
         let mut file = reread(&evidence);
@@ -513,6 +514,9 @@ fn a_rollback_needs_one_key_and_later_time() {
         assert_eq!(file.judge(None).verdict, Verdict::NotProven);
     };
     suspected(By::Witness(5, TIME), By::Witness(5, TIME));
+    suspected(By::Witness(5, TIME), By::Witness(5, TIME + 1));
+    suspected(By::Witness(5, TIME), By::Witness(5, TIME + CLOCK_SKEW_MAX));
+    suspected(By::MlDsaWitness(6, TIME), By::MlDsaWitness(6, TIME + CLOCK_SKEW_MAX));
     suspected(By::Witness(5, TIME), By::Witness(5, TIME - 1));
     suspected(By::Witness(5, TIME), By::Witness(7, TIME + 1));
     suspected(By::Witness(5, 0), By::Witness(5, TIME));
@@ -520,8 +524,33 @@ fn a_rollback_needs_one_key_and_later_time() {
     suspected(By::LogAt(3, TIME), By::LogAt(3, 0));
     suspected(By::LogAt(3, TIME), By::MlDsaWitness(3, TIME + 1));
     suspected(By::Log(1), By::Log(1));
-    let witness = rollback(&kit, By::MlDsaWitness(6, 1), By::MlDsaWitness(6, 2));
+    let late = 2 + CLOCK_SKEW_MAX;
+    let witness = rollback(&kit, By::MlDsaWitness(6, 1), By::MlDsaWitness(6, late));
     assert_eq!(verdict(&witness), Verdict::ProvenWitness);
+    assert_eq!(witness.convicts(), Some(Party::Witness));
+    let why = "the witness w.example dated a tree of 4 entries later than one of 9";
+    assert_eq!(witness.to_string(), why);
+    let log = rollback(&kit, By::LogAt(3, TIME), By::LogAt(3, TIME + 1));
+    assert_eq!(log.convicts(), Some(Party::Log));
+}
+
+/// The key of its signatures is replaced, that of its times stays: both notes are of one log.
+#[test]
+fn a_log_that_keeps_its_ml_dsa_key_and_changes_the_other_is_convicted() {
+    let kit = Kit::new();
+    let note = |by, from| {
+        kit.signed(Tree::forked(9, from).head(9), &[by, By::LogAt(3, TIME), By::Witness(5, TIME)])
+    };
+    let mut trusted = kit.trusted();
+    trusted.log.push(key(By::Log(2)));
+    let file = reread(&Evidence::fork_size(&note(By::Log(1), 9), &note(By::Log(2), 3)).unwrap());
+    let judged = file.judge(Some(&trusted));
+    assert_eq!((judged.verdict, judged.accused.len()), (Verdict::ProvenLog, 4), "{}", judged.why);
+    // Without it only the witness is known to have signed both, and every cosigner must have.
+    assert_eq!(file.judge(None).accused, [key(By::Witness(5, 0))]);
+    let mut less = file;
+    less.notes[1] = kit.note(ORIGIN, Tree::forked(9, 3).head(9), &[By::Log(2)]);
+    assert_eq!(less.judge(Some(&trusted)).verdict, Verdict::NotProven);
 }
 
 #[test]
@@ -565,7 +594,7 @@ fn only_trusted_keys_count_where_there_is_trust() {
     let witness = TrustedKeys { log: Vec::new(), witnesses: vec![key(By::Witness(5, 0))] };
     assert_eq!(file.judge(Some(&witness)).verdict, Verdict::ProvenWitness);
     // A witness named like the log is a witness, if the trust file says so.
-    let rollback = reread(&rollback(&kit, By::LogAt(4, TIME), By::LogAt(4, TIME + 1)));
+    let rollback = reread(&rollback(&kit, By::LogAt(4, TIME), By::LogAt(4, TIME + 301)));
     assert_eq!(rollback.judge(None).verdict, Verdict::Suspicious);
     assert_eq!(rollback.judge(Some(&kit.trusted())).verdict, Verdict::NotProven);
     let named = TrustedKeys { witnesses: vec![key(By::LogAt(4, 0))], ..kit.trusted() };
@@ -833,7 +862,8 @@ fn old_files_keep_their_verdicts() {
         (file!("fork-size-across"), Verdict::ProvenLog),
         (file!("rollback-log"), Verdict::Suspicious),
         (file!("rollback-suspected"), Verdict::Suspicious),
-        (file!("rollback-witness"), Verdict::ProvenWitness),
+        (file!("rollback-witness"), Verdict::NotProven),
+        (file!("rollback-witness-later"), Verdict::ProvenWitness),
         (file!("wrong-time-early"), Verdict::Suspicious),
         (file!("wrong-time-late"), Verdict::Suspicious),
     ] {

@@ -47,7 +47,7 @@ fn rollback() -> (Person, Kept) {
     let person = Person::with_quorum(&keys, &log.url(), 1);
     person.log_info().passes();
     let mut older = honest.truncated(4);
-    older.witness_clock = Clock::Shifted(10);
+    older.witness_clock = Clock::Shifted(400);
     older.publish();
     log.now_shows(older);
     person.log_info().ends(ALARM);
