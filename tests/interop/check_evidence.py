@@ -158,7 +158,7 @@ class Note:
                 is_first = all(key != known for known, _ in self.times)
                 if (key.name, key.id) == (name, payload[:4]) and is_first:
                     self.times.append((key, key.verify(self, payload[4:])))
-        need(self.times, "a note without a signature by a key of the file")
+        need(self.times or not keys, "a note without a signature by a key of the file")
 
     def checkpoint(self):
         lines = self.text[:-1].split("\n")
@@ -407,6 +407,8 @@ class File:
 
     def foreign(self):
         self.note(self.raw[0])
+        shown = Note(self.raw[1], [])
+        need(shown.checkpoint()[0] in (self.origin, self.face), "a note of another origin")
         try:
             self.note(self.raw[1])
         except NotProven:

@@ -76,6 +76,9 @@ impl From<LogError> for Failure {
         let failure = Self::new(exit, what, &error);
         match error {
             LogError::Transport(error) => Self { what: what.to_owned(), ..error.into() },
+            LogError::Checkpoint(refused) if !refused.is_foreign() => failure.advise(
+                "make sure that log.url leads to the log, and that no proxy answers for it",
+            ),
             LogError::Checkpoint(_) => failure.advise(
                 "compare log.origin and log.keys in the trust file with what the log's operator \
                  publishes; somebody may speak in the log's name",

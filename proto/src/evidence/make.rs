@@ -114,7 +114,10 @@ impl Evidence {
     /// Of `shown` at most [`NOTE_LEN_MAX`] bytes are kept.
     pub fn foreign_key(known: &SignedCheckpoint, shown: &[u8]) -> Self {
         let kind = EvidenceKind::ForeignKey;
-        let mut file = EvidenceFile::new(kind, &known.checkpoint().origin, keys_of(&[known]));
+        // Witnesses may have cosigned what the log did not sign; only its own keys tell.
+        let mut keys = keys_of(&[known]);
+        keys.retain(NoteKey::is_log_key);
+        let mut file = EvidenceFile::new(kind, &known.checkpoint().origin, keys);
         let shown = &shown[..shown.len().min(NOTE_LEN_MAX)];
         file.notes = vec![known.note_bytes().to_vec(), shown.to_vec()];
         let why = format!(
