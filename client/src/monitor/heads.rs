@@ -265,7 +265,11 @@ pub fn bad_tile(
     Finding::of_log(FindingKind::BadTile, key, fault.to_string()).with(evidence)
 }
 
-fn foreign(note: &[u8], error: &OpenCheckpointError, latest: Option<&SignedCheckpoint>) -> Finding {
+fn foreign(
+    note: &[u8],
+    error: &OpenCheckpointError,
+    latest: Option<&SignedCheckpoint>,
+) -> Finding {
     let why = format!("the log's checkpoint is not acceptable: {error}");
     let evidence = latest.map(|latest| Evidence::foreign_key(latest, note));
     Finding::of_log(FindingKind::ForeignKey, sha256(note).to_hex(), why).with(evidence)
