@@ -5,7 +5,8 @@
 //! sizes equal            roots equal -> same, else forked: two notes say so, without the log
 //! the smaller is empty   consistent if its root is that of no leaves, else forked
 //! sizes differ           tiles of the larger tree prove one or the other; wrong ones nothing
-//! in each case           one key dated the smaller tree later -> rolled back
+//! unless forked          the log dated the smaller tree later -> rolled back; a witness did, and
+//!                        the tiles do not show that the trees go together -> so too
 //! ```
 //!
 //! Invariants: every checkpoint here was opened with the keys of the trust file; tiles are believed
@@ -14,7 +15,7 @@
 
 use treering_proto::bundle::Bundle;
 use treering_proto::checkpoint::{OpenCheckpointError, SignedCheckpoint, open_checkpoint};
-use treering_proto::evidence::{Evidence, EvidenceKind};
+use treering_proto::evidence::{Evidence, Party};
 use treering_proto::hash::Hash;
 use treering_proto::proof::check_consistency;
 use treering_proto::tree::{TreeHead, TreeSize};
@@ -64,7 +65,7 @@ impl Relation {
         }
     }
 
-    /// What convicts the log.
+    /// What convicts the log, or a witness.
     pub fn evidence(&self) -> Option<&Evidence> {
         match self {
             Self::Forked(evidence) | Self::RolledBack(evidence) => Some(evidence),
@@ -109,7 +110,9 @@ pub async fn compare(
     };
     if matches!(relation, Relation::Consistent | Relation::Unknown(_)) {
         let rollback = Evidence::rollback(new, old);
-        if rollback.kind() == EvidenceKind::Rollback {
+        // What is proven of the trees stands, whatever a witness says about them.
+        let is_known = relation == Relation::Consistent;
+        if rollback.convicts().is_some_and(|who| who == Party::Log || !is_known) {
             return Relation::RolledBack(Box::new(rollback));
         }
     }

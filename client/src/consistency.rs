@@ -7,7 +7,10 @@
 //!
 //! shown extends all known         -> remember shown under each of its keys
 //! shown provably contradicts one  -> alarm at once, with evidence: no cache can sign a fork
-//! shown is smaller, or the tiles are wrong
+//! shown is not a checkpoint of the log, or lacks the quorum
+//!                                 -> once more, past all caches -> still so -> refused; an alarm
+//!                                    if somebody speaks in the log's name
+//! shown is smaller, a witness dated it later, or the tiles are wrong
 //!                                 -> once more, past all caches -> still so, or silence -> alarm
 //! ```
 //!
@@ -16,7 +19,7 @@
 //! Out of scope: what a fork means for a signature.
 
 use treering_proto::checkpoint::{SignedCheckpoint, open_checkpoint};
-use treering_proto::evidence::Evidence;
+use treering_proto::evidence::{Evidence, Party};
 use treering_proto::note::Note;
 use treering_proto::proof::check_consistency;
 use treering_proto::trust::TrustFile;
@@ -108,11 +111,30 @@ impl FollowError {
 
     /// Whether the log said something that an honest log does not say.
     pub fn is_alarm(&self) -> bool {
-        matches!(self, Self::Alarm(_) | Self::BadTiles(_))
+        match self {
+            Self::Alarm(_) | Self::BadTiles(_) => true,
+            Self::Log(LogError::Checkpoint(refused)) => refused.is_foreign(),
+            _ => false,
+        }
     }
 
+    /// Whether a cache may be why: then the log is asked once more, past all caches.
+    fn may_be_a_cache(&self) -> bool {
+        let is_refused = matches!(self, Self::Log(LogError::Checkpoint(_)));
+        is_refused || (self.is_alarm() && !self.is_proof())
+    }
+
+    /// What counts of this and the answer past all caches. Silence is no answer to a suspicion.
+    fn or_again<T>(self, again: Result<T, Self>) -> Result<T, Self> {
+        match again {
+            Err(error) if self.is_alarm() && !error.is_alarm() => Err(self),
+            again => again,
+        }
+    }
+
+    /// Whether the log is convicted, which no second answer takes back. A witness may err.
     fn is_proof(&self) -> bool {
-        matches!(self, Self::Alarm(evidence) if evidence.kind().is_proof())
+        matches!(self, Self::Alarm(evidence) if evidence.convicts() == Some(Party::Log))
     }
 }
 
@@ -152,10 +174,7 @@ pub async fn follow(
             (None, None) => Since::FirstContact,
         };
         let known: Vec<&SignedCheckpoint> = remembered().chain(&trust.floor).chain(also).collect();
-        let head = newest(log, &known).await?;
-        if !trust.has_quorum(&head) {
-            return Err(FollowError::NoQuorum { size: head.head().size.get() });
-        }
+        let head = newest(log, trust, &known).await?;
         if largest.is_none() && state.knows_other_key(&log_names(trust)) {
             remarks.push(format!(
                 "{} was known under another key: make sure that its key was replaced on purpose",
@@ -218,8 +237,8 @@ pub async fn check_related(
     let is_ordered = one.head().size <= other.head().size;
     let (old, new) = if is_ordered { (one, other) } else { (other, one) };
     match check_extends(log, old, new, Reading::Cached).await {
-        Err(first) if first.is_alarm() && !first.is_proof() => {
-            check_extends(log, old, new, Reading::Fresh).await
+        Err(first) if first.may_be_a_cache() => {
+            first.or_again(check_extends(log, old, new, Reading::Fresh).await)
         }
         other => other,
     }
@@ -253,17 +272,27 @@ fn remember(
     Ok(())
 }
 
-/// The newest checkpoint, if it extends all of `known`; asked for twice when a cache may be why it
-/// seems not to.
+/// The newest checkpoint, if it extends all of `known` and has the quorum; asked for twice when a
+/// cache may be why it seems not to.
 async fn newest(
     log: &LogReader<'_>,
+    trust: &TrustFile,
     known: &[&SignedCheckpoint],
 ) -> Result<SignedCheckpoint, FollowError> {
     match compare(log, known, Reading::Cached).await {
-        Err(first) if first.is_alarm() && !first.is_proof() => {
+        Err(first) if first.may_be_a_cache() => {
+            first.or_again(compare(log, known, Reading::Fresh).await)
+        }
+        // Witnesses cosign a checkpoint after it is made, so a cache may have it without them.
+        Ok(head) if !trust.has_quorum(&head) => {
+            let size = head.head().size.get();
             let again = compare(log, known, Reading::Fresh).await;
-            // Silence is no answer to a suspicion.
-            if again.as_ref().is_err_and(|error| !error.is_alarm()) { Err(first) } else { again }
+            let again = again.map_err(|error| match error {
+                error if error.is_alarm() => error,
+                _ => FollowError::NoQuorum { size },
+            })?;
+            let size = again.head().size.get();
+            if trust.has_quorum(&again) { Ok(again) } else { Err(FollowError::NoQuorum { size }) }
         }
         other => other,
     }
@@ -274,7 +303,10 @@ async fn compare(
     known: &[&SignedCheckpoint],
     reading: Reading,
 ) -> Result<SignedCheckpoint, FollowError> {
-    let shown = log.checkpoint(reading).await?;
+    let shown = match log.checkpoint(reading).await {
+        Ok(shown) => shown,
+        Err(error) => return Err(refused(error, known)),
+    };
     // Proofs that need no tile first: a log must not be able to withhold them.
     if let Some(fork) = known.iter().find_map(|known| Evidence::fork_size(known, &shown)) {
         return Err(FollowError::Alarm(Box::new(fork)));
@@ -293,6 +325,18 @@ async fn compare(
         }
     }
     fault.map_or(Ok(shown), Err)
+}
+
+/// The failure to read the newest checkpoint; with evidence if somebody speaks in the log's name and
+/// a checkpoint is known that the log itself signed.
+fn refused(error: LogError, known: &[&SignedCheckpoint]) -> FollowError {
+    let largest = known.iter().max_by_key(|known| known.head().size);
+    match (&error, largest) {
+        (LogError::Checkpoint(refused), Some(known)) if refused.is_foreign() => {
+            FollowError::Alarm(Box::new(Evidence::foreign_key(known, &refused.note)))
+        }
+        _ => error.into(),
+    }
 }
 
 async fn check_extends(

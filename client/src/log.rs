@@ -109,6 +109,24 @@ struct KeptJson {
     _v1_note: String,
 }
 
+/// What was served as a checkpoint and is not one of the trusted log.
+#[derive(Debug)]
+pub struct RefusedCheckpoint {
+    /// What was served, byte for byte.
+    pub note: Vec<u8>,
+    /// Why it is refused.
+    pub error: OpenCheckpointError,
+}
+
+impl RefusedCheckpoint {
+    /// Whether it is a checkpoint of the log's origin, which no trusted key of the log signed, or
+    /// with a line of such a key that does not verify: somebody speaks in the log's name. Anything
+    /// else, such as the page of a captive portal, says nothing about the log.
+    pub fn is_foreign(&self) -> bool {
+        matches!(self.error, OpenCheckpointError::Open(_) | OpenCheckpointError::NoLogSignature)
+    }
+}
+
 /// Why the log could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -132,8 +150,8 @@ pub enum LogError {
         message: String,
     },
     /// The checkpoint is not the trusted log's.
-    #[error("the log's checkpoint is not acceptable: {0}")]
-    Checkpoint(#[from] OpenCheckpointError),
+    #[error("the log's checkpoint is not acceptable: {}", .0.error)]
+    Checkpoint(Box<RefusedCheckpoint>),
     /// An answer that cannot be read.
     #[error("the log's answer to {path} cannot be read")]
     Malformed {
@@ -272,7 +290,9 @@ impl<'a> LogReader<'a> {
     }
 
     fn open(&self, note: &[u8]) -> Result<SignedCheckpoint, LogError> {
-        Ok(open_checkpoint(note, &self.trust.log.origin, &self.trust.note_keys())?)
+        open_checkpoint(note, &self.trust.log.origin, &self.trust.note_keys()).map_err(|error| {
+            LogError::Checkpoint(Box::new(RefusedCheckpoint { note: note.to_vec(), error }))
+        })
     }
 
     async fn nodes(

@@ -223,7 +223,7 @@ pub fn log_exit(error: &LogError) -> Exit {
             | TransportError::Setup(_),
         ) => Exit::Usage,
         // A checkpoint under a stranger's signature: somebody speaks in the log's name.
-        LogError::Checkpoint(_) => Exit::Alarm,
+        LogError::Checkpoint(refused) if refused.is_foreign() => Exit::Alarm,
         _ => Exit::Unavailable,
     }
 }

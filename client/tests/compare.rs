@@ -111,6 +111,8 @@ fn a_fork_between_two_urls_leaves_evidence_that_anybody_can_check() {
         let other = bench.json(1, &["evidence", "verify", kept, "--trust", "other.json"]);
         assert_eq!(other["verdict"], "not-proven");
         assert!(other["why"].as_str().unwrap().contains("trust file does not list"), "{other}");
+        let own = ["evidence", "verify", kept, "--trust", "other.json", "--no-trust"];
+        assert_eq!(bench.json(0, &own)["keysBy"], "evidence-file");
     }
 }
 

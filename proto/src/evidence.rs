@@ -30,14 +30,15 @@
 //!   set, promised, time, index, leaf, proof inclusion.
 //! - `wrong-time` proves that a promise dates an entry before a time at which the tree did not hold
 //!   it, or after one at which it did: identity, note 0, set, promised, time, index; and proof
-//!   inclusion when note 0 holds the entry.
+//!   inclusion when note 0 holds the entry. It needs a trust file that lists the ML-DSA-44 key.
 //! - `rollback-suspected`, `inconsistent-unproven` and `foreign-key` prove nothing: a smaller tree
 //!   was shown, or wrong tiles or none, or a note that no key of the log signed. Note 0, note 1.
 //!
 //! A log has two faces, C2SP notes and Rekor v1 notes, which have different origins and keys. The
 //! identity document, which both keys signed, holds the log to both; `origin` is then the C2SP one.
 //! `rollback` needs lines with a time (types 0x04 and 0x06) by one key: a plain signature has none,
-//! so an old note may just have been served again.
+//! so an old note may just have been served again. A witness must have dated them more than 300
+//! seconds apart, for its clock may be set back; the log's own word is taken exactly.
 //!
 //! Invariants: a file that parses has exactly one spelling; notes are kept byte for byte, with
 //! every signature, and `sum` covers those that nobody here can verify. `seen` is the word of
@@ -56,7 +57,7 @@ use crate::tree::LeafIndex;
 use crate::trust::TrustFile;
 
 pub use judge::{Judgement, Verdict};
-pub use make::Evidence;
+pub use make::{Evidence, Party};
 pub use parse::{EvidenceError, EvidenceFault};
 
 /// The longest file in bytes: two of the longest notes in base64, and room for the rest.
@@ -194,7 +195,8 @@ impl EvidenceFile {
 
     /// Whether the file proves what it says, by signatures and hashes alone.
     ///
-    /// Signatures count by the keys in the file. With `trusted` only those of them count that are
+    /// Signatures count by the keys in the file; an ML-DSA-44 key with the name of the log, which
+    /// anybody can have, then convicts nobody. With `trusted` only those of them count that are
     /// trusted; then all trusted keys of the log are one log, whichever of them signed.
     pub fn judge(&self, trusted: Option<&TrustedKeys>) -> Judgement {
         judge::judge(self, trusted)

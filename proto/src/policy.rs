@@ -20,6 +20,7 @@
 //! [`crate::checkpoint`]), and comparing times with a clock.
 
 mod parse;
+mod twice;
 
 use crate::note::{NoteKey, Verified};
 

@@ -154,15 +154,11 @@ impl TrustFile {
             return Err(TrustError::Schema { found: json.schema.chars().take(100).collect() });
         }
         let log = TrustedLog::from_json(json.log)?;
-        let floor = json
-            .floor
-            .map(|note| open_checkpoint(note.as_bytes(), &log.origin, &log.checkpoint_keys()))
-            .transpose()?;
         let witness_policy =
             json.witness_policy.map(|text| WitnessPolicy::parse(text, &log)).transpose()?;
         let mut file = Self {
             log,
-            floor,
+            floor: None,
             witness_policy,
             max_checkpoint_age: None,
             certificate_authorities: authorities(
@@ -175,6 +171,11 @@ impl TrustFile {
             )?,
             signers: Vec::new(),
         };
+        // With the keys of all who date it, so that a rollback below it can be proven.
+        if let Some(note) = json.floor {
+            let keys = file.note_keys();
+            file.floor = Some(open_checkpoint(note.as_bytes(), &file.log.origin, &keys)?);
+        }
         file.set_max_checkpoint_age(json.max_checkpoint_age_seconds)?;
         for (at, signer) in json.signers.into_iter().enumerate() {
             file.add_signer(SignerRule::from_json(at, signer)?)?;
@@ -337,7 +338,8 @@ impl IdentityDocument {
 
 impl WitnessPolicy {
     /// Reads a policy that is to be used for `log`. If the policy lists logs, this one is among
-    /// them, with one of its keys. None of its keys is that of a witness, whatever the names are.
+    /// them, with one of its keys. None of its keys is that of a witness, whatever the names are,
+    /// and no witness has its name.
     ///
     /// # Errors
     /// [`TrustError::Policy`], [`TrustError::PolicyLog`], [`TrustError::OwnWitness`].
@@ -347,7 +349,11 @@ impl WitnessPolicy {
         if !policy.logs().is_empty() && !known.iter().any(|key| log.keys.contains(key)) {
             return Err(TrustError::PolicyLog);
         }
-        let is_own = |key: &NoteKey| log.keys.iter().any(|k| k.public_key() == key.public_key());
+        // A cosignature in the name of the origin is the log's own word, whatever the key is.
+        let is_own = |key: &NoteKey| {
+            key.name() == log.origin
+                || log.keys.iter().any(|own| own.public_key() == key.public_key())
+        };
         match policy.witness_keys().into_iter().find(is_own) {
             Some(key) => Err(TrustError::OwnWitness { name: key.name().to_owned() }),
             None => Ok(Self { text, policy }),

@@ -1,10 +1,11 @@
 """Judges an evidence file against a transparency log, with none of our code.
 
-usage: check_evidence.py FILE
+usage: check_evidence.py FILE [VKEY ...]
 
 Prints proven-log, proven-witness, suspicious, not-proven or malformed, and why. Ends with 0 when
 somebody is convicted, with 1 when not, with 2 when the file is malformed. Signatures count by the
-keys in the file; whose keys they are, the reader knows.
+keys in the file; whose keys they are, the reader knows. Each VKEY is a key that is known to be the
+log's: without that an ML-DSA-44 key, which nothing in a file binds to the log, convicts nobody.
 
 Written from the format (proto/src/evidence.rs) and from the specifications of signed notes,
 checkpoints and cosignatures (c2sp.org) and Merkle trees (RFC 6962), to be read in one sitting.
@@ -26,6 +27,8 @@ except ImportError:
 
 FILE_LEN_MAX, NOTE_LEN_MAX, LINES_MAX, HASHES_MAX, KEYS_MAX = 4 << 20, 1 << 20, 100, 63, 200
 SIZE_MAX, TIME_MAX, TEXT_LEN_MAX = (1 << 53) - 1, (1 << 63) - 1, 2048
+# By how many seconds the clocks of one witness may differ; a log has one clock.
+SKEW_MAX = 300
 PROMISES = ("broken-promise", "wrong-time")
 FORKS = ("fork-size", "fork-prefix")
 SUSPICIONS = ("rollback-suspected", "inconsistent-unproven", "foreign-key")
@@ -155,7 +158,7 @@ class Note:
                 is_first = all(key != known for known, _ in self.times)
                 if (key.name, key.id) == (name, payload[:4]) and is_first:
                     self.times.append((key, key.verify(self, payload[4:])))
-        need(self.times, "a note without a signature by a key of the file")
+        need(self.times or not keys, "a note without a signature by a key of the file")
 
     def checkpoint(self):
         lines = self.text[:-1].split("\n")
@@ -215,7 +218,8 @@ def consistency(old, new, root, proof, whole=True):
 class File:
     """An evidence file, and the verdict on it."""
 
-    def __init__(self, data):
+    def __init__(self, data, trusted):
+        self.trusted = trusted
         need(len(data) <= FILE_LEN_MAX, "too long", Malformed)
         try:
             text = data.decode()
@@ -298,15 +302,24 @@ class File:
         self.check_all_signed(notes)
         if self.kind == "rollback":
             times = [(k, t, u) for k, t in notes[0].times for l, u in notes[1].times if k == l]
-            dated = [k for k, t, u in times if t and u and t < u]
+            dated = [k for k, t, u in times if t and u and
+                     u - t > (0 if k.is_log_of(one) else SKEW_MAX)]
             need(dated, "no key dated note 1 later than note 0")
-            return "log" if any(k.is_log_of(one) for k in dated) else "witness"
+            return self.who([k for k in dated if k.is_log_of(one)],
+                            [k for k in dated if not k.is_log_of(one)])
         pairs = [(k, l) for k, _ in notes[0].times for l, _ in notes[1].times]
-        pairs = [(k, l) for k, l in pairs if k == l or (k in self.bound and l in self.bound)]
-        if any(k.is_log_of(one) and l.is_log_of(other) for k, l in pairs):
+        known = [*self.bound, *self.trusted]
+        pairs = [(k, l) for k, l in pairs if k == l or (k in known and l in known)]
+        log = [k for k, l in pairs if k.is_log_of(one) and l.is_log_of(other)]
+        both = [k for k, l in pairs if k == l and k.kind in (4, 6) and not k.is_log_of(one)]
+        need(log or both, "nobody signed both notes")
+        return self.who(log, both)
+
+    def who(self, log, witnesses):
+        """Who is convicted, when keys with the name of the log are, and others."""
+        if any(key.kind in (1, 2) or key in self.trusted for key in log):
             return "log"
-        need(any(k.kind in (4, 6) for k, l in pairs if k == l), "nobody signed both notes")
-        return "witness"
+        return "witness" if witnesses else None
 
     def check_rewritten(self, old, new, root):
         proof = list(self.proof)
@@ -343,7 +356,7 @@ class File:
         return note
 
     def check_all_signed(self, notes):
-        """Every key signed every note of its face, unless the log changed its key between them."""
+        """Every key signed every note of its face, unless the log changed its signing key between them."""
         def lacks(key):
             origins = {self.origin, self.face}
             for bound, origin in zip(self.bound, (self.origin, self.face)):
@@ -354,7 +367,7 @@ class File:
 
         if not any(lacks(key) for key in self.keys):
             return
-        log = [key for key in self.keys if key.is_log_of(self.origin)]
+        log = [key for key in self.keys if key.kind in (1, 2)]
         others = [key for key in self.keys if key not in log]
         need(not self.bound and not any(lacks(key) for key in others), "a line is missing")
         need(all(sum(n.signed_by(k) for n in notes) == 1 for k in log), "a line is missing")
@@ -383,16 +396,19 @@ class File:
         if self.kind == "broken-promise":
             need(leaf != promised, "the promise was kept")
             return "log"
-        times = [time for key, time in note.times if key.kind == 6 and key.is_log_of(origin)]
-        times = [time for time in times if time]
-        need(times, "no time by the log's ML-DSA-44 key")
+        own = [(k, t) for k, t in note.times if t and k.kind == 6 and k.is_log_of(origin)]
+        need(own, "no time by the log's ML-DSA-44 key")
+        # The reader's key of the log first, whatever others stand beside it.
+        key, time = min(own, key=lambda pair: pair[0] not in self.trusted)
         need((self.index < size) == (self.proof is not None), "a proof too many, or none")
-        lies = self.time > times[0] if self.index < size else self.time < times[0]
+        lies = self.time > time if self.index < size else self.time < time
         need(lies, "the times agree")
-        return "log"
+        return self.who([key], [])
 
     def foreign(self):
         self.note(self.raw[0])
+        shown = Note(self.raw[1], [])
+        need(shown.checkpoint()[0] in (self.origin, self.face), "a note of another origin")
         try:
             self.note(self.raw[1])
         except NotProven:
@@ -400,25 +416,25 @@ class File:
         raise NotProven("note 1 is signed by a key of the file")
 
 
-def judge(data):
-    """The verdict on the bytes of a file, and why."""
+def judge(data, trusted=()):
+    """The verdict on the bytes of a file, and why; `trusted` are vkeys of the log."""
     try:
-        convicted = File(data).judge()
+        convicted = File(data, [Key.parse(vkey) for vkey in trusted]).judge()
     except Malformed as wrong:
         return "malformed", str(wrong)
     except NotProven as wrong:
         return "not-proven", str(wrong)
     if convicted is None:
-        return "suspicious", "such evidence convicts nobody"
+        return "suspicious", "such evidence convicts nobody, or only with keys that are trusted"
     return f"proven-{convicted}", "by the keys in the file"
 
 
 def main():
-    if len(sys.argv) != 2:
+    if len(sys.argv) < 2:
         print(__doc__, file=sys.stderr)
         return 2
     with open(sys.argv[1], "rb") as file:
-        verdict, why = judge(file.read(FILE_LEN_MAX + 1))
+        verdict, why = judge(file.read(FILE_LEN_MAX + 1), sys.argv[2:])
     print(verdict)
     print(why, file=sys.stderr)
     return {"malformed": 2, "not-proven": 1, "suspicious": 1}.get(verdict, 0)

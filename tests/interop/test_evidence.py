@@ -21,12 +21,16 @@ VERDICTS = {
     "fork-prefix-across": "proven-log",
     "fork-size": "proven-log",
     "fork-size-across": "proven-log",
-    "rollback-log": "proven-log",
+    "rollback-log": "suspicious",
     "rollback-suspected": "suspicious",
-    "rollback-witness": "proven-witness",
-    "wrong-time-early": "proven-log",
-    "wrong-time-late": "proven-log",
+    "rollback-witness": "not-proven",
+    "rollback-witness-later": "proven-witness",
+    "wrong-time-early": "suspicious",
+    "wrong-time-late": "suspicious",
 }
+
+# Those that take a key which only a trust file binds to the log.
+NEED_TRUST = ("rollback-log", "wrong-time-early", "wrong-time-late")
 
 EXITS = {"proven-log": 0, "proven-witness": 0, "suspicious": 1, "not-proven": 1, "malformed": 2}
 
@@ -54,6 +58,13 @@ class Evidence(unittest.TestCase):
     def test_has_the_verdict_that_it_had_when_it_was_written(self) -> None:
         found = {name: judge(data)[0] for name, data in files().items()}
         self.assertEqual(found, VERDICTS)
+
+    def test_convicts_the_log_by_a_key_that_nothing_binds_only_if_it_is_trusted(self) -> None:
+        for name in NEED_TRUST:
+            data = files()[name]
+            vkeys = [line[4:].decode() for line in data.split(b"\n") if line.startswith(b"key ")]
+            self.assertEqual(judge(data, vkeys)[0], "proven-log", name)
+            self.assertEqual(judge(data, vkeys[:1])[0], "suspicious", name)
 
     def test_convicts_nobody_when_a_character_was_changed(self) -> None:
         for name, data in files().items():

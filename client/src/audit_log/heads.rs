@@ -100,7 +100,8 @@ async fn newest(source: &Source, report: &mut Report, heads: &mut Heads) {
     let log = LogReader::new(&transport, &source.trust);
     let shown = match log.checkpoint(Reading::Fresh).await {
         Ok(shown) => shown,
-        Err(error @ LogError::Checkpoint(_)) => {
+        Err(LogError::Checkpoint(refused)) if refused.is_foreign() => {
+            let error = LogError::Checkpoint(refused);
             report.failed("checkpoint", error.to_string(), Exit::Alarm);
             return report.could_not_check("witnesses", "see checkpoint", Exit::Unavailable);
         }

@@ -12,6 +12,8 @@ use super::arguments::{TrustArguments, read_bounded};
 use super::failure::Failure;
 use super::output::Output;
 
+const VARIABLE: &str = "TREERING_TRUST";
+
 const SCHEMA: &str = "treering.evidence/v1";
 
 /// Check evidence against a log or a witness
@@ -34,20 +36,26 @@ enum Command {
 #[command(after_help = "\
 Examples:
   treering evidence verify fork.evidence
-  treering evidence verify fork.evidence --trust trust.json --output json")]
+  treering evidence verify fork.evidence --trust trust.json --output json
+  treering evidence verify fork.evidence --no-trust      (whatever TREERING_TRUST says)")]
 struct Verify {
     /// Evidence file
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Count only keys of this trust file
-    #[arg(long, value_name = "FILE", env = "TREERING_TRUST")]
+    #[arg(long, value_name = "FILE", env = VARIABLE)]
     trust: Option<PathBuf>,
+    /// Count the keys of the evidence file, although there is a trust file
+    #[arg(long, env = "TREERING_NO_TRUST")]
+    no_trust: bool,
 }
 
 /// Runs the command.
 pub fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure> {
     let Command::Verify(arguments) = arguments.command;
-    let trust = arguments.trust.map(|trust| TrustArguments { trust }.load()).transpose()?;
+    let path = arguments.trust.filter(|_| !arguments.no_trust);
+    let by_environment = path.is_some() && path == std::env::var_os(VARIABLE).map(PathBuf::from);
+    let trust = path.map(|trust| TrustArguments { trust }.load()).transpose()?;
     let trusted = trust.as_ref().map(TrustedKeys::of);
     let bytes = read_bounded(&arguments.file, EVIDENCE_LEN_MAX, "the evidence")?;
     let file = match EvidenceFile::parse(&bytes) {
@@ -79,6 +87,12 @@ pub fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure> {
             "the keys are those of the file: compare them with those that the log publishes, or \
              say --trust",
         );
+    }
+    if !judged.verdict.is_proven() && by_environment {
+        output.remark(&format!(
+            "only keys of the trust file that {VARIABLE} names count; --no-trust counts those of \
+             the evidence file"
+        ));
     }
     let accused: Vec<String> = judged.accused.iter().map(NoteKey::to_vkey).collect();
     let json = json!({

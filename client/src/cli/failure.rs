@@ -13,6 +13,7 @@ use treering_client::time::{freshness_exit, freshness_text};
 use treering_client::transport::TransportError;
 use treering_proto::checkpoint::SignedCheckpoint;
 use treering_proto::entry::EntryError;
+use treering_proto::evidence::Party;
 use treering_proto::freshness::Freshness;
 use treering_proto::trust::TrustFile;
 
@@ -75,6 +76,9 @@ impl From<LogError> for Failure {
         let failure = Self::new(exit, what, &error);
         match error {
             LogError::Transport(error) => Self { what: what.to_owned(), ..error.into() },
+            LogError::Checkpoint(refused) if !refused.is_foreign() => failure.advise(
+                "make sure that log.url leads to the log, and that no proxy answers for it",
+            ),
             LogError::Checkpoint(_) => failure.advise(
                 "compare log.origin and log.keys in the trust file with what the log's operator \
                  publishes; somebody may speak in the log's name",
@@ -109,8 +113,20 @@ impl From<FollowError> for Failure {
                 "try again later; if that does not help, ask the log's operator which witnesses \
                  do not answer",
             ),
-            FollowError::Alarm(_) => Self::new(exit, "the log contradicts itself", error)
-                .advise("stop trusting this log; show the evidence to its operator and to others"),
+            FollowError::Alarm(ref evidence) => match evidence.convicts() {
+                Some(Party::Log) => Self::new(exit, "the log contradicts itself", error).advise(
+                    "stop trusting this log; show the evidence to its operator and to others",
+                ),
+                Some(Party::Witness) => Self::new(exit, "a witness contradicts itself", error)
+                    .advise(
+                        "show the evidence to the operators of the witness and of the log: its \
+                         clock may be wrong, or it saw a log that shrank",
+                    ),
+                None => Self::new(exit, "the log is not believed", error).advise(
+                    "ask others what they see, and show the evidence to the log's operator: it \
+                     proves nothing by itself",
+                ),
+            },
             other => Self::new(exit, "the log cannot be followed", other),
         }
     }

@@ -140,7 +140,16 @@ fn set_witnesses(arguments: &SetWitnesses, output: &Output) -> Result<Exit, Fail
     let what = format!("the witness policy {} cannot be used", arguments.policy.display());
     let text = String::from_utf8(bytes).map_err(|error| Failure::usage(what.clone(), error))?;
     let policy = WitnessPolicy::parse(text, &trust.log);
-    trust.witness_policy = Some(policy.map_err(|error| Failure::usage(what, error))?);
+    let policy = policy.map_err(|error| Failure::usage(what.clone(), error))?;
+    if let Some(name) = policy.policy.counted_twice() {
+        output.remark(&format!(
+            "remark: two keys of {name} count as two witnesses: put the keys of one operator into \
+             one `any` group"
+        ));
+    }
+    trust.witness_policy = Some(policy);
+    // The floor may have lines of these witnesses, which must verify when it is read again.
+    TrustFile::parse(trust.format().as_bytes()).map_err(|error| Failure::usage(what, error))?;
     remark_on_age(&trust, output);
     write(&arguments.trust, &trust, output)
 }

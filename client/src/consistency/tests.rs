@@ -111,11 +111,15 @@ async fn a_smaller_tree_that_a_witness_dated_later_is_proof() {
     };
     client.show(cosigned(&client, 9, 100), true);
     client.follow().await.unwrap();
-    for (time, kind) in [(100, EvidenceKind::RollbackSuspected), (101, EvidenceKind::Rollback)] {
+    for (time, kind) in [(400, EvidenceKind::RollbackSuspected), (401, EvidenceKind::Rollback)] {
         client.show(cosigned(&client, 4, time), true);
         assert_eq!(alarm(client.follow().await).kind(), kind, "{time}");
         assert_eq!(client.remembered(), 9);
     }
+    // It convicts the witness, not the log, which may have more behind a cache.
+    client.show(cosigned(&client, 4, 401), false);
+    client.served.log.lock().unwrap().witnesses = vec![(5, 402)];
+    assert_eq!(client.follow().await.unwrap().head.head().size.get(), 9);
 }
 
 #[tokio::test]
@@ -194,9 +198,73 @@ async fn a_suspicion_is_not_taken_back_by_silence() {
     let client = Client::new(TestLog::filled(1, 9));
     client.follow().await.unwrap();
     client.show(client.checkpoint(4), false);
-    // Asked past all caches, the log answers in a stranger's name.
-    *client.served.log.lock().unwrap() = TestLog::filled(2, 9);
+    // Asked past all caches, something else answers.
+    *client.served.tamper.lock().unwrap() = Some(Box::new(portal_after_first()));
     assert_eq!(alarm(client.follow().await).kind(), EvidenceKind::RollbackSuspected);
+    // So it is of two checkpoints that are compared: tiles of another tree, and then none.
+    let client = Client::new(TestLog::filled(1, 12));
+    let open = |size| {
+        let note = client.checkpoint(size);
+        open_checkpoint(note.as_bytes(), "log.example", &client.trust.note_keys()).unwrap()
+    };
+    let (old, new) = (open(9), open(12));
+    client.rewrite(2, 12);
+    let seen = std::sync::atomic::AtomicBool::new(false);
+    *client.served.tamper.lock().unwrap() = Some(Box::new(move |line: &str, body| {
+        let again = line.contains("/tile/") && seen.swap(true, std::sync::atomic::Ordering::SeqCst);
+        (!again).then_some(body)
+    }));
+    let transport = client.served.transport();
+    let log = LogReader::new(&transport, &client.trust);
+    let error = check_related(&log, &old, &new).await.unwrap_err();
+    assert!(matches!(error, FollowError::BadTiles(_)), "{error}");
+}
+
+/// A log behind a captive portal, from its second checkpoint on.
+fn portal_after_first() -> impl Fn(&str, Vec<u8>) -> Option<Vec<u8>> + Send {
+    let seen = std::sync::atomic::AtomicBool::new(false);
+    move |line, body| {
+        let is_first = !seen.swap(true, std::sync::atomic::Ordering::SeqCst);
+        Some(if is_first || !line.contains("/checkpoint") { body } else { b"<html>".to_vec() })
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_checkpoint_is_asked_for_again_and_is_no_alarm() {
+    let client = Client::new(TestLog::filled(1, 9));
+    client.follow().await.unwrap();
+    let other = client.checkpoint(9).replacen("log.example", "other.example", 1);
+    for page in ["<html>".to_owned(), "<p>\n\n\u{2014} x AAAAAAA=\n".to_owned(), other] {
+        client.show(page.clone(), false);
+        assert_eq!(client.follow().await.unwrap().head.head().size.get(), 9);
+        client.show(page, true);
+        let error = client.follow().await.unwrap_err();
+        assert!(!error.is_alarm() && error.evidence().is_none(), "{error}");
+        assert_eq!(crate::online::follow_exit(&error), crate::report::Exit::Unavailable);
+    }
+}
+
+#[tokio::test]
+async fn a_checkpoint_in_the_name_of_the_log_is_an_alarm_with_evidence() {
+    let client = Client::new(TestLog::filled(1, 9));
+    client.follow().await.unwrap();
+    let stranger = TestLog::filled(2, 12);
+    let stranger = stranger.checkpoint(stranger.size(), &[]);
+    // The line of the trusted key on another tree.
+    let ours = client.checkpoint(9);
+    let (text, _) = stranger.split_once("\n\n").unwrap();
+    let forged = format!("{text}\n\n{}\n", ours.lines().last().unwrap());
+    for note in [stranger, forged] {
+        client.show(note.clone(), false);
+        assert_eq!(client.follow().await.unwrap().head.head().size.get(), 9);
+        client.show(note, true);
+        let evidence = alarm(client.follow().await);
+        assert_eq!(evidence.kind(), EvidenceKind::ForeignKey);
+        let text = evidence.format("2026-01-01T00:00:00Z https://log.example");
+        let file = treering_proto::evidence::EvidenceFile::parse(text.as_bytes()).unwrap();
+        assert_eq!(file.judge(None).verdict.name(), "suspicious");
+        assert_eq!(client.remembered(), 9);
+    }
 }
 
 #[tokio::test]
@@ -252,6 +320,10 @@ async fn a_checkpoint_without_quorum_is_neither_believed_nor_remembered() {
     };
     client.show(cosigned, true);
     assert_eq!(client.follow().await.unwrap().since, Since::FirstContact);
+    // A cache has it from before the witnesses cosigned.
+    client.show(client.checkpoint(9), false);
+    client.served.log.lock().unwrap().witnesses = vec![(5, 1_700_000_001)];
+    assert!(client.trust.has_quorum(&client.follow().await.unwrap().head));
 }
 
 #[tokio::test]
@@ -261,6 +333,8 @@ async fn a_strangers_checkpoint_and_a_damaged_memory_are_refused() {
     client.show(stranger.checkpoint(stranger.size(), &[]), true);
     let error = client.follow().await.unwrap_err();
     assert!(matches!(error, FollowError::Log(LogError::Checkpoint(_))), "{error}");
+    // There is no note of the log to show beside it.
+    assert!(error.is_alarm() && error.evidence().is_none());
     client.state.swap(&log_name(&client.trust), None, b"damaged").unwrap();
     let error = client.follow().await.unwrap_err();
     assert!(matches!(error, FollowError::BadState { .. }), "{error}");

@@ -146,10 +146,13 @@ fn compare(
         !head.head().size.contains(promise.index)
             && own_time(trust, head).is_some_and(|time| promise.time < time)
     };
+    let contradicts = |head: &SignedCheckpoint, proof: &[Hash]| {
+        Evidence::wrong_time(document, trust.log.time_key()?, promise, head, proof)
+    };
     let evidence = if late(held.shown) {
-        Evidence::wrong_time(document, promise, held.shown, &proof)
+        contradicts(held.shown, &proof)
     } else if let Some(previous) = held.previous.filter(early) {
-        Evidence::wrong_time(document, promise, previous, &[])
+        contradicts(previous, &[])
     } else if promise.time > held.now.saturating_add(CLOCK_SKEW_MAX) {
         None
     } else {

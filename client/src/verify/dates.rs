@@ -340,6 +340,7 @@ pub(crate) fn is_promised(trust: &TrustFile, promise: &evidence::Promise) -> boo
 /// needs no skew, because a log has one clock.
 fn wrong_time(logged: &Logged<'_>, trust: &TrustFile, claim: &Promise) -> Option<Evidence> {
     let document = trust.log.identity.as_ref()?;
+    let time_key = trust.log.time_key()?;
     let promise = of_entry(logged.entry, claim);
     let proof = &logged.entry.inclusion_proof.hashes;
     let shown = logged.shown;
@@ -350,7 +351,7 @@ fn wrong_time(logged: &Logged<'_>, trust: &TrustFile, claim: &Promise) -> Option
     ];
     heads
         .into_iter()
-        .find_map(|(head, proof)| Evidence::wrong_time(document, &promise, head?, proof))
+        .find_map(|(head, proof)| Evidence::wrong_time(document, time_key, &promise, head?, proof))
 }
 
 /// Why a time that the log signed is too late, given what others say.

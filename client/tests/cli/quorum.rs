@@ -99,6 +99,9 @@ fn witnesses_and_ages_are_set_and_shown_and_a_log_is_not_its_own_witness() {
     bench.write("two.policy", policy.as_bytes());
     let shown = bench.json(0, &["trust", "set-witnesses", "two.policy"]);
     assert_eq!((&shown["witnesses"], &shown["maxCheckpointAgeSeconds"]), (&2.into(), &Value::Null));
+    // Both have one name: two keys of one operator, as far as anybody can tell.
+    let output = bench.run(&["trust", "set-witnesses", "two.policy"], &[]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("count as two witnesses"));
     let shown = bench.json(0, &["trust", "set-max-age", "7d"]);
     assert_eq!(shown["maxCheckpointAgeSeconds"], 604_800);
     let text = bench.expect(0, &["trust", "show"]);

@@ -1,26 +1,30 @@
 //! Judging an evidence file: signatures and hashes are computed again, nothing is believed.
 //!
 //! Who signed both notes is convicted. Two keys of a log are one party when the identity document
-//! binds them, or when the trust file lists both; keys that merely stand in one file are not. Only
-//! `wrong-time` needs two keys that nothing in the file binds, the ML-DSA-44 key and the v1 key:
-//! without a trust file it convicts the log only for readers who know both.
+//! binds them, or when the trust file lists both; keys that merely stand in one file are not.
+//! Nothing in a file binds an ML-DSA-44 key: everybody can add lines of their own key with the name
+//! of the log to its notes. So without a trust file such a key convicts nobody; that is so of every
+//! `wrong-time`, and of a `rollback` that no witness dated.
 //!
 //! Every key in the file must have signed every note, or its line is missing and the file is not
-//! what it was. Only when the log changed its key between the notes, each of its keys signed one.
+//! what it was. Only when the log changed the key of its signatures between the notes, each of those
+//! keys signed one; keys that cosign, the log's own too, still signed both.
 //!
 //! Invariant: pure and without memory, so that everybody comes to the same verdict.
 
-use thiserror::Error;
+mod doubt;
 
 use super::{EvidenceFile, EvidenceKind, Promise, TrustedKeys};
 use crate::api::v1::set_payload;
-use crate::checkpoint::{Checkpoint, CheckpointError, parse_decimal};
+use crate::checkpoint::{Checkpoint, parse_decimal};
 use crate::encoding::to_base64;
+use crate::freshness::CLOCK_SKEW_MAX;
 use crate::hash::hash_leaf;
-use crate::identity::{IdentityError, LogIdentity};
-use crate::note::{self, Note, NoteError, NoteKey, NoteKeyKind, OpenError, Verified};
-use crate::proof::{ProofError, check_consistency, check_inclusion};
+use crate::identity::LogIdentity;
+use crate::note::{self, Note, NoteKey, NoteKeyKind, Verified};
+use crate::proof::{check_consistency, check_inclusion};
 use crate::tree::TreeHead;
+use doubt::Doubt;
 
 /// What an evidence file comes to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -77,15 +81,19 @@ pub(super) fn judge(file: &EvidenceFile, trusted: Option<&TrustedKeys>) -> Judge
     })
 }
 
-/// The keys that dated what `later` is of after what `earlier` is of. Time 0 is no time.
+/// The keys that dated what `later` is of after what `earlier` is of. Time 0 is no time. A log has
+/// one clock, and `is_log` says which keys are the log's; a witness may be several machines, whose
+/// clocks may differ by [`CLOCK_SKEW_MAX`].
 pub(super) fn earlier_and_later<'v>(
     earlier: &'v [Verified],
     later: &'v [Verified],
+    is_log: impl Fn(&NoteKey) -> bool,
 ) -> impl Iterator<Item = &'v NoteKey> {
-    earlier.iter().filter_map(|first| {
+    earlier.iter().filter_map(move |first| {
         let second = later.iter().find(|second| second.key == first.key)?;
         let (Some(before), Some(after)) = (first.time, second.time) else { return None };
-        (0 < before && before < after).then_some(&first.key)
+        let skew = if is_log(&first.key) { 0 } else { CLOCK_SKEW_MAX };
+        (0 < before && before.saturating_add(skew) < after).then_some(&first.key)
     })
 }
 
@@ -101,53 +109,6 @@ pub(super) fn is_log_of(key: &NoteKey, origin: &str) -> bool {
             None => false,
         },
     }
-}
-
-/// Why a file does not show what it says.
-#[derive(Debug, Error)]
-enum Doubt {
-    #[error("no key of the file counts")]
-    NoKey,
-    #[error("{key}, a key of the file, is not named like this log")]
-    KeyOfOtherLog { key: String },
-    #[error("note {number}: {error}")]
-    Note { number: usize, error: NoteError },
-    #[error("note {number}: {error}")]
-    Checkpoint { number: usize, error: CheckpointError },
-    #[error("note {number} is not of this origin")]
-    Origin { number: usize },
-    #[error("note {number}: {error}")]
-    Signatures { number: usize, error: OpenError },
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    #[error("the identity document is not of this origin, or of no key that counts")]
-    OtherIdentity,
-    #[error("both notes are of one tree")]
-    SameTree,
-    #[error("the sizes of the two trees are not those of this kind of evidence")]
-    Sizes,
-    #[error("altroot is the root of note 0, so nothing was rewritten")]
-    SameRoot,
-    #[error("{key}, a key of the file, did not sign note {number}")]
-    NotSigned { key: String, number: usize },
-    #[error("no log and no witness signed both notes")]
-    NobodySignedBoth,
-    #[error("no key dated note 1 later than note 0")]
-    NotLater,
-    #[error("{0}")]
-    Proof(#[from] ProofError),
-    #[error("the promise is not signed by the log's v1 key")]
-    Promise,
-    #[error("the promise was kept: the promised entry stands there")]
-    Kept,
-    #[error("note 0 has no line with a time by the log's ML-DSA-44 key")]
-    NoTime,
-    #[error("the two times do not contradict each other")]
-    TimesAgree,
-    #[error("note 1 is signed by a key of the file, so it is not a stranger's")]
-    NotForeign,
-    #[error("the file lacks a part that this kind of evidence has")]
-    Incomplete,
 }
 
 /// A file, and the keys that count.
@@ -223,7 +184,7 @@ impl<'f> Case<'f> {
             return Err(Doubt::SameTree);
         }
         let what = format!("signed two different trees of {} entries", a.head.size);
-        convict(self.who_signed_both(&a, &b), &what).ok_or(Doubt::NobodySignedBoth)
+        self.convict(self.who_signed_both(&a, &b), &what).ok_or(Doubt::NobodySignedBoth)
     }
 
     fn fork_prefix(&self) -> Result<Judgement, Doubt> {
@@ -241,7 +202,7 @@ impl<'f> Case<'f> {
             "signed a tree of {} entries and one of {} entries that does not start with it",
             old.head.size, new.head.size
         );
-        convict(self.who_signed_both(&old, &new), &what).ok_or(Doubt::NobodySignedBoth)
+        self.convict(self.who_signed_both(&old, &new), &what).ok_or(Doubt::NobodySignedBoth)
     }
 
     fn rollback(&self) -> Result<Judgement, Doubt> {
@@ -249,13 +210,14 @@ impl<'f> Case<'f> {
         if earlier.head.size <= later.head.size {
             return Err(Doubt::Sizes);
         }
-        let dated = earlier_and_later(&earlier.verified, &later.verified);
-        let (log, witnesses) = dated.cloned().partition(|key| self.is_log(key, &earlier.origin));
+        let is_log = |key: &NoteKey| self.is_log(key, &earlier.origin);
+        let dated = earlier_and_later(&earlier.verified, &later.verified, is_log);
+        let (log, witnesses) = dated.cloned().partition(is_log);
         let what = format!(
             "dated a tree of {} entries later than one of {} entries",
             later.head.size, earlier.head.size
         );
-        convict(Accused { log, witnesses }, &what).ok_or(Doubt::NotLater)
+        self.convict(Accused { log, witnesses }, &what).ok_or(Doubt::NotLater)
     }
 
     fn broken_promise(&self) -> Result<Judgement, Doubt> {
@@ -296,6 +258,9 @@ impl<'f> Case<'f> {
             "dated entry {} to second {}, {relation}: its tree had {size} entries at second {time}",
             promise.index, promise.time
         );
+        if self.trusted.is_none() {
+            return Ok(unbound(std::slice::from_ref(key), &what));
+        }
         Ok(convict_log(vec![key.clone(), identity.v1_note_key()], &what))
     }
 
@@ -366,8 +331,7 @@ impl<'f> Case<'f> {
         };
         let missing = self.keys.iter().find_map(|key| Some((key, unsigned(key)?)));
         let Some((key, number)) = missing else { return Ok(()) };
-        let (log, others): (Vec<_>, Vec<_>) =
-            self.keys.iter().partition(|key| self.is_log(key, &self.file.origin));
+        let (log, others): (Vec<_>, Vec<_>) = self.keys.iter().partition(|key| key.is_log_key());
         let is_replaced = self.identity.is_none()
             && others.iter().all(|key| unsigned(key).is_none())
             && log.iter().all(|key| notes.iter().filter(|n| n.is_signed_by(key)).count() == 1)
@@ -420,6 +384,32 @@ impl<'f> Case<'f> {
         Accused { log: each_once(log), witnesses }
     }
 
+    /// `None` when nobody is accused.
+    fn convict(&self, accused: Accused, what: &str) -> Option<Judgement> {
+        let Accused { mut log, witnesses } = accused;
+        if self.trusted.is_none() && !log.iter().any(NoteKey::is_log_key) {
+            if !log.is_empty() && witnesses.is_empty() {
+                return Some(unbound(&log, what));
+            }
+            log.clear();
+        }
+        let whom = if witnesses.len() == 1 { "the witness" } else { "the witnesses" };
+        let (verdict, who) = match (log.is_empty(), witnesses.is_empty()) {
+            (true, true) => return None,
+            (false, true) => return Some(convict_log(log, what)),
+            (true, false) => (Verdict::ProvenWitness, format!("{whom} {}", names(&witnesses))),
+            (false, false) => {
+                let who = format!("the log, {}, and {whom} {}", names(&log), names(&witnesses));
+                (Verdict::ProvenLog, who)
+            }
+        };
+        Some(Judgement {
+            verdict,
+            accused: [log, witnesses].concat(),
+            why: format!("{who} {what}"),
+        })
+    }
+
     /// Whether `key` is the log's: by its name, and where there is a trust file by that.
     fn is_log(&self, key: &NoteKey, origin: &str) -> bool {
         let is_bound = self.is_bound(key);
@@ -445,22 +435,6 @@ struct Accused {
     witnesses: Vec<NoteKey>,
 }
 
-/// `None` when nobody is accused.
-fn convict(accused: Accused, what: &str) -> Option<Judgement> {
-    let Accused { log, witnesses } = accused;
-    let whom = if witnesses.len() == 1 { "the witness" } else { "the witnesses" };
-    let who = match (log.is_empty(), witnesses.is_empty()) {
-        (true, true) => return None,
-        (true, false) => format!("{whom} {}", names(&witnesses)),
-        (false, true) => return Some(convict_log(log, what)),
-        (false, false) => {
-            format!("the log, {}, and {whom} {}", names(&log), names(&witnesses))
-        }
-    };
-    let verdict = if log.is_empty() { Verdict::ProvenWitness } else { Verdict::ProvenLog };
-    Some(Judgement { verdict, accused: [log, witnesses].concat(), why: format!("{who} {what}") })
-}
-
 fn convict_log(keys: Vec<NoteKey>, what: &str) -> Judgement {
     let why = format!("the log, {}, {what}", names(&keys));
     Judgement { verdict: Verdict::ProvenLog, accused: keys, why }
@@ -478,6 +452,15 @@ fn each_once(keys: Vec<NoteKey>) -> Vec<NoteKey> {
 
 fn suspicious(why: &str) -> Judgement {
     Judgement { verdict: Verdict::Suspicious, accused: Vec::new(), why: why.to_owned() }
+}
+
+/// What ML-DSA-44 keys with the name of the log show where no trust file says whose they are.
+fn unbound(keys: &[NoteKey], what: &str) -> Judgement {
+    suspicious(&format!(
+        "{} {what}; nothing in the file shows that this key is the log's: a trust file that lists \
+         it is needed (--trust)",
+        names(keys)
+    ))
 }
 
 /// Each key as its name and key id.

@@ -6,10 +6,11 @@
 use std::fmt;
 
 use super::judge::{Verdict, earlier_and_later, is_log_of};
-use super::{EVIDENCE_TEXT_LEN_MAX, EvidenceFile, EvidenceKind, Promise};
+use super::{EVIDENCE_TEXT_LEN_MAX, EvidenceFile, EvidenceKind, Promise, TrustedKeys};
 use crate::checkpoint::SignedCheckpoint;
 use crate::hash::Hash;
-use crate::note::{NOTE_LEN_MAX, NoteKey};
+use crate::identity::LogIdentity;
+use crate::note::{NOTE_LEN_MAX, NoteKey, Verified};
 use crate::proof::check_consistency;
 use crate::tree::TreeHead;
 use crate::trust::IdentityDocument;
@@ -19,7 +20,17 @@ use crate::trust::IdentityDocument;
 pub struct Evidence {
     /// Its `seen` is empty.
     file: EvidenceFile,
+    convicts: Option<Party>,
     why: String,
+}
+
+/// Whom evidence convicts, for whoever believes the keys that its notes were opened with.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Party {
+    /// The log, and perhaps witnesses beside it.
+    Log,
+    /// Only a witness.
+    Witness,
 }
 
 impl Evidence {
@@ -66,15 +77,32 @@ impl Evidence {
     }
 
     /// The log showed `shown`, smaller than `known`, which it signed before. A proof if one key
-    /// dated `shown` later than `known`.
+    /// dated `shown` later than `known`: against the log if that key is the log's, else against the
+    /// witness, whose time must be later by more than [`CLOCK_SKEW_MAX`].
+    ///
+    /// [`CLOCK_SKEW_MAX`]: crate::freshness::CLOCK_SKEW_MAX
     pub fn rollback(known: &SignedCheckpoint, shown: &SignedCheckpoint) -> Self {
         let is_smaller = known.head().size > shown.head().size && same_origin(known, shown);
-        let is_dated = earlier_and_later(known.verified(), shown.verified()).next().is_some();
-        let kind = match is_smaller && is_dated {
-            true => EvidenceKind::Rollback,
-            false => EvidenceKind::RollbackSuspected,
+        let is_log = |key: &NoteKey| is_log_of(key, &known.checkpoint().origin);
+        let dated = earlier_and_later(known.verified(), shown.verified(), is_log);
+        let dated: Vec<&NoteKey> = dated.filter(|_| is_smaller).collect();
+        let by = match (dated.iter().any(|key| is_log(key)), dated.first()) {
+            (true, _) => Party::Log,
+            (false, Some(_)) => Party::Witness,
+            (false, None) => {
+                return Self::of_two(EvidenceKind::RollbackSuspected, None, known, shown);
+            }
         };
-        Self::of_two(kind, None, known, shown)
+        let mut evidence = Self::of_two(EvidenceKind::Rollback, None, known, shown);
+        if let (Party::Witness, Some(key)) = (by, dated.first()) {
+            evidence.why = format!(
+                "the witness {} dated a tree of {} entries later than one of {}",
+                key.name(),
+                shown.head().size,
+                known.head().size
+            );
+        }
+        Self { convicts: Some(by), ..evidence }
     }
 
     /// The log did not show whether `shown` extends `known`.
@@ -86,14 +114,17 @@ impl Evidence {
     /// Of `shown` at most [`NOTE_LEN_MAX`] bytes are kept.
     pub fn foreign_key(known: &SignedCheckpoint, shown: &[u8]) -> Self {
         let kind = EvidenceKind::ForeignKey;
-        let mut file = EvidenceFile::new(kind, &known.checkpoint().origin, keys_of(&[known]));
+        // Witnesses may have cosigned what the log did not sign; only its own keys tell.
+        let mut keys = keys_of(&[known]);
+        keys.retain(NoteKey::is_log_key);
+        let mut file = EvidenceFile::new(kind, &known.checkpoint().origin, keys);
         let shown = &shown[..shown.len().min(NOTE_LEN_MAX)];
         file.notes = vec![known.note_bytes().to_vec(), shown.to_vec()];
         let why = format!(
             "something was shown as the checkpoint of {} that none of its keys signed",
             file.origin
         );
-        Self { file, why }
+        Self::new(file, why)
     }
 
     /// The log gave `promise`, and `leaf` is at its index in the tree of `shown` by the inclusion
@@ -113,19 +144,23 @@ impl Evidence {
             "the log promised that an entry has index {}, and put another one there",
             promise.index
         );
-        Self { file, why }.if_proven()
+        Self::new(file, why).if_proven(&[])
     }
 
     /// The log gave `promise` with a time that its own dated checkpoint `shown` contradicts: the
     /// entry was not in the tree then, or was in it before. In the second case `proof` shows the
-    /// entry in the tree; in the first it is empty. `None` if there is no contradiction.
+    /// entry in the tree; in the first it is empty. `None` if there is no contradiction, or if
+    /// `time_key`, the log's ML-DSA-44 key by the trust file, did not date `shown`.
     pub fn wrong_time(
         document: &IdentityDocument,
+        time_key: &NoteKey,
         promise: &Promise,
         shown: &SignedCheckpoint,
         proof: &[Hash],
     ) -> Option<Self> {
         let mut file = EvidenceFile::promised(EvidenceKind::WrongTime, document, promise, shown);
+        let is_own = |signature: &&Verified| signature.key == *time_key;
+        file.keys.push(shown.verified().iter().find(is_own)?.key.clone());
         let is_included = shown.head().size.contains(promise.index);
         file.proof = is_included.then(|| proof.to_vec());
         let relation = if is_included { "was logged before" } else { "was not logged yet" };
@@ -133,7 +168,12 @@ impl Evidence {
             "the log dates entry {} to second {}, when by its own checkpoint it {relation}",
             promise.index, promise.time
         );
-        Self { file, why }.if_proven()
+        Self::new(file, why).if_proven(std::slice::from_ref(time_key))
+    }
+
+    /// Whom it convicts, if anybody.
+    pub fn convicts(&self) -> Option<Party> {
+        self.convicts
     }
 
     /// What it shows.
@@ -144,6 +184,12 @@ impl Evidence {
     /// The file. `seen` is where and when it was seen: an RFC 3339 time, a space, a URL or a path.
     pub fn format(&self, seen: &str) -> String {
         EvidenceFile { seen: seen_line(seen), ..self.file.clone() }.format()
+    }
+
+    /// What is proven of notes that the log signed is proven of the log.
+    fn new(file: EvidenceFile, why: String) -> Self {
+        let convicts = file.kind.is_proof().then_some(Party::Log);
+        Self { file, convicts, why }
     }
 
     fn of_two(
@@ -163,7 +209,7 @@ impl Evidence {
         let mut file = EvidenceFile::new(kind, origin, keys);
         file.identity = document.map(|document| document.text.clone().into_bytes());
         file.notes = vec![a.note_bytes().to_vec(), b.note_bytes().to_vec()];
-        Self { file, why: sentence(kind, a.head(), b.head()) }
+        Self::new(file, sentence(kind, a.head(), b.head()))
     }
 
     fn rewritten(
@@ -179,8 +225,13 @@ impl Evidence {
         evidence
     }
 
-    fn if_proven(self) -> Option<Self> {
-        (self.file.judge(None).verdict == Verdict::ProvenLog).then_some(self)
+    /// `None` if it does not convict the log for whoever trusts its identity document and `more`.
+    fn if_proven(self, more: &[NoteKey]) -> Option<Self> {
+        let identity = LogIdentity::open(self.file.identity.as_deref()?).ok()?;
+        let mut log = vec![identity.note_key().clone(), identity.v1_note_key()];
+        log.extend_from_slice(more);
+        let trusted = TrustedKeys { log, witnesses: Vec::new() };
+        (self.file.judge(Some(&trusted)).verdict == Verdict::ProvenLog).then_some(self)
     }
 }
 
@@ -198,13 +249,7 @@ impl EvidenceFile {
         shown: &SignedCheckpoint,
     ) -> Self {
         let identity = &document.identity;
-        let mut keys = bound_keys(document, &[shown]);
-        let dated = shown.verified().iter().filter(|signature| signature.time.is_some());
-        let own = dated.map(|signature| &signature.key);
-        if kind == EvidenceKind::WrongTime {
-            keys.extend(own.filter(|key| is_log_of(key, identity.origin())).cloned());
-        }
-        let mut file = Self::new(kind, identity.origin(), keys);
+        let mut file = Self::new(kind, identity.origin(), bound_keys(document, &[shown]));
         file.identity = Some(document.text.clone().into_bytes());
         file.notes = vec![shown.note_bytes().to_vec()];
         file.promise = Some(promise.clone());

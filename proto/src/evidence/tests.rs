@@ -7,6 +7,7 @@ use super::*;
 use crate::api::v1::{TreeId, set_payload};
 use crate::checkpoint::{Checkpoint, SignedCheckpoint, open_checkpoint};
 use crate::cosignature::ml_dsa_44::MlDsa44SigningKey;
+use crate::freshness::CLOCK_SKEW_MAX;
 use crate::hash::hash_leaf;
 use crate::identity::LogIdentity;
 use crate::key::PublicKey;
@@ -253,7 +254,7 @@ fn broken_promise(kit: &Kit) -> Evidence {
 fn too_early(kit: &Kit) -> Evidence {
     let promise = kit.promise(b"entry 9", TIME, 9);
     let shown = kit.signed(Tree::grown(9).head(9), &[By::Log(1), By::LogAt(3, TIME + 1)]);
-    Evidence::wrong_time(&kit.document, &promise, &shown, &[]).unwrap()
+    Evidence::wrong_time(&kit.document, &key(By::LogAt(3, 0)), &promise, &shown, &[]).unwrap()
 }
 
 /// The promise is dated after a head that holds the entry.
@@ -261,14 +262,15 @@ fn too_late(kit: &Kit) -> Evidence {
     let tree = Tree::grown(9);
     let promise = kit.promise(b"entry 5", TIME + 2, 5);
     let shown = kit.signed(tree.head(9), &[By::Log(1), By::LogAt(3, TIME + 1)]);
-    Evidence::wrong_time(&kit.document, &promise, &shown, &tree.inclusion(5, 9)).unwrap()
+    let (time_key, proof) = (key(By::LogAt(3, 0)), tree.inclusion(5, 9));
+    Evidence::wrong_time(&kit.document, &time_key, &promise, &shown, &proof).unwrap()
 }
 
 /// Asserts that no byte of what `file` proves can be changed, neither decoded nor in the text.
 fn no_change_is_proven(kit: &Kit, evidence: &Evidence) {
     let file = reread(evidence);
-    assert!(file.judge(None).verdict.is_proven(), "{:?}", file.judge(None));
-    assert!(file.judge(Some(&kit.trusted())).verdict.is_proven());
+    let judge = |file: &EvidenceFile| file.judge(Some(&kit.trusted()));
+    assert!(judge(&file).verdict.is_proven(), "{:?}", judge(&file));
     let mut count = 0;
     for part in 0.. {
         let Some(len) = part_len(&file, part) else { break };
@@ -276,7 +278,7 @@ fn no_change_is_proven(kit: &Kit, evidence: &Evidence) {
             let mut changed = file.clone();
             change(&mut changed, part, at);
             assert_ne!(changed, file);
-            let judged = changed.judge(None);
+            let judged = judge(&changed);
             assert!(!judged.verdict.is_proven(), "part {part} byte {at}: {judged:?}");
             count += 1;
         }
@@ -381,7 +383,7 @@ fn no_changed_byte_of_a_rewritten_beginning_across_faces_is_proven() {
 #[test]
 fn no_changed_byte_of_a_rollback_is_proven() {
     let kit = Kit::new();
-    let evidence = rollback(&kit, By::Witness(5, TIME), By::Witness(5, TIME + 1));
+    let evidence = rollback(&kit, By::Witness(5, TIME), By::Witness(5, TIME + 301));
     assert_eq!(evidence.kind(), EvidenceKind::Rollback);
     assert_eq!(verdict(&evidence), Verdict::ProvenWitness);
     no_change_is_proven(&kit, &evidence);
@@ -391,7 +393,8 @@ fn no_changed_byte_of_a_rollback_is_proven() {
 fn no_changed_byte_of_a_rollback_dated_by_the_log_is_proven() {
     let kit = Kit::new();
     let evidence = rollback(&kit, By::LogAt(3, TIME), By::LogAt(3, TIME + 1));
-    assert_eq!(verdict(&evidence), Verdict::ProvenLog);
+    let judged = reread(&evidence).judge(Some(&kit.trusted()));
+    assert_eq!(judged.verdict, Verdict::ProvenLog);
     no_change_is_proven(&kit, &evidence);
 }
 
@@ -469,7 +472,7 @@ fn notes_of_two_origins_or_in_the_wrong_order_prove_nothing() {
 
     for evidence in [
         fork_prefix(&kit),
-        rollback(&kit, By::Witness(5, TIME), By::Witness(5, TIME + 1)),
+        rollback(&kit, By::Witness(5, TIME), By::Witness(5, TIME + 301)),
         rollback(&kit, By::LogAt(3, TIME), By::LogAt(3, TIME + 1)),
     ] {
         let mut file = reread(&evidence);
@@ -511,6 +514,9 @@ fn a_rollback_needs_one_key_and_later_time() {
         assert_eq!(file.judge(None).verdict, Verdict::NotProven);
     };
     suspected(By::Witness(5, TIME), By::Witness(5, TIME));
+    suspected(By::Witness(5, TIME), By::Witness(5, TIME + 1));
+    suspected(By::Witness(5, TIME), By::Witness(5, TIME + CLOCK_SKEW_MAX));
+    suspected(By::MlDsaWitness(6, TIME), By::MlDsaWitness(6, TIME + CLOCK_SKEW_MAX));
     suspected(By::Witness(5, TIME), By::Witness(5, TIME - 1));
     suspected(By::Witness(5, TIME), By::Witness(7, TIME + 1));
     suspected(By::Witness(5, 0), By::Witness(5, TIME));
@@ -518,8 +524,33 @@ fn a_rollback_needs_one_key_and_later_time() {
     suspected(By::LogAt(3, TIME), By::LogAt(3, 0));
     suspected(By::LogAt(3, TIME), By::MlDsaWitness(3, TIME + 1));
     suspected(By::Log(1), By::Log(1));
-    let witness = rollback(&kit, By::MlDsaWitness(6, 1), By::MlDsaWitness(6, 2));
+    let late = 2 + CLOCK_SKEW_MAX;
+    let witness = rollback(&kit, By::MlDsaWitness(6, 1), By::MlDsaWitness(6, late));
     assert_eq!(verdict(&witness), Verdict::ProvenWitness);
+    assert_eq!(witness.convicts(), Some(Party::Witness));
+    let why = "the witness w.example dated a tree of 4 entries later than one of 9";
+    assert_eq!(witness.to_string(), why);
+    let log = rollback(&kit, By::LogAt(3, TIME), By::LogAt(3, TIME + 1));
+    assert_eq!(log.convicts(), Some(Party::Log));
+}
+
+/// The key of its signatures is replaced, that of its times stays: both notes are of one log.
+#[test]
+fn a_log_that_keeps_its_ml_dsa_key_and_changes_the_other_is_convicted() {
+    let kit = Kit::new();
+    let note = |by, from| {
+        kit.signed(Tree::forked(9, from).head(9), &[by, By::LogAt(3, TIME), By::Witness(5, TIME)])
+    };
+    let mut trusted = kit.trusted();
+    trusted.log.push(key(By::Log(2)));
+    let file = reread(&Evidence::fork_size(&note(By::Log(1), 9), &note(By::Log(2), 3)).unwrap());
+    let judged = file.judge(Some(&trusted));
+    assert_eq!((judged.verdict, judged.accused.len()), (Verdict::ProvenLog, 4), "{}", judged.why);
+    // Without it only the witness is known to have signed both, and every cosigner must have.
+    assert_eq!(file.judge(None).accused, [key(By::Witness(5, 0))]);
+    let mut less = file;
+    less.notes[1] = kit.note(ORIGIN, Tree::forked(9, 3).head(9), &[By::Log(2)]);
+    assert_eq!(less.judge(Some(&trusted)).verdict, Verdict::NotProven);
 }
 
 #[test]
@@ -563,8 +594,8 @@ fn only_trusted_keys_count_where_there_is_trust() {
     let witness = TrustedKeys { log: Vec::new(), witnesses: vec![key(By::Witness(5, 0))] };
     assert_eq!(file.judge(Some(&witness)).verdict, Verdict::ProvenWitness);
     // A witness named like the log is a witness, if the trust file says so.
-    let rollback = reread(&rollback(&kit, By::LogAt(4, TIME), By::LogAt(4, TIME + 1)));
-    assert_eq!(rollback.judge(None).verdict, Verdict::ProvenLog);
+    let rollback = reread(&rollback(&kit, By::LogAt(4, TIME), By::LogAt(4, TIME + 301)));
+    assert_eq!(rollback.judge(None).verdict, Verdict::Suspicious);
     assert_eq!(rollback.judge(Some(&kit.trusted())).verdict, Verdict::NotProven);
     let named = TrustedKeys { witnesses: vec![key(By::LogAt(4, 0))], ..kit.trusted() };
     assert_eq!(rollback.judge(Some(&named)).verdict, Verdict::ProvenWitness);
@@ -590,9 +621,10 @@ fn promises_that_were_kept_or_are_of_others_prove_nothing() {
     assert_eq!(broken(&kit.document, &other.promise(b"promised", TIME, 5)), None);
     assert_eq!(broken(&other.document, &kit.promise(b"promised", TIME, 5)), None);
 
+    let time_key = key(By::LogAt(3, 0));
     let wrong = |entry: &[u8], time, index, proof: &[Hash]| {
         let promise = kit.promise(entry, time, index);
-        Evidence::wrong_time(&kit.document, &promise, &shown, proof).is_some()
+        Evidence::wrong_time(&kit.document, &time_key, &promise, &shown, proof).is_some()
     };
     assert!(wrong(b"entry 5", TIME + 1, 5, &proof));
     assert!(!wrong(b"entry 5", TIME, 5, &proof), "the same second is no contradiction");
@@ -602,10 +634,45 @@ fn promises_that_were_kept_or_are_of_others_prove_nothing() {
     assert!(!wrong(b"entry 9", TIME, 9, &[]), "the same second is no contradiction");
     assert!(!wrong(b"entry 9", TIME + 1, 9, &[]));
     // Only the log's own time counts: a witness may lag, and a time of 0 is none.
-    for by in [By::Witness(5, TIME), By::MlDsaWitness(6, TIME), By::LogAt(3, 0)] {
+    // Nor does a key that only has the log's name.
+    let others = [By::Witness(5, TIME), By::MlDsaWitness(6, TIME), By::LogAt(4, TIME)];
+    for by in others.into_iter().chain([By::LogAt(3, 0)]) {
         let shown = kit.signed(tree.head(9), &[By::Log(1), by]);
         let promise = kit.promise(b"entry 9", TIME - 1, 9);
-        assert_eq!(Evidence::wrong_time(&kit.document, &promise, &shown, &[]), None);
+        let evidence = Evidence::wrong_time(&kit.document, &time_key, &promise, &shown, &[]);
+        assert_eq!(evidence, None);
+    }
+}
+
+/// Everybody can add lines of a key of their own, with the name of the log, to its notes.
+#[test]
+fn an_added_key_with_the_name_of_the_log_frames_nobody() {
+    let kit = Kit::new();
+    let tree = Tree::grown(9);
+    let own = |time| By::LogAt(8, time);
+    let needs = "nothing in the file shows that this key is the log's: a trust file";
+    // An honest promise, and a note of the log with another time beside its signature.
+    let mut wrong_time = reread(&too_early(&kit));
+    wrong_time.keys = vec![key(By::Log(1)), key(own(0))];
+    wrong_time.notes = vec![kit.note(ORIGIN, tree.head(9), &[By::Log(1), own(TIME + 1)])];
+    // Two honest notes, dated in the wrong order.
+    let mut rollback = reread(&rollback(&kit, By::LogAt(3, TIME), By::LogAt(3, TIME + 1)));
+    rollback.keys = vec![key(By::Log(1)), key(own(0))];
+    rollback.notes = [(9, TIME), (4, TIME + 1)]
+        .map(|(size, time)| kit.note(ORIGIN, tree.head(size), &[By::Log(1), own(time)]))
+        .to_vec();
+    let mut bare = rollback.clone();
+    bare.keys.remove(0);
+    // An honest note, and one that the log never signed.
+    let mut fork = reread(&fork_size(&kit));
+    fork.keys = vec![key(own(0))];
+    fork.notes[0] = kit.note(ORIGIN, tree.head(9), &[By::Log(1), own(TIME)]);
+    fork.notes[1] = kit.note(ORIGIN, Tree::forked(9, 3).head(9), &[own(TIME)]);
+    for file in [wrong_time, rollback, bare, fork] {
+        let judged = file.judge(None);
+        assert_eq!(judged.verdict, Verdict::Suspicious, "{judged:?}");
+        assert!(judged.accused.is_empty() && judged.why.contains(needs), "{judged:?}");
+        assert_eq!(file.judge(Some(&kit.trusted())).verdict, Verdict::NotProven);
     }
 }
 
@@ -793,15 +860,22 @@ fn old_files_keep_their_verdicts() {
         (file!("fork-prefix-across"), Verdict::ProvenLog),
         (file!("fork-size"), Verdict::ProvenLog),
         (file!("fork-size-across"), Verdict::ProvenLog),
-        (file!("rollback-log"), Verdict::ProvenLog),
+        (file!("rollback-log"), Verdict::Suspicious),
         (file!("rollback-suspected"), Verdict::Suspicious),
-        (file!("rollback-witness"), Verdict::ProvenWitness),
-        (file!("wrong-time-early"), Verdict::ProvenLog),
-        (file!("wrong-time-late"), Verdict::ProvenLog),
+        (file!("rollback-witness"), Verdict::NotProven),
+        (file!("rollback-witness-later"), Verdict::ProvenWitness),
+        (file!("wrong-time-early"), Verdict::Suspicious),
+        (file!("wrong-time-late"), Verdict::Suspicious),
     ] {
         let file = EvidenceFile::parse(text.as_bytes()).unwrap();
         assert_eq!(file.format(), text);
         let judged = file.judge(None);
         assert_eq!(judged.verdict, verdict, "{judged:?}");
+        // What makes suspicious for want of a trust file is proven with one.
+        let log = file.keys.iter().filter(|key| key.name() == file.origin).cloned().collect();
+        let trusted = TrustedKeys { log, witnesses: Vec::new() };
+        if file.kind.is_proof() && verdict == Verdict::Suspicious {
+            assert_eq!(file.judge(Some(&trusted)).verdict, Verdict::ProvenLog);
+        }
     }
 }

@@ -78,7 +78,7 @@ pub enum TrustError {
     #[error("witnessPolicy names logs, and none of them has the keys of this one")]
     PolicyLog,
     /// The log among its own witnesses: it would vouch for itself.
-    #[error("witnessPolicy names a key of the log itself, {name}, as a witness")]
+    #[error("witnessPolicy names a key of the log itself, or with its name, {name}, as a witness")]
     OwnWitness {
         /// The name of the key.
         name: String,

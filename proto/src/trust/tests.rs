@@ -8,7 +8,7 @@ use super::*;
 use crate::api::v1::TreeId;
 use crate::checkpoint::Checkpoint;
 use crate::cosignature::ml_dsa_44::MlDsa44SigningKey;
-use crate::note::{Note, SignatureLine, sign_ed25519_line};
+use crate::note::{Note, SignatureLine, sign_cosignature_line, sign_ed25519_line};
 use crate::tree::TreeHead;
 
 const SIGNER: &str = "-----BEGIN PUBLIC KEY-----
@@ -142,6 +142,28 @@ fn a_floor_that_another_key_signed_is_refused() {
     assert!(matches!(error_with("/floor", json!("")), TrustError::Floor(_)));
 }
 
+/// Else nothing could show that the log was rolled back to below it.
+#[test]
+fn the_lines_of_all_who_date_the_floor_are_verified() {
+    let witness = SigningKey::from_bytes(&[5; 32]);
+    let key = NoteKey::cosignature("w.example", witness.verifying_key().as_bytes()).unwrap();
+    let floor = |seed| {
+        let mut note = Note::parse(checkpoint(1).as_bytes()).unwrap();
+        let signer = SigningKey::from_bytes(&[seed; 32]);
+        let mut line = sign_cosignature_line("w.example", &signer, &note.text, 1_700_000_000);
+        line.key_id = key.key_id();
+        note.signatures.push(line);
+        note.format()
+    };
+    let mut value = sample();
+    value["witnessPolicy"] = json!(format!("witness w {}\nquorum w\n", key.to_vkey()));
+    value["floor"] = json!(floor(5));
+    let times = parse(&value).unwrap().floor.unwrap();
+    assert_eq!(times.verified()[1].time, Some(1_700_000_000));
+    value["floor"] = json!(floor(6));
+    assert!(matches!(parse(&value), Err(TrustError::Floor(_))));
+}
+
 #[test]
 fn a_policy_that_lists_logs_must_list_this_one() {
     let policy = |key: &NoteKey| json!(format!("log {}\nquorum none\n", key.to_vkey()));
@@ -201,6 +223,12 @@ fn a_log_is_not_its_own_witness_under_any_name() {
             assert!(matches!(error, TrustError::OwnWitness { .. }), "{name}: {error}");
         }
     }
+    // Nor is anybody a witness in its name.
+    let stranger = SigningKey::from_bytes(&[9; 32]);
+    let stranger = NoteKey::cosignature("log.example", stranger.verifying_key().as_bytes());
+    let text = format!("witness w {}\nquorum w\n", stranger.unwrap().to_vkey());
+    let error = error_with("/witnessPolicy", json!(text));
+    assert!(matches!(error, TrustError::OwnWitness { .. }), "{error}");
 }
 
 #[test]

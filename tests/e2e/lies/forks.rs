@@ -140,7 +140,7 @@ fn a_smaller_tree_cosigned_later_convicts_the_witness() {
     person.log_info().ends(ALARM);
     person.takes_evidence("rollback-suspected", SUSPICIOUS);
     let mut older = honest.truncated(4);
-    older.witness_clock = Clock::Shifted(10);
+    older.witness_clock = Clock::Shifted(400);
     older.publish();
     log.now_shows(older);
     person.log_info().ends(ALARM);
