@@ -349,7 +349,9 @@ fn no_key(what: &'static str) -> impl Fn(WitnessKeyError) -> Failure {
 
 fn not_started(error: &DirectoryError) -> Failure {
     let exit = match error {
-        DirectoryError::Locked { .. } | DirectoryError::Io { .. } => Exit::Unavailable,
+        DirectoryError::Locked { .. }
+        | DirectoryError::NotSynced { .. }
+        | DirectoryError::Io { .. } => Exit::Unavailable,
         _ => Exit::Usage,
     };
     Failure::new(exit, "the witness does not start", error)
