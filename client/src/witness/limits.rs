@@ -44,9 +44,16 @@ pub const RETRY_AFTER_SECONDS: u32 = 1;
 /// Origins in one state directory: the logs of the largest list, several times over.
 pub const ORIGINS_MAX: usize = 1_000_000;
 
-/// Evidence files that convict a log. Only the log's key can make more; 256 tell the story.
-pub const PROOFS_MAX: usize = 256;
+/// Evidence files of one log and one kind that convict. Only the log's key can make more; four tell
+/// the story.
+pub const PROOFS_PER_LOG_MAX: usize = 4;
 
-/// Evidence files that convict nobody. Strangers can make them out of a log's own checkpoints, so
-/// they have their own, smaller, room.
-pub const SUSPICIONS_MAX: usize = 64;
+/// Evidence files of one log that convict nobody. Strangers can make them out of a log's own
+/// checkpoints.
+pub const SUSPICIONS_PER_LOG_MAX: usize = 4;
+
+/// Evidence files that convict, of all logs: 256 MiB at most. Above what 80 lying logs can make.
+pub const PROOFS_MAX: usize = 1024;
+
+/// Evidence files that convict nobody, of all logs. They have their own, smaller, room.
+pub const SUSPICIONS_MAX: usize = 256;

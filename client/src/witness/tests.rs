@@ -276,7 +276,7 @@ async fn strangers_cannot_fill_the_disk_with_wrong_proofs_nor_hide_a_fork() {
     let bench = Bench::new();
     let witness = bench.started();
     witness.add_checkpoint(&body(0, 2, 1)).await.unwrap();
-    let suspicions = limits::SUSPICIONS_MAX;
+    let suspicions = limits::SUSPICIONS_PER_LOG_MAX;
     for seed in 0..=suspicions + 3 {
         let other = TreeHead { root: sha256(&[seed as u8]), ..head(3, 1) };
         assert_eq!(status(witness.add_checkpoint(&body_with(2, other, Vec::new())).await), 422);
@@ -285,6 +285,42 @@ async fn strangers_cannot_fill_the_disk_with_wrong_proofs_nor_hide_a_fork() {
     assert_eq!(bench.told.lock().unwrap().len(), suspicions + 1);
     assert_eq!(status(witness.add_checkpoint(&body(2, 2, 2)).await), 422);
     assert_eq!(bench.evidence().len(), suspicions + 1);
+}
+
+#[tokio::test]
+async fn a_log_fills_the_room_of_one_kind_of_its_own_and_no_other() {
+    let bench = Bench::new();
+    let witness = bench.started();
+    witness.add_checkpoint(&body(0, 2, 1)).await.unwrap();
+    let proofs = limits::PROOFS_PER_LOG_MAX;
+    for seed in 2..10 + proofs as u8 {
+        assert_eq!(status(witness.add_checkpoint(&body(2, 2, seed)).await), 422);
+    }
+    assert_eq!(bench.evidence().len(), proofs);
+    // Each file, and once that there is no room.
+    assert_eq!(bench.told.lock().unwrap().len(), proofs + 1);
+    assert_eq!(status(witness.add_checkpoint(&body(2, 4, 2)).await), 422);
+    assert_eq!(bench.evidence().len(), proofs + 1);
+}
+
+#[tokio::test]
+async fn without_any_room_each_log_and_kind_is_told_once() {
+    let bench = Bench::new();
+    for number in 0..limits::PROOFS_MAX {
+        let name = format!("{number:016x}-fork-size-{number:016x}.evidence");
+        std::fs::write(bench.state().join("evidence").join(name), "").unwrap();
+    }
+    let witness = bench.started();
+    witness.add_checkpoint(&body(0, 2, 1)).await.unwrap();
+    for seed in 2..5 {
+        assert_eq!(status(witness.add_checkpoint(&body(2, 2, seed)).await), 422);
+        assert_eq!(status(witness.add_checkpoint(&body(2, 4, seed)).await), 422);
+    }
+    assert_eq!(bench.evidence().len(), limits::PROOFS_MAX);
+    let told = bench.told.lock().unwrap();
+    let [size, prefix] = &told[..] else { panic!("{told:?}") };
+    assert!(size.contains("ForkSize, evidence: None"), "{size}");
+    assert!(prefix.contains("ForkPrefix") && prefix.contains("evidence: None"), "{prefix}");
 }
 
 #[test]
