@@ -313,34 +313,37 @@ async fn listen(
 fn tell(output: &Output, event: &Event) {
     match event {
         Event::Contradiction { origin, what, evidence } => {
-            let said = match what {
-                Contradiction::ForkSize => "signed two different trees of one size",
-                Contradiction::ForkPrefix { .. } => {
-                    "signed a tree that does not start with the one cosigned"
-                }
-                Contradiction::Smaller => "went back to a smaller tree, and dated it later",
-                Contradiction::Unproven => {
-                    "has a checkpoint that somebody sent with a proof that does not fit"
-                }
-            };
             let kept = match evidence {
                 Some(path) => format!("evidence is in {}", path.display()),
                 None => "there is no room for more evidence: look at it and move it away".into(),
             };
-            match what {
-                Contradiction::Unproven => output.remark(&format!("{origin} {said}; {kept}")),
-                _ => output.alarm(&format!("{origin} {said}"), std::iter::once(&*kept)),
-            }
+            tell_contradiction(output, origin, *what, &kept);
         }
-        Event::NoEvidence { origin, error } => {
-            let text = format!("{origin} contradicts itself, and the evidence was not written");
-            output.alarm(&text, std::iter::once(&*error.to_string()));
+        Event::NoEvidence { origin, what, error } => {
+            let kept = format!("the evidence was not written: {error}");
+            tell_contradiction(output, origin, *what, &kept);
         }
         Event::NotPersisted { origin, error } => {
             let text = format!("{origin}: the state was not written, nothing is cosigned: {error}");
             output.remark(&text);
         }
     }
+}
+
+/// An alarm only about what the log itself signed: anybody can send a wrong proof.
+fn tell_contradiction(output: &Output, origin: &str, what: Contradiction, kept: &str) {
+    let said = match what {
+        Contradiction::ForkSize => "signed two different trees of one size",
+        Contradiction::ForkPrefix { .. } => {
+            "signed a tree that does not start with the one cosigned"
+        }
+        Contradiction::Smaller => "went back to a smaller tree, and dated it later",
+        Contradiction::Unproven => {
+            let said = "has a checkpoint that somebody sent with a proof that does not fit";
+            return output.remark(&format!("{origin} {said}; {kept}"));
+        }
+    };
+    output.alarm(&format!("{origin} {said}"), std::iter::once(kept));
 }
 
 fn no_key(what: &'static str) -> impl Fn(WitnessKeyError) -> Failure {

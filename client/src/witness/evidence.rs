@@ -10,8 +10,8 @@
 //!
 //! Invariants: what was seen before makes no second file; the number of files is bounded, for each
 //! log and kind and for all; evidence that convicts has room of its own, which nobody but the
-//! holder of a log's key can fill, and no log can fill that of another. Without room the operator
-//! hears of each log and kind once.
+//! holder of a log's key can fill, and no log can fill that of another. What cannot be
+//! kept is told once for each log and kind.
 //! Out of scope: accusing anybody; an operator looks, and `treering evidence verify` judges.
 
 use std::collections::{HashMap, HashSet};
@@ -43,6 +43,8 @@ struct Kept {
     by_log: HashMap<String, usize>,
     /// Of which origins and kinds it was said that there is no room.
     full_told: HashSet<String>,
+    /// Of which it was said that evidence cannot be written.
+    failed_told: HashSet<String>,
 }
 
 /// What became of a contradiction.
@@ -50,7 +52,7 @@ struct Kept {
 pub enum Spooled {
     /// A new file.
     New(PathBuf),
-    /// Seen before, or no room and said so before.
+    /// Seen before, or it cannot be kept and that was said before.
     Known,
     /// A smaller tree that nobody dated later: an old checkpoint, and no contradiction.
     Nothing,
@@ -99,7 +101,8 @@ impl Spool {
             return if is_news { Spooled::Full } else { Spooled::Known };
         }
         let Some(evidence) = evidence else {
-            return Spooled::Failed(io::Error::other("the keys of the stored checkpoint are gone"));
+            let error = io::Error::other("the keys of the stored checkpoint are gone");
+            return kept.failed(&name, error);
         };
         match directory.keep_evidence(&name, &evidence.format(seen)) {
             Ok(true) => {
@@ -107,7 +110,7 @@ impl Spool {
                 Spooled::New(path)
             }
             Ok(false) => Spooled::Known,
-            Err(error) => Spooled::Failed(error),
+            Err(error) => kept.failed(&name, error),
         }
     }
 }
@@ -120,6 +123,11 @@ impl Kept {
             self.proofs += 1;
         }
         *self.by_log.entry(slot(name).to_owned()).or_default() += 1;
+    }
+
+    fn failed(&mut self, name: &str, error: io::Error) -> Spooled {
+        let is_news = self.failed_told.insert(slot(name).to_owned());
+        if is_news { Spooled::Failed(error) } else { Spooled::Known }
     }
 
     fn is_full(&self, name: &str, what: Contradiction) -> bool {

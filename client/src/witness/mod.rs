@@ -86,6 +86,8 @@ pub enum Event {
     NoEvidence {
         /// Which log.
         origin: String,
+        /// Of what.
+        what: Contradiction,
         /// Why.
         error: io::Error,
     },
@@ -268,8 +270,11 @@ impl Witness {
         let next = match submission.decide(last, (self.clock)()) {
             Ok(next) => next,
             Err(refusal) => {
-                if let Some(known) = turn.as_ref() {
-                    self.look_for_contradiction(origin, known, submission);
+                // Nobody waits for the disk, and for whoever listens, to keep evidence.
+                let known = turn.clone();
+                drop(turn);
+                if let Some(known) = known {
+                    self.look_for_contradiction(origin, &known, submission);
                 }
                 return Err(refusal.into());
             }
@@ -290,6 +295,7 @@ impl Witness {
         let persisted = self.directory.keep(&cosigned);
         self.healthy.store(persisted.is_ok(), Ordering::Relaxed);
         if let Err(error) = persisted {
+            drop(turn);
             let origin = origin.name.clone();
             (self.tell)(&Event::NotPersisted { origin, error });
             return Err(NotCosigned::NotPersisted);
@@ -322,7 +328,7 @@ impl Witness {
             Spooled::New(path) => Event::Contradiction { origin: name, what, evidence: Some(path) },
             Spooled::Known | Spooled::Nothing => return,
             Spooled::Full => Event::Contradiction { origin: name, what, evidence: None },
-            Spooled::Failed(error) => Event::NoEvidence { origin: name, error },
+            Spooled::Failed(error) => Event::NoEvidence { origin: name, what, error },
         };
         (self.tell)(&event);
     }

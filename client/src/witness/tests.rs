@@ -323,6 +323,23 @@ async fn without_any_room_each_log_and_kind_is_told_once() {
     assert!(prefix.contains("ForkPrefix") && prefix.contains("evidence: None"), "{prefix}");
 }
 
+#[tokio::test]
+async fn evidence_that_cannot_be_written_is_told_once_for_each_kind_as_what_it_is() {
+    let bench = Bench::new();
+    let witness = bench.started();
+    witness.add_checkpoint(&body(0, 2, 1)).await.unwrap();
+    std::fs::remove_dir(bench.state().join("evidence")).unwrap();
+    for seed in 2..5 {
+        assert_eq!(status(witness.add_checkpoint(&body(2, 2, seed)).await), 422);
+        let other = TreeHead { root: sha256(&[seed]), ..head(3, 1) };
+        assert_eq!(status(witness.add_checkpoint(&body_with(2, other, Vec::new())).await), 422);
+    }
+    let told = bench.told.lock().unwrap();
+    let [fork, unproven] = &told[..] else { panic!("{told:?}") };
+    assert!(fork.contains("NoEvidence") && fork.contains("what: ForkSize"), "{fork}");
+    assert!(unproven.contains("NoEvidence") && unproven.contains("Unproven"), "{unproven}");
+}
+
 #[test]
 fn a_log_that_could_pass_for_the_witness_is_refused() {
     let bench = Bench::new();
