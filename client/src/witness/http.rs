@@ -47,7 +47,7 @@ type Reply = Response<Full<Bytes>>;
 struct App {
     witness: Arc<Witness>,
     /// Room for add-checkpoint requests in work.
-    room: Semaphore,
+    room: Arc<Semaphore>,
 }
 
 /// A request that was answered with anything but cosignatures.
@@ -65,7 +65,7 @@ pub async fn serve(
     listener: TcpListener,
     stop: impl Future<Output = ()>,
 ) -> bool {
-    let app = Arc::new(App { witness, room: Semaphore::new(REQUESTS_MAX) });
+    let app = Arc::new(App { witness, room: Arc::new(Semaphore::new(REQUESTS_MAX)) });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME_MAX).keep_alive(true);
     builder
@@ -178,11 +178,11 @@ impl App {
                 let status = StatusCode::REQUEST_TIMEOUT;
                 Fault::new(status, "body-too-slow", "the request body took too long")
             })??;
-        let room = within(WAIT_MAX, self.room.acquire()).await.ok_or_else(Fault::busy)?;
+        let room = self.room.clone().acquire_owned();
+        let room = within(WAIT_MAX, room).await.ok_or_else(Fault::busy)?;
         let room = room.expect("nobody closes the semaphore");
-        let lines = self.witness.add_checkpoint(&body).await?;
-        drop(room);
-        Ok(lines)
+        // The place is taken as long as there is work, not only as long as the client waits.
+        Ok(self.witness.add_checkpoint_holding(&body, room).await?)
     }
 
     fn checkpoint(&self, origin: Hash) -> Reply {

@@ -16,6 +16,10 @@ pub const REQUESTS_MAX: usize = 64;
 /// few seconds.
 pub const WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// Time that a request waits for the disk. The step goes on after that, and keeps its place among
+/// [`REQUESTS_MAX`].
+pub const STEP_TIME_MAX: Duration = Duration::from_secs(30);
+
 /// Time to send the headers of a request, from the first byte or from the last answer.
 pub const HEADER_TIME_MAX: Duration = Duration::from_secs(10);
 

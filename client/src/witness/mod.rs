@@ -135,7 +135,7 @@ pub enum NotCosigned {
     Refused(Refusal),
     /// The state could not be written.
     NotPersisted,
-    /// Too many requests for this log.
+    /// Too many requests for this log, or a disk that does not answer.
     Busy,
     /// This program broke a promise of its own.
     Broken,
@@ -218,6 +218,19 @@ impl Witness {
     /// # Errors
     /// Any [`NotCosigned`].
     pub async fn add_checkpoint(self: &Arc<Self>, body: &[u8]) -> Result<String, NotCosigned> {
+        self.add_checkpoint_holding(body, ()).await
+    }
+
+    /// The same; `room` is dropped when the work is over, which may be after the client has gone
+    /// and this future with it.
+    ///
+    /// # Errors
+    /// Any [`NotCosigned`].
+    pub async fn add_checkpoint_holding(
+        self: &Arc<Self>,
+        body: &[u8],
+        room: impl Send + 'static,
+    ) -> Result<String, NotCosigned> {
         let submission = Submission::parse(body)?;
         let origin = self.origins.get(&sha256(submission.origin().as_bytes()));
         let origin = origin.ok_or(Refusal::UnknownOrigin)?.clone();
@@ -226,8 +239,12 @@ impl Witness {
         let turn = turn.map_err(|_| NotCosigned::Busy)?;
         // Goes on when the client has gone: half a step must not be left.
         let witness = self.clone();
-        let step = move || witness.decide_and_persist(&origin, turn, &verified);
-        tokio::task::spawn_blocking(step).await.map_err(|_| NotCosigned::Broken)?
+        let step = move || {
+            let _room = room;
+            witness.decide_and_persist(&origin, turn, &verified)
+        };
+        let step = tokio::time::timeout(limits::STEP_TIME_MAX, tokio::task::spawn_blocking(step));
+        step.await.map_err(|_| NotCosigned::Busy)?.map_err(|_| NotCosigned::Broken)?
     }
 
     /// The newest cosigned checkpoint of the origin with this SHA-256; `None` before the first.

@@ -44,10 +44,14 @@ impl Bench {
     }
 
     fn start(&self, logs: &str) -> Result<Arc<Witness>, StartError> {
+        let time = self.time.clone();
+        self.start_with_clock(logs, Box::new(move || time.load(Ordering::Relaxed)))
+    }
+
+    fn start_with_clock(&self, logs: &str, clock: Clock) -> Result<Arc<Witness>, StartError> {
         let key = self.directory.path().join("key");
         let keys = WitnessKeys::load("w.example", files(&key)).unwrap();
-        let (time, told) = (self.time.clone(), self.told.clone());
-        let clock = Box::new(move || time.load(Ordering::Relaxed));
+        let told = self.told.clone();
         let tell = Box::new(move |event: &Event| told.lock().unwrap().push(format!("{event:?}")));
         let logs = LogList::parse(format!("logs/v0\n{logs}").as_bytes()).unwrap();
         let directory = WitnessDirectory::open(&self.state())?;
@@ -143,6 +147,32 @@ async fn the_state_is_on_disk_and_shown_when_the_answer_is_there() {
         let cosigned = Cosigned::parse(&shown, witness.public_keys()).unwrap();
         assert_eq!((cosigned.last().head, cosigned.last().time), (head(new, 1), TIME + new));
     }
+}
+
+/// A client that goes away must not make room for work beside that which it began.
+#[tokio::test]
+async fn room_is_taken_until_the_work_is_over_not_until_the_client_has_gone() {
+    let bench = Bench::new();
+    let (entered, (go, wait)) = (Arc::new(tokio::sync::Notify::new()), std::sync::mpsc::channel());
+    let (at_clock, wait) = (entered.clone(), StdMutex::new(wait));
+    let clock = Box::new(move || {
+        at_clock.notify_one();
+        let _: Result<(), _> = wait.lock().unwrap().recv();
+        TIME
+    });
+    let witness = bench.start_with_clock(&listed(), clock).unwrap();
+    let room = Arc::new(tokio::sync::Semaphore::new(1));
+    let place = room.clone().acquire_owned().await.unwrap();
+    let asking = tokio::spawn(async move {
+        let _ = witness.add_checkpoint_holding(&body(0, 2, 1), place).await;
+    });
+    entered.notified().await;
+    asking.abort();
+    assert!(asking.await.unwrap_err().is_cancelled());
+    assert_eq!(room.available_permits(), 0);
+    drop(go);
+    drop(room.acquire().await.unwrap());
+    assert!(bench.checkpoint_file().exists());
 }
 
 #[tokio::test]
