@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// A checkpoint that was cosigned less than so many seconds ago is not cosigned anew: the answer
+/// has the lines and the time from before. Nobody asks for cosignatures that are fresher.
+pub const REFRESH_SECONDS_MIN: u64 = 10;
+
 /// Open connections: a log needs one. With the streams of each, 128 MiB of bodies at most.
 pub const CONNECTIONS_MAX: usize = 256;
 
