@@ -347,7 +347,10 @@ fn tell_contradiction(output: &Output, origin: &str, what: Contradiction, kept: 
 }
 
 fn no_key(what: &'static str) -> impl Fn(WitnessKeyError) -> Failure {
-    move |error| Failure::usage(what, error)
+    move |error| match error {
+        WitnessKeyError::Locked { .. } => Failure::new(Exit::Unavailable, what, error),
+        error => Failure::usage(what, error),
+    }
 }
 
 fn not_started(error: &DirectoryError) -> Failure {

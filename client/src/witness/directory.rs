@@ -28,7 +28,7 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -142,7 +142,20 @@ impl WitnessDirectory {
             let remembered = origins.remember(hash);
             remembered.map_err(|source| DirectoryError::Io { path: path(), source })?;
         }
+        drop(origins);
+        self.check_in_place()?;
         Ok(cosigned)
+    }
+
+    /// Whether what is at the path is what is locked: reading goes by the path.
+    fn check_in_place(&self) -> Result<(), DirectoryError> {
+        let failed = |source| DirectoryError::Io { path: self.path.clone(), source };
+        let there = std::fs::metadata(&self.path).map_err(failed)?;
+        let locked = self.handle.metadata().map_err(failed)?;
+        if (there.dev(), there.ino()) != (locked.dev(), locked.ino()) {
+            return Err(DirectoryError::Swapped { path: self.path.clone() });
+        }
+        Ok(())
     }
 
     /// Whether the lines of the log in a stored checkpoint verify with `keys`. The cosignature

@@ -56,6 +56,21 @@ fn a_second_process_on_the_same_state_is_refused() {
 }
 
 #[test]
+fn a_copy_of_the_state_with_the_same_key_is_refused_while_the_first_runs() {
+    let bench = stopped();
+    let copied = std::process::Command::new("cp")
+        .arg("-a")
+        .args([bench.path("state"), bench.path("copy")])
+        .status()
+        .unwrap();
+    assert!(copied.success());
+    let running = bench.start();
+    let (_, why) = bench.expect(5, &["serve", "--state", "copy"]);
+    assert!(why.contains("witness.pem is held by another process"), "{why}");
+    assert_eq!(running.post(&bench.log.body(5, 6)).status, 200);
+}
+
+#[test]
 fn init_makes_everything_once_and_nothing_makes_a_new_state_for_an_old_key() {
     let bench = stopped();
     let init = ["init", "--name", "w.example"];

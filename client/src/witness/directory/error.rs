@@ -40,6 +40,15 @@ pub enum DirectoryError {
         /// Where.
         path: PathBuf,
     },
+    /// Another directory is at the path than the one that was locked.
+    #[error(
+        "{} was replaced while it was read: something moves or mounts directories there. Let it \
+         end, make sure that this is the state that was used last, and start again", path.display()
+    )]
+    Swapped {
+        /// Where.
+        path: PathBuf,
+    },
     /// The `witness` file makes no sense.
     #[error(
         "{} is damaged. It holds the line {IDENTITY_HEADER} and the vkeys that init printed; write \

@@ -190,3 +190,19 @@ fn what_cannot_be_synced_is_neither_read_nor_written_over() {
     drop(open);
     assert_eq!(load(&path).unwrap(), [cosigned("a", 8)]);
 }
+
+#[test]
+fn a_directory_that_took_the_place_of_the_locked_one_is_refused() {
+    let (_directory, path) = filled();
+    let open = WitnessDirectory::open(&path).unwrap();
+    let aside = path.with_extension("aside");
+    std::fs::rename(&path, &aside).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    for entry in std::fs::read_dir(&aside).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_file() {
+            std::fs::copy(entry.path(), path.join(entry.file_name())).unwrap();
+        }
+    }
+    assert!(matches!(open.load(), Err(DirectoryError::Swapped { .. })));
+}
