@@ -250,6 +250,12 @@ fn serve(arguments: &Serve, output: &Output) -> Result<Exit, Failure> {
     let logs = LogList::parse(&bytes).map_err(|error| {
         Failure::usage(format!("{} cannot be used", arguments.logs.display()), error)
     })?;
+    for skipped in logs.skipped().iter().take(SKIPPED_TOLD_MAX) {
+        output.remark(&format!("a key is skipped: {skipped}"));
+    }
+    if let Some(more) = logs.skipped().len().checked_sub(SKIPPED_TOLD_MAX + 1) {
+        output.remark(&format!("{} more keys are skipped", more + 1));
+    }
     let directory =
         WitnessDirectory::open(&arguments.state.state).map_err(|error| not_started(&error))?;
     let name = directory.identity()[0].name().to_owned();
@@ -265,12 +271,11 @@ fn serve(arguments: &Serve, output: &Output) -> Result<Exit, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Unavailable, what, error))?;
-    runtime.block_on(listen(witness, &logs, arguments.listen, output))
+    runtime.block_on(listen(witness, arguments.listen, output))
 }
 
 async fn listen(
     witness: Arc<Witness>,
-    logs: &LogList,
     address: SocketAddr,
     output: &Output,
 ) -> Result<Exit, Failure> {
@@ -294,7 +299,8 @@ async fn listen(
         "listen": address.to_string(),
         "name": witness.public_keys()[0].name(),
         "vkeys": witness.public_keys().iter().map(NoteKey::to_vkey).collect::<Vec<_>>(),
-        "logs": logs.keys_by_origin().len(),
+        "logs": witness.logs(),
+        "skippedKeys": witness.skipped_keys(),
     });
     output.raw(format!("{ready}\n").as_bytes())?;
     let stop = async {
@@ -309,6 +315,9 @@ async fn listen(
     Ok(Exit::Ok)
 }
 
+/// Lines about keys that are skipped: a person reads no more.
+const SKIPPED_TOLD_MAX: usize = 20;
+
 /// Tells the operator.
 fn tell(output: &Output, event: &Event) {
     match event {
@@ -322,6 +331,10 @@ fn tell(output: &Output, event: &Event) {
         Event::NoEvidence { origin, what, error } => {
             let kept = format!("the evidence was not written: {error}");
             tell_contradiction(output, origin, *what, &kept);
+        }
+        Event::OwnName { origin } => {
+            let why = "their signatures could be taken for those of this witness";
+            output.remark(&format!("keys of the log {origin} are skipped: {why}"));
         }
         Event::NotPersisted { origin, error } => {
             let text = format!("{origin}: the state was not written, nothing is cosigned: {error}");

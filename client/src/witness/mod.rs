@@ -59,6 +59,8 @@ pub struct Witness {
     origins: HashMap<Hash, Arc<Origin>>,
     spool: Spool,
     metrics: Metrics,
+    /// Keys of the list that are not used.
+    skipped: usize,
     healthy: AtomicBool,
     clock: Clock,
     tell: Tell,
@@ -91,6 +93,12 @@ pub enum Event {
         /// Why.
         error: io::Error,
     },
+    /// Keys of a listed log are not used: they, or the log, have the name or a key of this witness,
+    /// so that signatures could be taken for each other.
+    OwnName {
+        /// Which log.
+        origin: String,
+    },
     /// State could not be written, so nothing was cosigned.
     NotPersisted {
         /// Which log.
@@ -112,12 +120,6 @@ pub enum StartError {
          --key, and --ml-dsa-key if there is a second one"
     )]
     OtherKeys(String),
-    /// A log that looks like this witness.
-    #[error(
-        "the log {0} has the name or a key of this witness: their signatures could be taken for \
-         each other. Take it off the list"
-    )]
-    OwnName(String),
     /// The evidence cannot be counted.
     #[error("the evidence in {} cannot be read: {source}", path.display())]
     Evidence {
@@ -179,9 +181,16 @@ impl Witness {
             return Err(StartError::OtherKeys(names.collect::<Vec<_>>().join(" and ")));
         }
         let mut listed = logs.keys_by_origin();
-        for (name, log_keys) in &listed {
-            check_not_own(name, log_keys, keys.public())?;
+        let mut skipped = logs.skipped().len();
+        for (name, log_keys) in &mut listed {
+            let count = log_keys.len();
+            skip_own(name, log_keys, keys.public());
+            if log_keys.len() < count {
+                skipped += count - log_keys.len();
+                tell(&Event::OwnName { origin: (*name).to_owned() });
+            }
         }
+        listed.retain(|_, log_keys| !log_keys.is_empty());
         let mut origins = HashMap::new();
         for cosigned in directory.load()? {
             let log_keys = listed.remove(cosigned.origin()).unwrap_or_default();
@@ -202,6 +211,7 @@ impl Witness {
             origins: origins.into_iter().map(|(hash, origin)| (hash, Arc::new(origin))).collect(),
             spool,
             metrics: Metrics::default(),
+            skipped,
             healthy: AtomicBool::new(true),
             clock,
             tell,
@@ -253,6 +263,16 @@ impl Witness {
         origin.shown.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// How many logs are listed with a key that can be used.
+    pub fn logs(&self) -> usize {
+        self.origins.values().filter(|origin| !origin.keys.is_empty()).count()
+    }
+
+    /// How many keys of the list are not used.
+    pub fn skipped_keys(&self) -> usize {
+        self.skipped
+    }
+
     /// Whether the last state was written.
     pub fn is_healthy(&self) -> bool {
         self.healthy.load(Ordering::Relaxed)
@@ -265,13 +285,13 @@ impl Witness {
 
     /// The text of `/metrics`.
     pub fn render_metrics(&self) -> String {
-        let origins = || self.origins.values();
         let shown = |origin: &&Arc<Origin>| {
             origin.shown.read().unwrap_or_else(PoisonError::into_inner).is_some()
         };
         self.metrics.render(Gauges {
-            logs: origins().filter(|origin| !origin.keys.is_empty()).count(),
-            origins: origins().filter(shown).count(),
+            logs: self.logs(),
+            skipped_keys: self.skipped,
+            origins: self.origins.values().filter(shown).count(),
             healthy: self.is_healthy(),
         })
     }
@@ -365,13 +385,17 @@ impl Origin {
 }
 
 /// A signature by a witness names the witness; if a log had the same name or key, one could pass
-/// for the other.
-fn check_not_own(origin: &str, keys: &[NoteKey], own: &[NoteKey]) -> Result<(), StartError> {
-    let is_own = own.iter().any(|own| {
-        let same = |key: &NoteKey| key.name() == own.name() || key.public_key() == own.public_key();
-        origin == own.name() || keys.iter().any(same)
+/// for the other. Such keys go, and all of them if none is left that signs checkpoints.
+fn skip_own(origin: &str, keys: &mut Vec<NoteKey>, own: &[NoteKey]) {
+    keys.retain(|key| {
+        let is_own = |own: &NoteKey| {
+            origin == own.name() || key.name() == own.name() || key.public_key() == own.public_key()
+        };
+        !own.iter().any(is_own)
     });
-    if is_own { Err(StartError::OwnName(origin.to_owned())) } else { Ok(()) }
+    if !keys.iter().any(NoteKey::is_log_key) {
+        keys.clear();
+    }
 }
 
 #[cfg(test)]

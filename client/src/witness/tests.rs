@@ -374,21 +374,29 @@ async fn evidence_that_cannot_be_written_is_told_once_for_each_kind_as_what_it_i
     assert!(unproven.contains("NoEvidence") && unproven.contains("Unproven"), "{unproven}");
 }
 
-#[test]
-fn a_log_that_could_pass_for_the_witness_is_refused() {
+#[tokio::test]
+async fn a_log_that_could_pass_for_the_witness_is_skipped_and_no_other() {
     let bench = Bench::new();
     let own = WitnessDirectory::open(&bench.state()).unwrap().identity()[0].clone();
     let own_key: [u8; 32] = own.public_key().try_into().unwrap();
     let same_key = NoteKey::ed25519("other.example", &own_key).unwrap();
     let same_name = NoteKey::ed25519("w.example", log_key().verifying_key().as_bytes()).unwrap();
-    for logs in [
-        format!("vkey {}\n", same_key.to_vkey()),
-        format!("vkey {}\n", same_name.to_vkey()),
-        format!("vkey {}\norigin other.example\n", same_name.to_vkey()),
-        format!("{}origin w.example\n", listed()),
+    let good = listed();
+    for (logs, count) in [
+        (format!("vkey {}\n{good}", same_key.to_vkey()), 1),
+        // A wrong key does not take the log's own away.
+        (format!("vkey {}\norigin {ORIGIN}\n{good}", same_key.to_vkey()), 1),
+        (format!("vkey {}\n{good}", same_name.to_vkey()), 1),
+        (format!("vkey {}\norigin other.example\n{good}", same_name.to_vkey()), 1),
+        (format!("{good}origin w.example\n"), 0),
     ] {
-        assert!(matches!(bench.start(&logs), Err(StartError::OwnName(_))), "{logs}");
+        let witness = bench.start(&logs).unwrap();
+        assert_eq!((witness.logs(), witness.skipped_keys()), (count, 1), "{logs}");
+        assert!(bench.told.lock().unwrap().pop().unwrap().starts_with("OwnName"), "{logs}");
+        assert!(witness.render_metrics().contains("treering_witness_skipped_keys 1\n"));
     }
+    let witness = bench.start(&format!("vkey {}\n{good}", same_key.to_vkey())).unwrap();
+    assert_eq!(status(witness.add_checkpoint(&body(0, 2, 1)).await), 200);
 }
 
 #[test]

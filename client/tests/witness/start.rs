@@ -103,9 +103,12 @@ fn the_list_of_logs_is_read_strictly() {
         let (_, why) = bench.expect(2, &["serve"]);
         assert!(why.contains(word), "{why}");
     }
-    bench.list_logs(&[&Log::honest("w.example")]);
-    let (_, why) = bench.expect(2, &["serve"]);
-    assert!(why.contains("w.example has the name or a key of this witness"), "{why}");
+    bench.list_logs(&[&Log::honest("w.example"), &bench.log]);
+    let running = bench.start();
+    assert_eq!((&running.ready["logs"], &running.ready["skippedKeys"]), (&1.into(), &1.into()));
+    let told = bench.stderr();
+    assert!(told.contains("keys of the log w.example are skipped"), "{told}");
+    drop(running);
     std::fs::remove_file(bench.path("logs.txt")).unwrap();
     bench.expect(2, &["serve"]);
 }
