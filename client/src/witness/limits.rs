@@ -24,7 +24,8 @@ pub const WAIT_MAX: Duration = Duration::from_secs(5);
 /// [`REQUESTS_MAX`].
 pub const STEP_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// Time to send the headers of a request, from the first byte or from the last answer.
+/// Time to the first byte of a connection, from there to the end of the first request's headers,
+/// and for the headers of each request after the last answer.
 pub const HEADER_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Time to send the body of a request: 128 KiB at 13 KB/s.
@@ -36,6 +37,13 @@ pub const DROPPED_BYTES_MAX: usize = 1 << 20;
 /// Silence on a connection: logs publish every few seconds, or minutes, and connect anew after
 /// that.
 pub const SILENCE_MAX: Duration = Duration::from_secs(90);
+
+/// Age of a connection at which it takes no more requests: whoever asks every few seconds, or pings,
+/// would have it for ever.
+pub const CONNECTION_AGE_MAX: Duration = Duration::from_secs(300);
+
+/// Time that the open requests of such a connection get.
+pub const CLOSING_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Time in which a client must take some of an answer.
 pub const WRITE_TIME_MAX: Duration = Duration::from_secs(10);
