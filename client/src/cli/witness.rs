@@ -167,10 +167,14 @@ fn init(arguments: &Init, output: &Output) -> Result<Exit, Failure> {
     }
     let path = &arguments.state.state;
     make_empty(path).map_err(|error| Failure::usage(what, error))?;
-    let made = WitnessKeys::generate(&arguments.name, keys.files()).map_err(no_key(what))?;
-    WitnessDirectory::create(path, made.public()).map_err(|error| {
-        Failure::usage(what, error).advise("remove the new key files before you try again")
-    })?;
+    let remove = || {
+        let state = path.display();
+        format!("remove the new key files, and {state} with what is in it, before you try again")
+    };
+    let made = WitnessKeys::generate(&arguments.name, keys.files());
+    let made = made.map_err(|error| no_key(what)(error).advise(remove()))?;
+    WitnessDirectory::create(path, made.public())
+        .map_err(|error| Failure::usage(what, error).advise(remove()))?;
     tell_identity(made.public(), path, output)
 }
 
@@ -189,7 +193,10 @@ fn add_key(arguments: &AddKey, output: &Output) -> Result<Exit, Failure> {
         return Err(Failure::usage(what, why));
     }
     let key = WitnessKeys::generate_ml_dsa_44(&name, new).map_err(no_key(what))?;
-    directory.add_key(key).map_err(|error| Failure::usage(what, error))?;
+    directory.add_key(key).map_err(|error| {
+        let advice = format!("remove {} before you try again", new.display());
+        Failure::usage(what, error).advise(advice)
+    })?;
     tell_identity(directory.identity(), path, output)
 }
 

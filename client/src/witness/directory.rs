@@ -83,9 +83,6 @@ impl WitnessDirectory {
         replace(&handle, ORIGINS, ORIGINS_HEADER.as_bytes()).map_err(failed)?;
         // Last: what has it is complete.
         replace(&handle, IDENTITY, format_identity(identity).as_bytes()).map_err(failed)?;
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let parent = File::open(parent.unwrap_or(Path::new("."))).and_then(|dir| dir.sync_all());
-        parent.map_err(failed)?;
         Self::of_handle(path, handle)
     }
 
@@ -276,13 +273,20 @@ impl Origins {
     }
 }
 
-/// Makes the directory at `path` if it is not there.
+/// Makes the directory at `path`, durably, if it is not there.
 ///
 /// # Errors
 /// [`DirectoryError::NotEmpty`], [`DirectoryError::Io`].
 pub fn make_empty(path: &Path) -> Result<(), DirectoryError> {
     let failed = |source| DirectoryError::Io { path: path.to_owned(), source };
+    let missing: Vec<&Path> = path
+        .ancestors()
+        .take_while(|level| !level.as_os_str().is_empty() && !level.exists())
+        .collect();
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    for made in missing {
+        sync_parent(made).map_err(failed)?;
+    }
     for entry in std::fs::read_dir(path).map_err(failed)? {
         // A file system of its own has this directory from the start.
         if entry.map_err(failed)?.file_name() != "lost+found" {
@@ -290,6 +294,15 @@ pub fn make_empty(path: &Path) -> Result<(), DirectoryError> {
         }
     }
     Ok(())
+}
+
+/// Makes it durable that `path` is there.
+///
+/// # Errors
+/// Those of the system.
+pub fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// The public keys of the witness whose state is at `path`, without locking it.

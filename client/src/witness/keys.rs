@@ -4,7 +4,7 @@
 //! service starts without a person. Each line that a witness adds to a checkpoint is by one of
 //! them.
 //!
-//! Invariants: a key file is created with mode 0600 and never overwritten; the keys never leave
+//! Invariants: a key file is created with mode 0600, durably, and never overwritten; the keys never leave
 //! this module; on one machine, one process has the Ed25519 key, whatever state it has beside it.
 //! Out of scope: keys in hardware, and copies of a key.
 
@@ -23,6 +23,7 @@ use treering_proto::note::{
 };
 use zeroize::Zeroizing;
 
+use super::directory::sync_parent;
 use crate::private_key::{KEY_FILE_LEN_MAX, PrivateKeyError, write_new};
 
 /// Why the keys of a witness cannot be used.
@@ -218,7 +219,9 @@ fn read(path: &Path, file: &File) -> Result<Zeroizing<String>, WitnessKeyError> 
 }
 
 fn write(path: &Path, pem: &str) -> Result<(), WitnessKeyError> {
-    write_new(path, pem, 0o600).map_err(|source| failed(path, source))
+    let written = write_new(path, pem, 0o600)
+        .and_then(|()| sync_parent(path).map_err(PrivateKeyError::Write));
+    written.map_err(|source| failed(path, source))
 }
 
 fn failed(path: &Path, source: PrivateKeyError) -> WitnessKeyError {

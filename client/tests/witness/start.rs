@@ -86,6 +86,10 @@ fn init_makes_everything_once_and_nothing_makes_a_new_state_for_an_old_key() {
     let made: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(made["schema"], "treering.witness/v1");
     assert_eq!(made["vkeys"].as_array().unwrap().len(), 2);
+    // A key that cannot be written: the state directory is there by then.
+    let nowhere = ["--key", "nowhere/5.pem", "--state", "5"];
+    let (_, why) = bench.expect(2, &[&init[..], &nowhere].concat());
+    assert!(why.contains("remove the new key files, and 5 with what is in it"), "{why}");
     for name in ["", "a b", "a+b"] {
         bench.expect(2, &["init", "--name", name, "--key", "3.pem", "--state", "3"]);
     }
