@@ -167,10 +167,14 @@ fn init(arguments: &Init, output: &Output) -> Result<Exit, Failure> {
     }
     let path = &arguments.state.state;
     make_empty(path).map_err(|error| Failure::usage(what, error))?;
-    let made = WitnessKeys::generate(&arguments.name, keys.files()).map_err(no_key(what))?;
-    WitnessDirectory::create(path, made.public()).map_err(|error| {
-        Failure::usage(what, error).advise("remove the new key files before you try again")
-    })?;
+    let remove = || {
+        let state = path.display();
+        format!("remove the new key files, and {state} with what is in it, before you try again")
+    };
+    let made = WitnessKeys::generate(&arguments.name, keys.files());
+    let made = made.map_err(|error| no_key(what)(error).advise(remove()))?;
+    WitnessDirectory::create(path, made.public())
+        .map_err(|error| Failure::usage(what, error).advise(remove()))?;
     tell_identity(made.public(), path, output)
 }
 
@@ -189,7 +193,10 @@ fn add_key(arguments: &AddKey, output: &Output) -> Result<Exit, Failure> {
         return Err(Failure::usage(what, why));
     }
     let key = WitnessKeys::generate_ml_dsa_44(&name, new).map_err(no_key(what))?;
-    directory.add_key(key).map_err(|error| Failure::usage(what, error))?;
+    directory.add_key(key).map_err(|error| {
+        let advice = format!("remove {} before you try again", new.display());
+        Failure::usage(what, error).advise(advice)
+    })?;
     tell_identity(directory.identity(), path, output)
 }
 
@@ -250,6 +257,12 @@ fn serve(arguments: &Serve, output: &Output) -> Result<Exit, Failure> {
     let logs = LogList::parse(&bytes).map_err(|error| {
         Failure::usage(format!("{} cannot be used", arguments.logs.display()), error)
     })?;
+    for skipped in logs.skipped().iter().take(SKIPPED_TOLD_MAX) {
+        output.remark(&format!("a key is skipped: {skipped}"));
+    }
+    if let Some(more) = logs.skipped().len().checked_sub(SKIPPED_TOLD_MAX + 1) {
+        output.remark(&format!("{} more keys are skipped", more + 1));
+    }
     let directory =
         WitnessDirectory::open(&arguments.state.state).map_err(|error| not_started(&error))?;
     let name = directory.identity()[0].name().to_owned();
@@ -265,12 +278,11 @@ fn serve(arguments: &Serve, output: &Output) -> Result<Exit, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Unavailable, what, error))?;
-    runtime.block_on(listen(witness, &logs, arguments.listen, output))
+    runtime.block_on(listen(witness, arguments.listen, output))
 }
 
 async fn listen(
     witness: Arc<Witness>,
-    logs: &LogList,
     address: SocketAddr,
     output: &Output,
 ) -> Result<Exit, Failure> {
@@ -294,7 +306,8 @@ async fn listen(
         "listen": address.to_string(),
         "name": witness.public_keys()[0].name(),
         "vkeys": witness.public_keys().iter().map(NoteKey::to_vkey).collect::<Vec<_>>(),
-        "logs": logs.keys_by_origin().len(),
+        "logs": witness.logs(),
+        "skippedKeys": witness.skipped_keys(),
     });
     output.raw(format!("{ready}\n").as_bytes())?;
     let stop = async {
@@ -309,32 +322,26 @@ async fn listen(
     Ok(Exit::Ok)
 }
 
+/// Lines about keys that are skipped: a person reads no more.
+const SKIPPED_TOLD_MAX: usize = 20;
+
 /// Tells the operator.
 fn tell(output: &Output, event: &Event) {
     match event {
         Event::Contradiction { origin, what, evidence } => {
-            let said = match what {
-                Contradiction::ForkSize => "signed two different trees of one size",
-                Contradiction::ForkPrefix { .. } => {
-                    "signed a tree that does not start with the one cosigned"
-                }
-                Contradiction::Smaller => "went back to a smaller tree, and dated it later",
-                Contradiction::Unproven => {
-                    "has a checkpoint that somebody sent with a proof that does not fit"
-                }
-            };
             let kept = match evidence {
                 Some(path) => format!("evidence is in {}", path.display()),
                 None => "there is no room for more evidence: look at it and move it away".into(),
             };
-            match what {
-                Contradiction::Unproven => output.remark(&format!("{origin} {said}; {kept}")),
-                _ => output.alarm(&format!("{origin} {said}"), std::iter::once(&*kept)),
-            }
+            tell_contradiction(output, origin, *what, &kept);
         }
-        Event::NoEvidence { origin, error } => {
-            let text = format!("{origin} contradicts itself, and the evidence was not written");
-            output.alarm(&text, std::iter::once(&*error.to_string()));
+        Event::NoEvidence { origin, what, error } => {
+            let kept = format!("the evidence was not written: {error}");
+            tell_contradiction(output, origin, *what, &kept);
+        }
+        Event::OwnName { origin } => {
+            let why = "their signatures could be taken for those of this witness";
+            output.remark(&format!("keys of the log {origin} are skipped: {why}"));
         }
         Event::NotPersisted { origin, error } => {
             let text = format!("{origin}: the state was not written, nothing is cosigned: {error}");
@@ -343,13 +350,34 @@ fn tell(output: &Output, event: &Event) {
     }
 }
 
+/// An alarm only about what the log itself signed: anybody can send a wrong proof.
+fn tell_contradiction(output: &Output, origin: &str, what: Contradiction, kept: &str) {
+    let said = match what {
+        Contradiction::ForkSize => "signed two different trees of one size",
+        Contradiction::ForkPrefix { .. } => {
+            "signed a tree that does not start with the one cosigned"
+        }
+        Contradiction::Smaller => "went back to a smaller tree, and dated it later",
+        Contradiction::Unproven => {
+            let said = "has a checkpoint that somebody sent with a proof that does not fit";
+            return output.remark(&format!("{origin} {said}; {kept}"));
+        }
+    };
+    output.alarm(&format!("{origin} {said}"), std::iter::once(kept));
+}
+
 fn no_key(what: &'static str) -> impl Fn(WitnessKeyError) -> Failure {
-    move |error| Failure::usage(what, error)
+    move |error| match error {
+        WitnessKeyError::Locked { .. } => Failure::new(Exit::Unavailable, what, error),
+        error => Failure::usage(what, error),
+    }
 }
 
 fn not_started(error: &DirectoryError) -> Failure {
     let exit = match error {
-        DirectoryError::Locked { .. } | DirectoryError::Io { .. } => Exit::Unavailable,
+        DirectoryError::Locked { .. }
+        | DirectoryError::NotSynced { .. }
+        | DirectoryError::Io { .. } => Exit::Unavailable,
         _ => Exit::Usage,
     };
     Failure::new(exit, "the witness does not start", error)

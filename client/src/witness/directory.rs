@@ -13,6 +13,11 @@
 //! no signature away. Then it does not matter whether the old or the new checkpoint is found later:
 //! a checkpoint whose cosignature nobody has binds the witness to nothing.
 //!
+//! A process that died between the rename and the sync leaves a checkpoint that can be read and is
+//! not on disk yet. So the file system is synced before anything is read at start. And the system
+//! reports only once that a directory could not be synced, so after that nothing is written until
+//! the next start, when what is there is read anew.
+//!
 //! Invariants: what is read at start is whole and cosigned with the keys in `witness`; an origin in
 //! `origins` has its checkpoint; the directory is locked while the process lives, and all writing
 //! goes through its open handle, so that a directory put in its place later is not written to. What
@@ -23,7 +28,7 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -33,8 +38,12 @@ use treering_proto::encoding::from_hex_lower;
 use treering_proto::hash::{Hash, sha256};
 use treering_proto::note::{NOTE_LEN_MAX, NoteKey, NoteKeyKind, OpenError};
 
-use super::cosigned::{Cosigned, CosignedError};
+use super::cosigned::Cosigned;
 use super::limits::ORIGINS_MAX;
+
+mod error;
+
+pub use error::DirectoryError;
 
 /// A state directory that is locked.
 #[derive(Debug)]
@@ -43,88 +52,9 @@ pub struct WitnessDirectory {
     handle: File,
     identity: Vec<NoteKey>,
     origins: Mutex<Origins>,
-}
-
-/// Why a state directory cannot be used. Every message says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum DirectoryError {
-    /// There is something already.
-    #[error(
-        "{} is not empty. A witness starts with an empty directory, and never twice with the same \
-         key; choose another directory", path.display()
-    )]
-    NotEmpty {
-        /// Where.
-        path: PathBuf,
-    },
-    /// No `witness` file.
-    #[error(
-        "{} is not the state of a witness. If it was, find it: maybe a volume is not mounted. A \
-         witness that forgets what it cosigned must not cosign again with the same key; only a new \
-         witness, with a new key, starts afresh: treering witness init", path.display()
-    )]
-    NotAState {
-        /// Where.
-        path: PathBuf,
-    },
-    /// Another process has it.
-    #[error(
-        "{} is held by another process: two witnesses with one key would cosign two histories. \
-         Stop the other one", path.display()
-    )]
-    Locked {
-        /// Where.
-        path: PathBuf,
-    },
-    /// The `witness` file makes no sense.
-    #[error(
-        "{} is damaged. It holds the line {IDENTITY_HEADER} and the vkeys that init printed; write \
-         it anew", path.display()
-    )]
-    Identity {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The `origins` file makes no sense.
-    #[error("{} is damaged: {REMEDY}", path.display())]
-    Origins {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A checkpoint file makes no sense.
-    #[error("{} is damaged ({why}): {REMEDY}", path.display())]
-    Checkpoint {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: CosignedError,
-    },
-    /// A checkpoint file of another origin than its name says.
-    #[error("{} holds the checkpoint of another origin: {REMEDY}", path.display())]
-    Misnamed {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A checkpoint that was there once.
-    #[error("{} is gone: {REMEDY}", path.display())]
-    Missing {
-        /// The file.
-        path: PathBuf,
-    },
-    /// More than `ORIGINS_MAX` checkpoints.
-    #[error("{} holds more than {ORIGINS_MAX} checkpoints", path.display())]
-    TooMany {
-        /// Where.
-        path: PathBuf,
-    },
-    /// The system refused.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// Which file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// Whether the directory could be synced each time. Held during the sync: of two at once, only
+    /// one would hear that both failed.
+    synced: Mutex<bool>,
 }
 
 /// The `origins` file. Lines have one length and are written at a known place, so that a line that
@@ -153,9 +83,6 @@ impl WitnessDirectory {
         replace(&handle, ORIGINS, ORIGINS_HEADER.as_bytes()).map_err(failed)?;
         // Last: what has it is complete.
         replace(&handle, IDENTITY, format_identity(identity).as_bytes()).map_err(failed)?;
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let parent = File::open(parent.unwrap_or(Path::new("."))).and_then(|dir| dir.sync_all());
-        parent.map_err(failed)?;
         Self::of_handle(path, handle)
     }
 
@@ -165,6 +92,8 @@ impl WitnessDirectory {
     /// Any [`DirectoryError`] but `NotEmpty`.
     pub fn open(path: &Path) -> Result<Self, DirectoryError> {
         let handle = lock(path)?;
+        sync_all(&handle)
+            .map_err(|source| DirectoryError::NotSynced { path: path.to_owned(), source })?;
         Self::of_handle(path, handle)
     }
 
@@ -210,7 +139,20 @@ impl WitnessDirectory {
             let remembered = origins.remember(hash);
             remembered.map_err(|source| DirectoryError::Io { path: path(), source })?;
         }
+        drop(origins);
+        self.check_in_place()?;
         Ok(cosigned)
+    }
+
+    /// Whether what is at the path is what is locked: reading goes by the path.
+    fn check_in_place(&self) -> Result<(), DirectoryError> {
+        let failed = |source| DirectoryError::Io { path: self.path.clone(), source };
+        let there = std::fs::metadata(&self.path).map_err(failed)?;
+        let locked = self.handle.metadata().map_err(failed)?;
+        if (there.dev(), there.ino()) != (locked.dev(), locked.ino()) {
+            return Err(DirectoryError::Swapped { path: self.path.clone() });
+        }
+        Ok(())
     }
 
     /// Whether the lines of the log in a stored checkpoint verify with `keys`. The cosignature
@@ -241,7 +183,11 @@ impl WitnessDirectory {
     /// Those of the system. Then no signature of `cosigned` may be given away.
     pub fn keep(&self, cosigned: &Cosigned) -> io::Result<()> {
         let hash = origin_hash(cosigned);
-        replace(&self.handle, &file_name(hash), cosigned.note().as_bytes())?;
+        if !*self.synced.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Err(io::Error::other(NOT_SYNCED));
+        }
+        put(&self.handle, &file_name(hash), cosigned.note().as_bytes())?;
+        self.sync()?;
         self.origins.lock().unwrap_or_else(PoisonError::into_inner).remember(hash)
     }
 
@@ -272,11 +218,21 @@ impl WitnessDirectory {
         self.path.join(EVIDENCE)
     }
 
+    /// Makes renames durable.
+    fn sync(&self) -> io::Result<()> {
+        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*synced {
+            return Err(io::Error::other(NOT_SYNCED));
+        }
+        self.handle.sync_all().inspect_err(|_| *synced = false)
+    }
+
     fn of_handle(path: &Path, handle: File) -> Result<Self, DirectoryError> {
         let identity = read_identity(path)?;
         let origins_path = path.join(ORIGINS);
         let origins = Origins::open(&handle, &origins_path)?;
-        Ok(Self { path: path.to_owned(), handle, identity, origins: Mutex::new(origins) })
+        let (path, origins) = (path.to_owned(), Mutex::new(origins));
+        Ok(Self { path, handle, identity, origins, synced: Mutex::new(true) })
     }
 }
 
@@ -317,13 +273,20 @@ impl Origins {
     }
 }
 
-/// Makes the directory at `path` if it is not there.
+/// Makes the directory at `path`, durably, if it is not there.
 ///
 /// # Errors
 /// [`DirectoryError::NotEmpty`], [`DirectoryError::Io`].
 pub fn make_empty(path: &Path) -> Result<(), DirectoryError> {
     let failed = |source| DirectoryError::Io { path: path.to_owned(), source };
+    let missing: Vec<&Path> = path
+        .ancestors()
+        .take_while(|level| !level.as_os_str().is_empty() && !level.exists())
+        .collect();
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    for made in missing {
+        sync_parent(made).map_err(failed)?;
+    }
     for entry in std::fs::read_dir(path).map_err(failed)? {
         // A file system of its own has this directory from the start.
         if entry.map_err(failed)?.file_name() != "lost+found" {
@@ -331,6 +294,15 @@ pub fn make_empty(path: &Path) -> Result<(), DirectoryError> {
         }
     }
     Ok(())
+}
+
+/// Makes it durable that `path` is there.
+///
+/// # Errors
+/// Those of the system.
+pub fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// The public keys of the witness whose state is at `path`, without locking it.
@@ -400,13 +372,24 @@ fn lock(path: &Path) -> Result<File, DirectoryError> {
 
 /// Replaces the file `name`, so that after any crash it holds the old bytes or the new ones.
 fn replace(handle: &File, name: &str, bytes: &[u8]) -> io::Result<()> {
+    put(handle, name, bytes)?;
+    handle.sync_all()
+}
+
+/// As [`replace`], but which of them it is becomes certain when the directory is synced.
+fn put(handle: &File, name: &str, bytes: &[u8]) -> io::Result<()> {
     let new = format!("{name}.new");
     let flags =
         OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let mut file = File::from(rustix::fs::openat(handle, &new, flags, PRIVATE)?);
     file.write_all(bytes)?;
     file.sync_all()?;
-    rustix::fs::renameat(handle, &new, handle, name)?;
+    Ok(rustix::fs::renameat(handle, &new, handle, name)?)
+}
+
+/// Puts on disk whatever an earlier process left in memory: every file, and the directory.
+fn sync_all(handle: &File) -> io::Result<()> {
+    rustix::fs::syncfs(handle)?;
     handle.sync_all()
 }
 
@@ -458,10 +441,9 @@ const ORIGINS: &str = "origins";
 const ORIGINS_HEADER: &str = "treering.witness-origins/v1\n";
 const CHECKPOINT: &str = "checkpoint";
 
-/// What to do about lost state.
-const REMEDY: &str = "this witness no longer knows what it cosigned, and must not cosign again with the same key. Put \
-     the file back exactly as it was when the witness stopped; a backup is not that. If it is lost, \
-     retire the key: tell those who trust it, and start a new witness with treering witness init";
+/// Why nothing is written any more.
+const NOT_SYNCED: &str =
+    "the state directory could not be synced; see to the disk, then start the witness again";
 
 /// Two vkeys and the header.
 const IDENTITY_LEN_MAX: usize = 16 << 10;

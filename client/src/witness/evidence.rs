@@ -8,10 +8,13 @@
 //! DIR/evidence/5c1d2f0a9be03344-fork-size-0f6d0b9bb2a81c55.evidence
 //! ```
 //!
-//! Invariants: what was seen before makes no second file; the number of files is bounded, and
-//! evidence that convicts has room of its own, which nobody but the holder of a log's key can fill.
+//! Invariants: what was seen before makes no second file; the number of files is bounded, for each
+//! log and kind and for all; evidence that convicts has room of its own, which nobody but the
+//! holder of a log's key can fill, and no log can fill that of another. What cannot be
+//! kept is told once for each log and kind.
 //! Out of scope: accusing anybody; an operator looks, and `treering evidence verify` judges.
 
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -24,7 +27,7 @@ use treering_proto::witness::{Contradiction, VerifiedSubmission};
 
 use super::cosigned::Cosigned;
 use super::directory::{WitnessDirectory, origin_hash};
-use super::limits::{PROOFS_MAX, SUSPICIONS_MAX};
+use super::limits::{PROOFS_MAX, PROOFS_PER_LOG_MAX, SUSPICIONS_MAX, SUSPICIONS_PER_LOG_MAX};
 
 /// How many files there are.
 #[derive(Debug, Default)]
@@ -36,8 +39,12 @@ pub struct Spool {
 struct Kept {
     proofs: usize,
     suspicions: usize,
-    /// Whether it was said that there is no room, which is said once.
-    full_told: bool,
+    /// By the part of the name that says origin and kind.
+    by_log: HashMap<String, usize>,
+    /// Of which origins and kinds it was said that there is no room.
+    full_told: HashSet<String>,
+    /// Of which it was said that evidence cannot be written.
+    failed_told: HashSet<String>,
 }
 
 /// What became of a contradiction.
@@ -45,7 +52,7 @@ struct Kept {
 pub enum Spooled {
     /// A new file.
     New(PathBuf),
-    /// Seen before, or no room and said so before.
+    /// Seen before, or it cannot be kept and that was said before.
     Known,
     /// A smaller tree that nobody dated later: an old checkpoint, and no contradiction.
     Nothing,
@@ -63,12 +70,7 @@ impl Spool {
     pub fn open(directory: &WitnessDirectory) -> io::Result<Self> {
         let mut kept = Kept::default();
         for entry in std::fs::read_dir(directory.evidence_path())? {
-            let name = entry?.file_name();
-            if name.to_string_lossy().contains(Contradiction::Unproven.name()) {
-                kept.suspicions += 1;
-            } else {
-                kept.proofs += 1;
-            }
+            kept.count(&entry?.file_name().to_string_lossy());
         }
         Ok(Self { kept: Mutex::new(kept) })
     }
@@ -88,31 +90,60 @@ impl Spool {
         if what == Contradiction::Smaller && !is_proof {
             return Spooled::Nothing;
         }
+        let name = name(known, shown, what);
+        let path = directory.evidence_path().join(&name);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let (count, max) = match what {
-            Contradiction::Unproven => (kept.suspicions, SUSPICIONS_MAX),
-            _ => (kept.proofs, PROOFS_MAX),
-        };
-        if count >= max {
-            let told = std::mem::replace(&mut kept.full_told, true);
-            return if told { Spooled::Known } else { Spooled::Full };
+        if path.exists() {
+            return Spooled::Known;
+        }
+        if kept.is_full(&name, what) {
+            let is_news = kept.full_told.insert(slot(&name).to_owned());
+            return if is_news { Spooled::Full } else { Spooled::Known };
         }
         let Some(evidence) = evidence else {
-            return Spooled::Failed(io::Error::other("the keys of the stored checkpoint are gone"));
+            let error = io::Error::other("the keys of the stored checkpoint are gone");
+            return kept.failed(&name, error);
         };
-        let name = name(known, shown, what);
         match directory.keep_evidence(&name, &evidence.format(seen)) {
             Ok(true) => {
-                match what {
-                    Contradiction::Unproven => kept.suspicions += 1,
-                    _ => kept.proofs += 1,
-                }
-                Spooled::New(directory.evidence_path().join(name))
+                kept.count(&name);
+                Spooled::New(path)
             }
             Ok(false) => Spooled::Known,
-            Err(error) => Spooled::Failed(error),
+            Err(error) => kept.failed(&name, error),
         }
     }
+}
+
+impl Kept {
+    fn count(&mut self, name: &str) {
+        if name.contains(Contradiction::Unproven.name()) {
+            self.suspicions += 1;
+        } else {
+            self.proofs += 1;
+        }
+        *self.by_log.entry(slot(name).to_owned()).or_default() += 1;
+    }
+
+    fn failed(&mut self, name: &str, error: io::Error) -> Spooled {
+        let is_news = self.failed_told.insert(slot(name).to_owned());
+        if is_news { Spooled::Failed(error) } else { Spooled::Known }
+    }
+
+    fn is_full(&self, name: &str, what: Contradiction) -> bool {
+        let of_log = self.by_log.get(slot(name)).copied().unwrap_or_default();
+        match what {
+            Contradiction::Unproven => {
+                self.suspicions >= SUSPICIONS_MAX || of_log >= SUSPICIONS_PER_LOG_MAX
+            }
+            _ => self.proofs >= PROOFS_MAX || of_log >= PROOFS_PER_LOG_MAX,
+        }
+    }
+}
+
+/// Origin and kind: the name without its content.
+fn slot(name: &str) -> &str {
+    name.rsplit_once('-').map_or(name, |(slot, _)| slot)
 }
 
 fn evidence(

@@ -7,7 +7,7 @@
 //! | `GET /healthz` | `ok`; 503 when the last state could not be written |
 //! | `GET /metrics` | counters in the Prometheus text format |
 //!
-//! Invariants: connections, silence, header and body time, bodies, and requests in work are bounded
+//! Invariants: connections and their age, silence, header and body time, bodies, and requests in work are bounded
 //! (see [`super::limits`]). Out of scope: TLS and prefixes of paths, which a reverse proxy has.
 
 use std::convert::Infallible;
@@ -25,9 +25,8 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
 use treering_proto::encoding::from_hex_lower;
 use treering_proto::hash::Hash;
@@ -35,9 +34,9 @@ use treering_proto::witness::ADD_CHECKPOINT_LEN_MAX;
 
 use super::crash_point::CrashPoint;
 use super::limits::{
-    ACCEPT_PAUSE, BODY_TIME_MAX, CONNECTIONS_MAX, DRAIN_TIME_MAX, DROPPED_BYTES_MAX,
-    HEADER_TIME_MAX, REQUESTS_MAX, RETRY_AFTER_SECONDS, SILENCE_MAX, STREAMS_MAX, WAIT_MAX,
-    WRITE_TIME_MAX,
+    ACCEPT_PAUSE, BODY_TIME_MAX, CLOSING_TIME_MAX, CONNECTION_AGE_MAX, CONNECTIONS_MAX,
+    DRAIN_TIME_MAX, DROPPED_BYTES_MAX, HEADER_TIME_MAX, REQUESTS_MAX, RETRY_AFTER_SECONDS,
+    SILENCE_MAX, STREAMS_MAX, WAIT_MAX, WRITE_TIME_MAX,
 };
 use super::{NotCosigned, Witness};
 
@@ -47,7 +46,7 @@ type Reply = Response<Full<Bytes>>;
 struct App {
     witness: Arc<Witness>,
     /// Room for add-checkpoint requests in work.
-    room: Semaphore,
+    room: Arc<Semaphore>,
 }
 
 /// A request that was answered with anything but cosignatures.
@@ -65,7 +64,7 @@ pub async fn serve(
     listener: TcpListener,
     stop: impl Future<Output = ()>,
 ) -> bool {
-    let app = Arc::new(App { witness, room: Semaphore::new(REQUESTS_MAX) });
+    let app = Arc::new(App { witness, room: Arc::new(Semaphore::new(REQUESTS_MAX)) });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME_MAX).keep_alive(true);
     builder
@@ -74,7 +73,7 @@ pub async fn serve(
         .max_concurrent_streams(STREAMS_MAX)
         .keep_alive_interval(SILENCE_MAX / 2)
         .keep_alive_timeout(HEADER_TIME_MAX);
-    let graceful = GracefulShutdown::new();
+    let stopping = Arc::new(watch::Sender::new(false));
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -95,20 +94,55 @@ pub async fn serve(
                 }
             },
         };
-        let (app, builder, watcher) = (app.clone(), builder.clone(), graceful.watcher());
+        let (app, builder, stopping) = (app.clone(), builder.clone(), stopping.clone());
         tokio::spawn(async move {
-            let Some(stream) = bounded(stream).await else { return };
-            let service = service_fn(move |request| {
-                let app = app.clone();
-                async move { Ok::<_, Infallible>(app.answer(request).await) }
-            });
-            // How a connection ends is the client's business.
-            let _ = watcher.watch(builder.serve_connection(TokioIo::new(stream), service)).await;
+            if let Some(stream) = bounded(stream).await {
+                // Not before: nobody waits for a connection that has asked nothing.
+                converse(app, &builder, stream, stopping.subscribe()).await;
+            }
             drop(permit);
         });
     }
     drop(listener);
-    tokio::time::timeout(DRAIN_TIME_MAX, graceful.shutdown()).await.is_ok()
+    stopping.send_replace(true);
+    within(DRAIN_TIME_MAX, stopping.closed()).await.is_some()
+}
+
+/// Answers the requests on one connection, until the client has had its time or the witness stops.
+async fn converse(
+    app: Arc<App>,
+    builder: &auto::Builder<TokioExecutor>,
+    stream: Pin<Box<TimeoutStream<TcpStream>>>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let asked = Arc::new(Notify::new());
+    let noted = asked.clone();
+    let service = service_fn(move |request| {
+        noted.notify_one();
+        let app = app.clone();
+        async move { Ok::<_, Infallible>(app.answer(request).await) }
+    });
+    // How a connection ends is the client's business.
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let stop = async { drop(stopping.wait_for(|stopping| *stopping).await) };
+    let age = async {
+        // HTTP/2 has frames without end that ask nothing, and a preface that can be trickled.
+        let has_asked = within(HEADER_TIME_MAX, asked.notified()).await.is_some();
+        if has_asked {
+            tokio::time::sleep(CONNECTION_AGE_MAX).await;
+        }
+        has_asked
+    };
+    let has_requests = tokio::select! {
+        biased;
+        _ = connection.as_mut() => return,
+        () = stop => true,
+        has_asked = age => has_asked,
+    };
+    if has_requests {
+        connection.as_mut().graceful_shutdown();
+        let _ = within(CLOSING_TIME_MAX, connection).await;
+    }
 }
 
 /// The stream with its time limits, once the client has sent something; `None` if it does not.
@@ -178,11 +212,11 @@ impl App {
                 let status = StatusCode::REQUEST_TIMEOUT;
                 Fault::new(status, "body-too-slow", "the request body took too long")
             })??;
-        let room = within(WAIT_MAX, self.room.acquire()).await.ok_or_else(Fault::busy)?;
+        let room = self.room.clone().acquire_owned();
+        let room = within(WAIT_MAX, room).await.ok_or_else(Fault::busy)?;
         let room = room.expect("nobody closes the semaphore");
-        let lines = self.witness.add_checkpoint(&body).await?;
-        drop(room);
-        Ok(lines)
+        // The place is taken as long as there is work, not only as long as the client waits.
+        Ok(self.witness.add_checkpoint_holding(&body, room).await?)
     }
 
     fn checkpoint(&self, origin: Hash) -> Reply {

@@ -4,9 +4,12 @@
 //! service starts without a person. Each line that a witness adds to a checkpoint is by one of
 //! them.
 //!
-//! Invariants: a key file is created with mode 0600 and never overwritten; the keys never leave
-//! this module. Out of scope: keys in hardware.
+//! Invariants: a key file is created with mode 0600, durably, and never overwritten; the keys never leave
+//! this module; on one machine, one process has the Ed25519 key, whatever state it has beside it.
+//! Out of scope: keys in hardware, and copies of a key.
 
+use std::fs::{File, TryLockError};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::SigningKey;
@@ -20,6 +23,7 @@ use treering_proto::note::{
 };
 use zeroize::Zeroizing;
 
+use super::directory::sync_parent;
 use crate::private_key::{KEY_FILE_LEN_MAX, PrivateKeyError, write_new};
 
 /// Why the keys of a witness cannot be used.
@@ -32,6 +36,16 @@ pub enum WitnessKeyError {
         path: PathBuf,
         /// Why.
         source: PrivateKeyError,
+    },
+    /// Another process has the key.
+    #[error(
+        "{} is held by another process: two witnesses with one key would cosign two histories. \
+         Stop the other one, and if its state is another one, find out which of them is the copy",
+        path.display()
+    )]
+    Locked {
+        /// Which file.
+        path: PathBuf,
     },
     /// No unencrypted private key of the needed kind in PKCS#8 PEM.
     #[error("{} is no unencrypted {kind} private key in PKCS#8 PEM", path.display())]
@@ -52,6 +66,8 @@ pub struct WitnessKeys {
     ed25519: SigningKey,
     ml_dsa_44: Option<MlDsa44SigningKey>,
     public: Vec<NoteKey>,
+    /// The Ed25519 key's file, locked; `None` for keys that were just made.
+    _held: Option<File>,
 }
 
 /// Where the private keys are.
@@ -96,23 +112,26 @@ impl WitnessKeys {
         Ok(public)
     }
 
-    /// Reads keys that [`WitnessKeys::generate`], or another program, wrote.
+    /// Reads keys that [`WitnessKeys::generate`], or another program, wrote, and locks the file of
+    /// the Ed25519 key as long as they live.
     ///
     /// # Errors
     /// Any [`WitnessKeyError`].
     pub fn load(name: &str, files: KeyFiles<'_>) -> Result<Self, WitnessKeyError> {
         let not = |path: &Path, kind| WitnessKeyError::NotAKey { path: path.to_owned(), kind };
-        let pem = read(files.ed25519)?;
+        let held = open(files.ed25519)?;
+        lock(files.ed25519, &held)?;
+        let pem = read(files.ed25519, &held)?;
         let ed25519 =
             SigningKey::from_pkcs8_pem(&pem).map_err(|_| not(files.ed25519, "Ed25519"))?;
         let ml_dsa_44 = match files.ml_dsa_44 {
             Some(path) => {
-                let pem = read(path)?;
+                let pem = read(path, &open(path)?)?;
                 Some(ml_dsa_44_from_pem(&pem).ok_or_else(|| not(path, "ML-DSA-44"))?)
             }
             None => None,
         };
-        Self::new(name, ed25519, ml_dsa_44)
+        Ok(Self { _held: Some(held), ..Self::new(name, ed25519, ml_dsa_44)? })
     }
 
     /// The public halves: the Ed25519 key first.
@@ -143,7 +162,7 @@ impl WitnessKeys {
         if let Some(key) = &ml_dsa_44 {
             public.push(NoteKey::ml_dsa_44(name, key.public_key())?);
         }
-        Ok(Self { name: name.to_owned(), ed25519, ml_dsa_44, public })
+        Ok(Self { name: name.to_owned(), ed25519, ml_dsa_44, public, _held: None })
     }
 }
 
@@ -177,16 +196,32 @@ fn random_seed(path: &Path) -> Result<Zeroizing<[u8; SEED_LEN]>, WitnessKeyError
     Ok(seed)
 }
 
-fn read(path: &Path) -> Result<Zeroizing<String>, WitnessKeyError> {
-    let read_failed = |error| failed(path, PrivateKeyError::Read(error));
-    if std::fs::metadata(path).map_err(read_failed)?.len() > KEY_FILE_LEN_MAX {
+fn open(path: &Path) -> Result<File, WitnessKeyError> {
+    File::open(path).map_err(|error| failed(path, PrivateKeyError::Read(error)))
+}
+
+fn lock(path: &Path, file: &File) -> Result<(), WitnessKeyError> {
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => WitnessKeyError::Locked { path: path.to_owned() },
+        TryLockError::Error(error) => failed(path, PrivateKeyError::Read(error)),
+    })
+}
+
+fn read(path: &Path, file: &File) -> Result<Zeroizing<String>, WitnessKeyError> {
+    // Room for the whole file: text that grows leaves copies behind.
+    let mut text = Zeroizing::new(String::with_capacity(KEY_FILE_LEN_MAX as usize + 1));
+    let read = file.take(KEY_FILE_LEN_MAX + 1).read_to_string(&mut text);
+    read.map_err(|error| failed(path, PrivateKeyError::Read(error)))?;
+    if text.len() as u64 > KEY_FILE_LEN_MAX {
         return Err(failed(path, PrivateKeyError::NotPkcs8));
     }
-    std::fs::read_to_string(path).map(Zeroizing::new).map_err(read_failed)
+    Ok(text)
 }
 
 fn write(path: &Path, pem: &str) -> Result<(), WitnessKeyError> {
-    write_new(path, pem, 0o600).map_err(|source| failed(path, source))
+    let written = write_new(path, pem, 0o600)
+        .and_then(|()| sync_parent(path).map_err(PrivateKeyError::Write));
+    written.map_err(|source| failed(path, source))
 }
 
 fn failed(path: &Path, source: PrivateKeyError) -> WitnessKeyError {
@@ -217,6 +252,9 @@ mod tests {
         let read = WitnessKeys::load("w.example", files).unwrap();
         assert_eq!(made.public(), read.public());
         assert_eq!(made.public().len(), 2);
+        let second = WitnessKeys::load("w.example", files);
+        assert!(matches!(second, Err(WitnessKeyError::Locked { .. })));
+        drop(read);
         for path in [&one, &two] {
             let mode = std::fs::metadata(path).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);

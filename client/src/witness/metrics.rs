@@ -23,6 +23,8 @@ struct Counted {
 pub struct Gauges {
     /// Origins whose keys are known.
     pub logs: usize,
+    /// Keys of the list that are not used.
+    pub skipped_keys: usize,
     /// Origins that were ever cosigned.
     pub origins: usize,
     /// Whether the last state was written.
@@ -65,6 +67,11 @@ impl Metrics {
         }
         for (name, help, value) in [
             ("treering_witness_logs", "Origins whose keys are known.", gauges.logs),
+            (
+                "treering_witness_skipped_keys",
+                "Keys of the list that are not used; said on stderr at start.",
+                gauges.skipped_keys,
+            ),
             ("treering_witness_origins", "Origins that were ever cosigned.", gauges.origins),
             (
                 "treering_witness_healthy",
@@ -93,13 +100,14 @@ mod tests {
         metrics.outcome("cosigned");
         metrics.outcome("conflict");
         metrics.contradiction("fork-size");
-        let text = metrics.render(Gauges { logs: 3, origins: 2, healthy: true });
+        let text = metrics.render(Gauges { logs: 3, skipped_keys: 1, origins: 2, healthy: true });
         for line in [
             "# TYPE treering_witness_requests_total counter",
             "treering_witness_requests_total{outcome=\"conflict\"} 1",
             "treering_witness_requests_total{outcome=\"cosigned\"} 2",
             "treering_witness_contradictions_total{kind=\"fork-size\"} 1",
             "treering_witness_logs 3",
+            "treering_witness_skipped_keys 1",
             "treering_witness_origins 2",
             "treering_witness_healthy 1",
         ] {

@@ -59,6 +59,8 @@ pub struct Witness {
     origins: HashMap<Hash, Arc<Origin>>,
     spool: Spool,
     metrics: Metrics,
+    /// Keys of the list that are not used.
+    skipped: usize,
     healthy: AtomicBool,
     clock: Clock,
     tell: Tell,
@@ -86,8 +88,16 @@ pub enum Event {
     NoEvidence {
         /// Which log.
         origin: String,
+        /// Of what.
+        what: Contradiction,
         /// Why.
         error: io::Error,
+    },
+    /// Keys of a listed log are not used: they, or the log, have the name or a key of this witness,
+    /// so that signatures could be taken for each other.
+    OwnName {
+        /// Which log.
+        origin: String,
     },
     /// State could not be written, so nothing was cosigned.
     NotPersisted {
@@ -110,12 +120,6 @@ pub enum StartError {
          --key, and --ml-dsa-key if there is a second one"
     )]
     OtherKeys(String),
-    /// A log that looks like this witness.
-    #[error(
-        "the log {0} has the name or a key of this witness: their signatures could be taken for \
-         each other. Take it off the list"
-    )]
-    OwnName(String),
     /// The evidence cannot be counted.
     #[error("the evidence in {} cannot be read: {source}", path.display())]
     Evidence {
@@ -133,7 +137,7 @@ pub enum NotCosigned {
     Refused(Refusal),
     /// The state could not be written.
     NotPersisted,
-    /// Too many requests for this log.
+    /// Too many requests for this log, or a disk that does not answer.
     Busy,
     /// This program broke a promise of its own.
     Broken,
@@ -177,9 +181,16 @@ impl Witness {
             return Err(StartError::OtherKeys(names.collect::<Vec<_>>().join(" and ")));
         }
         let mut listed = logs.keys_by_origin();
-        for (name, log_keys) in &listed {
-            check_not_own(name, log_keys, keys.public())?;
+        let mut skipped = logs.skipped().len();
+        for (name, log_keys) in &mut listed {
+            let count = log_keys.len();
+            skip_own(name, log_keys, keys.public());
+            if log_keys.len() < count {
+                skipped += count - log_keys.len();
+                tell(&Event::OwnName { origin: (*name).to_owned() });
+            }
         }
+        listed.retain(|_, log_keys| !log_keys.is_empty());
         let mut origins = HashMap::new();
         for cosigned in directory.load()? {
             let log_keys = listed.remove(cosigned.origin()).unwrap_or_default();
@@ -200,6 +211,7 @@ impl Witness {
             origins: origins.into_iter().map(|(hash, origin)| (hash, Arc::new(origin))).collect(),
             spool,
             metrics: Metrics::default(),
+            skipped,
             healthy: AtomicBool::new(true),
             clock,
             tell,
@@ -216,6 +228,19 @@ impl Witness {
     /// # Errors
     /// Any [`NotCosigned`].
     pub async fn add_checkpoint(self: &Arc<Self>, body: &[u8]) -> Result<String, NotCosigned> {
+        self.add_checkpoint_holding(body, ()).await
+    }
+
+    /// The same; `room` is dropped when the work is over, which may be after the client has gone
+    /// and this future with it.
+    ///
+    /// # Errors
+    /// Any [`NotCosigned`].
+    pub async fn add_checkpoint_holding(
+        self: &Arc<Self>,
+        body: &[u8],
+        room: impl Send + 'static,
+    ) -> Result<String, NotCosigned> {
         let submission = Submission::parse(body)?;
         let origin = self.origins.get(&sha256(submission.origin().as_bytes()));
         let origin = origin.ok_or(Refusal::UnknownOrigin)?.clone();
@@ -224,14 +249,28 @@ impl Witness {
         let turn = turn.map_err(|_| NotCosigned::Busy)?;
         // Goes on when the client has gone: half a step must not be left.
         let witness = self.clone();
-        let step = move || witness.decide_and_persist(&origin, turn, &verified);
-        tokio::task::spawn_blocking(step).await.map_err(|_| NotCosigned::Broken)?
+        let step = move || {
+            let _room = room;
+            witness.decide_and_persist(&origin, turn, &verified)
+        };
+        let step = tokio::time::timeout(limits::STEP_TIME_MAX, tokio::task::spawn_blocking(step));
+        step.await.map_err(|_| NotCosigned::Busy)?.map_err(|_| NotCosigned::Broken)?
     }
 
     /// The newest cosigned checkpoint of the origin with this SHA-256; `None` before the first.
     pub fn checkpoint(&self, origin: Hash) -> Option<Bytes> {
         let origin = self.origins.get(&origin)?;
         origin.shown.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many logs are listed with a key that can be used.
+    pub fn logs(&self) -> usize {
+        self.origins.values().filter(|origin| !origin.keys.is_empty()).count()
+    }
+
+    /// How many keys of the list are not used.
+    pub fn skipped_keys(&self) -> usize {
+        self.skipped
     }
 
     /// Whether the last state was written.
@@ -246,13 +285,13 @@ impl Witness {
 
     /// The text of `/metrics`.
     pub fn render_metrics(&self) -> String {
-        let origins = || self.origins.values();
         let shown = |origin: &&Arc<Origin>| {
             origin.shown.read().unwrap_or_else(PoisonError::into_inner).is_some()
         };
         self.metrics.render(Gauges {
-            logs: origins().filter(|origin| !origin.keys.is_empty()).count(),
-            origins: origins().filter(shown).count(),
+            logs: self.logs(),
+            skipped_keys: self.skipped,
+            origins: self.origins.values().filter(shown).count(),
             healthy: self.is_healthy(),
         })
     }
@@ -268,16 +307,22 @@ impl Witness {
         let next = match submission.decide(last, (self.clock)()) {
             Ok(next) => next,
             Err(refusal) => {
-                if let Some(known) = turn.as_ref() {
-                    self.look_for_contradiction(origin, known, submission);
+                // Nobody waits for the disk, and for whoever listens, to keep evidence.
+                let known = turn.clone();
+                drop(turn);
+                if let Some(known) = known {
+                    self.look_for_contradiction(origin, &known, submission);
                 }
                 return Err(refusal.into());
             }
         };
-        // The same again in the same second: the answer would be the same, so it needs no disk.
-        // Checkpoints are public, and without this anybody could keep the disk busy with one.
-        let same = turn.as_ref().filter(|it| it.last() == next && it.text() == submission.text());
-        if let Some(same) = same {
+        // The same again within seconds: the answer that is on disk will do. Checkpoints are public,
+        // and without this anybody could keep the disk busy with those of each log.
+        let recent = |it: &&Cosigned| {
+            it.text() == submission.text()
+                && next.time.saturating_sub(it.last().time) < limits::REFRESH_SECONDS_MIN
+        };
+        if let Some(same) = turn.as_ref().filter(recent) {
             return Ok(same.own_lines().to_owned());
         }
         let checkpoint = submission.signed().checkpoint();
@@ -290,6 +335,7 @@ impl Witness {
         let persisted = self.directory.keep(&cosigned);
         self.healthy.store(persisted.is_ok(), Ordering::Relaxed);
         if let Err(error) = persisted {
+            drop(turn);
             let origin = origin.name.clone();
             (self.tell)(&Event::NotPersisted { origin, error });
             return Err(NotCosigned::NotPersisted);
@@ -322,7 +368,7 @@ impl Witness {
             Spooled::New(path) => Event::Contradiction { origin: name, what, evidence: Some(path) },
             Spooled::Known | Spooled::Nothing => return,
             Spooled::Full => Event::Contradiction { origin: name, what, evidence: None },
-            Spooled::Failed(error) => Event::NoEvidence { origin: name, error },
+            Spooled::Failed(error) => Event::NoEvidence { origin: name, what, error },
         };
         (self.tell)(&event);
     }
@@ -339,13 +385,17 @@ impl Origin {
 }
 
 /// A signature by a witness names the witness; if a log had the same name or key, one could pass
-/// for the other.
-fn check_not_own(origin: &str, keys: &[NoteKey], own: &[NoteKey]) -> Result<(), StartError> {
-    let is_own = own.iter().any(|own| {
-        let same = |key: &NoteKey| key.name() == own.name() || key.public_key() == own.public_key();
-        origin == own.name() || keys.iter().any(same)
+/// for the other. Such keys go, and all of them if none is left that signs checkpoints.
+fn skip_own(origin: &str, keys: &mut Vec<NoteKey>, own: &[NoteKey]) {
+    keys.retain(|key| {
+        let is_own = |own: &NoteKey| {
+            origin == own.name() || key.name() == own.name() || key.public_key() == own.public_key()
+        };
+        !own.iter().any(is_own)
     });
-    if is_own { Err(StartError::OwnName(origin.to_owned())) } else { Ok(()) }
+    if !keys.iter().any(NoteKey::is_log_key) {
+        keys.clear();
+    }
 }
 
 #[cfg(test)]

@@ -44,10 +44,14 @@ impl Bench {
     }
 
     fn start(&self, logs: &str) -> Result<Arc<Witness>, StartError> {
+        let time = self.time.clone();
+        self.start_with_clock(logs, Box::new(move || time.load(Ordering::Relaxed)))
+    }
+
+    fn start_with_clock(&self, logs: &str, clock: Clock) -> Result<Arc<Witness>, StartError> {
         let key = self.directory.path().join("key");
         let keys = WitnessKeys::load("w.example", files(&key)).unwrap();
-        let (time, told) = (self.time.clone(), self.told.clone());
-        let clock = Box::new(move || time.load(Ordering::Relaxed));
+        let told = self.told.clone();
         let tell = Box::new(move |event: &Event| told.lock().unwrap().push(format!("{event:?}")));
         let logs = LogList::parse(format!("logs/v0\n{logs}").as_bytes()).unwrap();
         let directory = WitnessDirectory::open(&self.state())?;
@@ -145,26 +149,56 @@ async fn the_state_is_on_disk_and_shown_when_the_answer_is_there() {
     }
 }
 
+/// A client that goes away must not make room for work beside that which it began.
 #[tokio::test]
-async fn the_same_second_costs_no_disk_and_a_clock_behind_gives_no_signature() {
+async fn room_is_taken_until_the_work_is_over_not_until_the_client_has_gone() {
+    let bench = Bench::new();
+    let (entered, (go, wait)) = (Arc::new(tokio::sync::Notify::new()), std::sync::mpsc::channel());
+    let (at_clock, wait) = (entered.clone(), StdMutex::new(wait));
+    let clock = Box::new(move || {
+        at_clock.notify_one();
+        let _: Result<(), _> = wait.lock().unwrap().recv();
+        TIME
+    });
+    let witness = bench.start_with_clock(&listed(), clock).unwrap();
+    let room = Arc::new(tokio::sync::Semaphore::new(1));
+    let place = room.clone().acquire_owned().await.unwrap();
+    let asking = tokio::spawn(async move {
+        let _ = witness.add_checkpoint_holding(&body(0, 2, 1), place).await;
+    });
+    entered.notified().await;
+    asking.abort();
+    assert!(asking.await.unwrap_err().is_cancelled());
+    assert_eq!(room.available_permits(), 0);
+    drop(go);
+    drop(room.acquire().await.unwrap());
+    assert!(bench.checkpoint_file().exists());
+}
+
+#[tokio::test]
+async fn the_same_within_seconds_costs_no_disk_and_a_clock_behind_gives_no_signature() {
     let bench = Bench::new();
     let witness = bench.started();
     let first = witness.add_checkpoint(&body(0, 2, 1)).await.unwrap();
     std::fs::remove_file(bench.checkpoint_file()).unwrap();
-    assert_eq!(witness.add_checkpoint(&body(2, 2, 1)).await.unwrap(), first);
-    assert!(!bench.checkpoint_file().exists());
+    for seconds in [0, limits::REFRESH_SECONDS_MIN - 1] {
+        bench.set_time(TIME + seconds);
+        assert_eq!(witness.add_checkpoint(&body(2, 2, 1)).await.unwrap(), first);
+        assert!(!bench.checkpoint_file().exists());
+    }
     bench.set_time(TIME - 1);
     for again in [body(2, 2, 1), body(2, 3, 1)] {
         let refused = witness.add_checkpoint(&again).await;
         let behind = Refusal::ClockBehind { behind: 1 };
         assert!(matches!(refused, Err(NotCosigned::Refused(refusal)) if refusal == behind));
     }
-    bench.set_time(TIME + 1);
+    let later = TIME + limits::REFRESH_SECONDS_MIN;
+    bench.set_time(later);
     let refreshed = witness.add_checkpoint(&body(2, 2, 1)).await.unwrap();
     assert_ne!(refreshed, first);
     let stored = std::fs::read(bench.checkpoint_file()).unwrap();
     let stored = Cosigned::parse(&stored, witness.public_keys()).unwrap();
-    assert_eq!((stored.last().time, stored.own_lines()), (TIME + 1, &*refreshed));
+    assert_eq!((stored.last().time, stored.own_lines()), (later, &*refreshed));
 }
 
 #[tokio::test]
@@ -276,7 +310,7 @@ async fn strangers_cannot_fill_the_disk_with_wrong_proofs_nor_hide_a_fork() {
     let bench = Bench::new();
     let witness = bench.started();
     witness.add_checkpoint(&body(0, 2, 1)).await.unwrap();
-    let suspicions = limits::SUSPICIONS_MAX;
+    let suspicions = limits::SUSPICIONS_PER_LOG_MAX;
     for seed in 0..=suspicions + 3 {
         let other = TreeHead { root: sha256(&[seed as u8]), ..head(3, 1) };
         assert_eq!(status(witness.add_checkpoint(&body_with(2, other, Vec::new())).await), 422);
@@ -287,21 +321,82 @@ async fn strangers_cannot_fill_the_disk_with_wrong_proofs_nor_hide_a_fork() {
     assert_eq!(bench.evidence().len(), suspicions + 1);
 }
 
-#[test]
-fn a_log_that_could_pass_for_the_witness_is_refused() {
+#[tokio::test]
+async fn a_log_fills_the_room_of_one_kind_of_its_own_and_no_other() {
+    let bench = Bench::new();
+    let witness = bench.started();
+    witness.add_checkpoint(&body(0, 2, 1)).await.unwrap();
+    let proofs = limits::PROOFS_PER_LOG_MAX;
+    for seed in 2..10 + proofs as u8 {
+        assert_eq!(status(witness.add_checkpoint(&body(2, 2, seed)).await), 422);
+    }
+    assert_eq!(bench.evidence().len(), proofs);
+    // Each file, and once that there is no room.
+    assert_eq!(bench.told.lock().unwrap().len(), proofs + 1);
+    assert_eq!(status(witness.add_checkpoint(&body(2, 4, 2)).await), 422);
+    assert_eq!(bench.evidence().len(), proofs + 1);
+}
+
+#[tokio::test]
+async fn without_any_room_each_log_and_kind_is_told_once() {
+    let bench = Bench::new();
+    for number in 0..limits::PROOFS_MAX {
+        let name = format!("{number:016x}-fork-size-{number:016x}.evidence");
+        std::fs::write(bench.state().join("evidence").join(name), "").unwrap();
+    }
+    let witness = bench.started();
+    witness.add_checkpoint(&body(0, 2, 1)).await.unwrap();
+    for seed in 2..5 {
+        assert_eq!(status(witness.add_checkpoint(&body(2, 2, seed)).await), 422);
+        assert_eq!(status(witness.add_checkpoint(&body(2, 4, seed)).await), 422);
+    }
+    assert_eq!(bench.evidence().len(), limits::PROOFS_MAX);
+    let told = bench.told.lock().unwrap();
+    let [size, prefix] = &told[..] else { panic!("{told:?}") };
+    assert!(size.contains("ForkSize, evidence: None"), "{size}");
+    assert!(prefix.contains("ForkPrefix") && prefix.contains("evidence: None"), "{prefix}");
+}
+
+#[tokio::test]
+async fn evidence_that_cannot_be_written_is_told_once_for_each_kind_as_what_it_is() {
+    let bench = Bench::new();
+    let witness = bench.started();
+    witness.add_checkpoint(&body(0, 2, 1)).await.unwrap();
+    std::fs::remove_dir(bench.state().join("evidence")).unwrap();
+    for seed in 2..5 {
+        assert_eq!(status(witness.add_checkpoint(&body(2, 2, seed)).await), 422);
+        let other = TreeHead { root: sha256(&[seed]), ..head(3, 1) };
+        assert_eq!(status(witness.add_checkpoint(&body_with(2, other, Vec::new())).await), 422);
+    }
+    let told = bench.told.lock().unwrap();
+    let [fork, unproven] = &told[..] else { panic!("{told:?}") };
+    assert!(fork.contains("NoEvidence") && fork.contains("what: ForkSize"), "{fork}");
+    assert!(unproven.contains("NoEvidence") && unproven.contains("Unproven"), "{unproven}");
+}
+
+#[tokio::test]
+async fn a_log_that_could_pass_for_the_witness_is_skipped_and_no_other() {
     let bench = Bench::new();
     let own = WitnessDirectory::open(&bench.state()).unwrap().identity()[0].clone();
     let own_key: [u8; 32] = own.public_key().try_into().unwrap();
     let same_key = NoteKey::ed25519("other.example", &own_key).unwrap();
     let same_name = NoteKey::ed25519("w.example", log_key().verifying_key().as_bytes()).unwrap();
-    for logs in [
-        format!("vkey {}\n", same_key.to_vkey()),
-        format!("vkey {}\n", same_name.to_vkey()),
-        format!("vkey {}\norigin other.example\n", same_name.to_vkey()),
-        format!("{}origin w.example\n", listed()),
+    let good = listed();
+    for (logs, count) in [
+        (format!("vkey {}\n{good}", same_key.to_vkey()), 1),
+        // A wrong key does not take the log's own away.
+        (format!("vkey {}\norigin {ORIGIN}\n{good}", same_key.to_vkey()), 1),
+        (format!("vkey {}\n{good}", same_name.to_vkey()), 1),
+        (format!("vkey {}\norigin other.example\n{good}", same_name.to_vkey()), 1),
+        (format!("{good}origin w.example\n"), 0),
     ] {
-        assert!(matches!(bench.start(&logs), Err(StartError::OwnName(_))), "{logs}");
+        let witness = bench.start(&logs).unwrap();
+        assert_eq!((witness.logs(), witness.skipped_keys()), (count, 1), "{logs}");
+        assert!(bench.told.lock().unwrap().pop().unwrap().starts_with("OwnName"), "{logs}");
+        assert!(witness.render_metrics().contains("treering_witness_skipped_keys 1\n"));
     }
+    let witness = bench.start(&format!("vkey {}\n{good}", same_key.to_vkey())).unwrap();
+    assert_eq!(status(witness.add_checkpoint(&body(0, 2, 1)).await), 200);
 }
 
 #[test]

@@ -159,6 +159,16 @@ impl Running {
         self.try_post(body).unwrap()
     }
 
+    /// As a log asks: again when the witness was busy or its disk slow.
+    pub fn post_until_answered(&self, body: &[u8]) -> Answer {
+        loop {
+            let answer = self.post(body);
+            if answer.status != 503 {
+                return answer;
+            }
+        }
+    }
+
     /// The answer, if there is a whole one.
     pub fn try_post(&self, body: &[u8]) -> io::Result<Answer> {
         post_to(self.address, body)

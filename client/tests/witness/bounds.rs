@@ -95,11 +95,37 @@ fn clients_that_say_nothing_or_half_do_not_hold_up_others() {
 }
 
 #[test]
+fn a_connection_on_which_nothing_is_asked_is_closed_whatever_is_sent() {
+    use std::io::{Read as _, Write as _};
+    let bench = Bench::new();
+    let running = bench.start();
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let held = [&preface[..9], &[&preface[..], &settings].concat()].map(|sent| {
+        let mut socket = TcpStream::connect(running.address).unwrap();
+        socket.write_all(sent).unwrap();
+        socket
+    });
+    for mut socket in held {
+        // Above the limit of 10 s, below those that pings and bytes put off.
+        socket.set_read_timeout(Some(std::time::Duration::from_secs(40))).unwrap();
+        if let Err(error) = socket.read_to_end(&mut Vec::new()) {
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        }
+    }
+    assert_eq!(running.post(&bench.log.body(0, 5)).status, 200);
+}
+
+#[test]
 fn a_witness_that_is_told_to_stop_ends_well() {
     let bench = Bench::new();
     let running = bench.start();
+    let silent = TcpStream::connect(running.address).unwrap();
     assert_eq!(running.post(&bench.log.body(0, 5)).status, 200);
     assert!(running.terminate().success());
+    // Nobody waited for the one that asked nothing.
+    assert!(!bench.stderr().contains("still open"), "{}", bench.stderr());
+    drop(silent);
     let running = bench.start();
     assert_eq!(running.size(&bench.log), 5);
 }

@@ -56,6 +56,8 @@ fn grow(
                 }
             }
             409 => known = answer.body.trim().parse().unwrap(),
+            // The disk is slow: the log asks again.
+            503 => {}
             other => panic!("{other}: {answer:?}"),
         }
     }

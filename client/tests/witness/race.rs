@@ -28,7 +28,7 @@ fn ask(running: &Running, log: &Log, thread: u64) -> Vec<Asked> {
         let (old, new) = (known, known + (number + thread) % 4);
         let body = by.body(old, new);
         let sent = Instant::now();
-        let answer = running.post(&body);
+        let answer = running.post_until_answered(&body);
         let heard = Instant::now();
         match answer.status {
             200 => known = new,
@@ -96,7 +96,7 @@ fn of_many_first_contacts_one_wins() {
         let threads: Vec<_> = (0..THREADS)
             .map(|fork| {
                 let (running, tree) = (&running, bench.log.forked_at(fork));
-                scope.spawn(move || running.post(&tree.body(0, 9)).status)
+                scope.spawn(move || running.post_until_answered(&tree.body(0, 9)).status)
             })
             .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()

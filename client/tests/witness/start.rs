@@ -56,6 +56,21 @@ fn a_second_process_on_the_same_state_is_refused() {
 }
 
 #[test]
+fn a_copy_of_the_state_with_the_same_key_is_refused_while_the_first_runs() {
+    let bench = stopped();
+    let copied = std::process::Command::new("cp")
+        .arg("-a")
+        .args([bench.path("state"), bench.path("copy")])
+        .status()
+        .unwrap();
+    assert!(copied.success());
+    let running = bench.start();
+    let (_, why) = bench.expect(5, &["serve", "--state", "copy"]);
+    assert!(why.contains("witness.pem is held by another process"), "{why}");
+    assert_eq!(running.post(&bench.log.body(5, 6)).status, 200);
+}
+
+#[test]
 fn init_makes_everything_once_and_nothing_makes_a_new_state_for_an_old_key() {
     let bench = stopped();
     let init = ["init", "--name", "w.example"];
@@ -71,6 +86,10 @@ fn init_makes_everything_once_and_nothing_makes_a_new_state_for_an_old_key() {
     let made: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(made["schema"], "treering.witness/v1");
     assert_eq!(made["vkeys"].as_array().unwrap().len(), 2);
+    // A key that cannot be written: the state directory is there by then.
+    let nowhere = ["--key", "nowhere/5.pem", "--state", "5"];
+    let (_, why) = bench.expect(2, &[&init[..], &nowhere].concat());
+    assert!(why.contains("remove the new key files, and 5 with what is in it"), "{why}");
     for name in ["", "a b", "a+b"] {
         bench.expect(2, &["init", "--name", name, "--key", "3.pem", "--state", "3"]);
     }
@@ -88,9 +107,12 @@ fn the_list_of_logs_is_read_strictly() {
         let (_, why) = bench.expect(2, &["serve"]);
         assert!(why.contains(word), "{why}");
     }
-    bench.list_logs(&[&Log::honest("w.example")]);
-    let (_, why) = bench.expect(2, &["serve"]);
-    assert!(why.contains("w.example has the name or a key of this witness"), "{why}");
+    bench.list_logs(&[&Log::honest("w.example"), &bench.log]);
+    let running = bench.start();
+    assert_eq!((&running.ready["logs"], &running.ready["skippedKeys"]), (&1.into(), &1.into()));
+    let told = bench.stderr();
+    assert!(told.contains("keys of the log w.example are skipped"), "{told}");
+    drop(running);
     std::fs::remove_file(bench.path("logs.txt")).unwrap();
     bench.expect(2, &["serve"]);
 }

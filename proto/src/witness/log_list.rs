@@ -15,6 +15,10 @@
 //! and `contact`, we do without: they say nothing that a decision needs. An origin may be listed
 //! more than once, with another key each time; any of its keys will do.
 //!
+//! Public lists hold logs of others. A key that cannot be used, of a type that is not known here or
+//! beside too many others, is skipped and named in [`LogList::skipped`]; it must not stop a witness
+//! for all other logs. What is not of the format is refused as a whole.
+//!
 //! Invariants: every origin has at least one key, and at least one that signs checkpoints alone
 //! (Ed25519 or ECDSA); no two keys of one origin can be meant by one signature line. Out of scope:
 //! enforcing `qpd`. Checkpoints are public and anybody may submit them, so a limit for each log
@@ -44,6 +48,7 @@ const QPD_MAX: u64 = (1 << 31) - 1;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct LogList {
     logs: Vec<ListedLog>,
+    skipped: Vec<LogListError>,
 }
 
 /// One log key of a list.
@@ -59,7 +64,7 @@ pub struct ListedLog {
     pub contact: Option<String>,
 }
 
-/// Why bytes are not a list, and where.
+/// Why bytes are not a list, or a key of it is skipped, and where.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("log list line {line}: {fault}")]
 pub struct LogListError {
@@ -90,22 +95,22 @@ pub enum LogListFault {
     /// More than [`LOGS_MAX`] keys.
     #[error("the list has more than {LOGS_MAX} keys")]
     TooManyLogs,
-    /// More than [`LOG_KEYS_MAX`] keys of one origin.
+    /// More than [`LOG_KEYS_MAX`] keys of one origin; skipped.
     #[error("the origin has more than {LOG_KEYS_MAX} keys")]
     TooManyKeys,
-    /// A malformed key.
+    /// A malformed key; one that is well formed and cannot be used is skipped.
     #[error(transparent)]
     Key(NoteKeyError),
-    /// The key of a witness.
+    /// The key of a witness; skipped.
     #[error("the key is a witness's, not a log's")]
     KeyType,
     /// Not a number from 1 to 2^31 - 1.
     #[error("the requests a day are not a number from 1 to {QPD_MAX}")]
     Qpd,
-    /// Another key of the origin has the same name and key id, or is the same key.
+    /// Another key of the origin has the same name and key id, or is the same key; skipped.
     #[error("the origin has this key, or one of the same name and key id, already")]
     DuplicateKey,
-    /// Only keys that cosign.
+    /// Only keys that cosign; skipped.
     #[error("the origin has ML-DSA-44 keys only; it needs an Ed25519 or ECDSA key beside them")]
     NoSigningKey,
 }
@@ -134,6 +139,11 @@ impl LogList {
             .map_err(|(line, fault)| LogListError { line: line.unwrap_or(number), fault })
     }
 
+    /// The keys that cannot be used, by line: all else about the list stands.
+    pub fn skipped(&self) -> &[LogListError] {
+        &self.skipped
+    }
+
     /// The keys, in the order of the list.
     pub fn logs(&self) -> &[ListedLog] {
         &self.logs
@@ -153,11 +163,18 @@ impl LogList {
 #[derive(Default)]
 struct Builder {
     has_header: bool,
-    logs: Vec<ListedLog>,
-    /// The line of each key.
-    lines: Vec<usize>,
+    entries: Vec<Entry>,
     /// The lines that the last key may still get.
     open: Option<Field>,
+}
+
+/// A key with the lines after it.
+struct Entry {
+    line: usize,
+    key: Result<NoteKey, LogListFault>,
+    origin: String,
+    requests_per_day: Option<u32>,
+    contact: Option<String>,
 }
 
 /// The lines after a key, in their order.
@@ -203,24 +220,31 @@ impl Builder {
     }
 
     fn key(&mut self, number: usize, vkey: &str) -> Result<(), LogListFault> {
-        if self.logs.len() == LOGS_MAX {
+        if self.entries.len() == LOGS_MAX {
             return Err(LogListFault::TooManyLogs);
         }
-        let key = NoteKey::parse_vkey(vkey).map_err(LogListFault::Key)?;
-        if !key.is_log_key() && key.kind() != NoteKeyKind::MlDsa44 {
-            return Err(LogListFault::KeyType);
-        }
-        let origin = key.name().to_owned();
-        self.logs.push(ListedLog { origin, key, requests_per_day: None, contact: None });
-        self.lines.push(number);
+        let key = match NoteKey::parse_vkey(vkey) {
+            Ok(key) if key.is_log_key() || key.kind() == NoteKeyKind::MlDsa44 => Ok(key),
+            Ok(_) => Err(LogListFault::KeyType),
+            Err(
+                fault @ (NoteKeyError::UnsupportedKeyType(_)
+                | NoteKeyError::PublicKey
+                | NoteKeyError::WeakPublicKey),
+            ) => Err(LogListFault::Key(fault)),
+            Err(fault) => return Err(LogListFault::Key(fault)),
+        };
+        // Of a key that is skipped, nobody asks for the origin.
+        let origin = key.as_ref().map_or("", NoteKey::name).to_owned();
+        let (requests_per_day, contact) = (None, None);
+        self.entries.push(Entry { line: number, key, origin, requests_per_day, contact });
         self.open = Some(Field::Origin);
         Ok(())
     }
 
     /// The log that a line of this kind belongs to.
-    fn log(&mut self, field: Field) -> Result<&mut ListedLog, LogListFault> {
+    fn log(&mut self, field: Field) -> Result<&mut Entry, LogListFault> {
         let allowed = self.open.is_some_and(|open| field >= open);
-        let log = self.logs.last_mut().filter(|_| allowed).ok_or(LogListFault::Line)?;
+        let log = self.entries.last_mut().filter(|_| allowed).ok_or(LogListFault::Line)?;
         self.open = match field {
             Field::Origin => Some(Field::Qpd),
             Field::Qpd => Some(Field::Contact),
@@ -234,23 +258,49 @@ impl Builder {
             return Err((None, LogListFault::Header));
         }
         let mut seen = HashSet::new();
-        // By origin: the line of its first key, whether any key signs alone, how many there are.
-        let mut origins: HashMap<&str, (usize, bool, usize)> = HashMap::new();
-        for (log, line) in self.logs.iter().zip(&self.lines) {
-            if !seen.insert((&*log.origin, log.key.name(), log.key.key_id())) {
-                return Err((Some(*line), LogListFault::DuplicateKey));
-            }
-            let origin = origins.entry(&log.origin).or_insert((*line, false, 0));
-            origin.1 |= log.key.is_log_key();
-            origin.2 += 1;
-            if origin.2 > LOG_KEYS_MAX {
-                return Err((Some(*line), LogListFault::TooManyKeys));
+        let mut keys_of: HashMap<String, usize> = HashMap::new();
+        let mut list = LogList::default();
+        let mut lines = Vec::new();
+        for Entry { line, key, origin, requests_per_day, contact } in self.entries {
+            let checked = key.and_then(|key| {
+                if !seen.insert((origin.clone(), key.name().to_owned(), key.key_id())) {
+                    return Err(LogListFault::DuplicateKey);
+                }
+                let count = keys_of.entry(origin.clone()).or_default();
+                if *count == LOG_KEYS_MAX {
+                    return Err(LogListFault::TooManyKeys);
+                }
+                *count += 1;
+                Ok(key)
+            });
+            match checked {
+                Ok(key) => {
+                    list.logs.push(ListedLog { origin, key, requests_per_day, contact });
+                    lines.push(line);
+                }
+                Err(fault) => list.skipped.push(LogListError { line, fault }),
             }
         }
-        if let Some((line, ..)) = origins.values().filter(|(_, signs, _)| !signs).min() {
-            return Err((Some(*line), LogListFault::NoSigningKey));
-        }
-        Ok(LogList { logs: self.logs })
+        list.skip_without_signing_key(&lines);
+        list.skipped.sort_by_key(|skipped| skipped.line);
+        Ok(list)
+    }
+}
+
+impl LogList {
+    /// `lines` has the line of each log.
+    fn skip_without_signing_key(&mut self, lines: &[usize]) {
+        let signing = self.logs.iter().filter(|log| log.key.is_log_key());
+        let signing: HashSet<String> = signing.map(|log| log.origin.clone()).collect();
+        let mut lines = lines.iter();
+        self.logs.retain(|log| {
+            let line = lines.next().copied().unwrap_or_default();
+            let stays = signing.contains(&log.origin);
+            if !stays {
+                self.skipped.push(LogListError { line, fault: LogListFault::NoSigningKey });
+            }
+            stays
+        });
     }
 }
 

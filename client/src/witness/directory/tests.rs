@@ -168,3 +168,41 @@ fn identities_are_one_name_and_one_key_of_each_kind() {
     let unfinished = text(&[&one]);
     assert_eq!(parse_identity(&unfinished[..unfinished.len() - 1]), None);
 }
+
+/// The same directory, opened so that files in it can be made and renamed, and no sync succeeds.
+fn without_sync(path: &Path) -> File {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    File::from(rustix::fs::open(path, flags, Mode::empty()).unwrap())
+}
+
+#[test]
+fn what_cannot_be_synced_is_neither_read_nor_written_over() {
+    let (_directory, path) = filled();
+    assert!(sync_all(&without_sync(&path)).is_err());
+    let mut open = WitnessDirectory::open(&path).unwrap();
+    let good = std::mem::replace(&mut open.handle, without_sync(&path));
+    assert!(open.keep(&cosigned("a", 8)).is_err());
+    // The system says it once: that the next sync succeeds says nothing about the one before.
+    open.handle = good;
+    let refused = open.keep(&cosigned("a", 9)).unwrap_err();
+    assert_eq!(refused.to_string(), NOT_SYNCED);
+    assert!(open.keep(&cosigned("b", 9)).is_err());
+    drop(open);
+    assert_eq!(load(&path).unwrap(), [cosigned("a", 8)]);
+}
+
+#[test]
+fn a_directory_that_took_the_place_of_the_locked_one_is_refused() {
+    let (_directory, path) = filled();
+    let open = WitnessDirectory::open(&path).unwrap();
+    let aside = path.with_extension("aside");
+    std::fs::rename(&path, &aside).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    for entry in std::fs::read_dir(&aside).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_file() {
+            std::fs::copy(entry.path(), path.join(entry.file_name())).unwrap();
+        }
+    }
+    assert!(matches!(open.load(), Err(DirectoryError::Swapped { .. })));
+}

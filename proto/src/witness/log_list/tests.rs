@@ -10,6 +10,13 @@ fn fault(text: &str) -> (usize, LogListFault) {
     (error.line, error.fault)
 }
 
+/// How many keys are used, and which are not.
+fn skipped(text: &str) -> (usize, Vec<(usize, LogListFault)>) {
+    let list = LogList::parse(text.as_bytes()).unwrap();
+    let skipped = list.skipped().iter().map(|error| (error.line, error.fault)).collect();
+    (list.logs().len(), skipped)
+}
+
 fn other_key(name: &str, seed: u8) -> String {
     let key = ed25519_dalek::SigningKey::from_bytes(&[seed; 32]);
     NoteKey::ed25519(name, key.verifying_key().as_bytes()).unwrap().to_vkey()
@@ -50,14 +57,15 @@ fn an_origin_has_a_key_that_signs_alone_and_no_more_than_fit_a_note() {
     let both = format!("logs/v0\nvkey {ml_dsa}\nvkey {ed25519}\n");
     assert_eq!(LogList::parse(both.as_bytes()).unwrap().keys_by_origin()["log.example"].len(), 2);
     let alone = format!("logs/v0\nvkey {ed25519}\norigin x\nvkey {ml_dsa}\n");
-    assert_eq!(fault(&alone), (4, LogListFault::NoSigningKey));
+    assert_eq!(skipped(&alone), (1, vec![(4, LogListFault::NoSigningKey)]));
     let mut many = "logs/v0\n".to_owned();
     for seed in 1..=LOG_KEYS_MAX {
         many.push_str(&format!("vkey {}\n", other_key("log.example", seed as u8)));
     }
-    assert!(LogList::parse(many.as_bytes()).is_ok());
+    assert_eq!(skipped(&many), (LOG_KEYS_MAX, Vec::new()));
     many.push_str(&format!("vkey {}\n", other_key("log.example", 99)));
-    assert_eq!(fault(&many), (LOG_KEYS_MAX + 2, LogListFault::TooManyKeys));
+    let surplus = (LOG_KEYS_MAX + 2, LogListFault::TooManyKeys);
+    assert_eq!(skipped(&many), (LOG_KEYS_MAX, vec![surplus]));
 }
 
 #[test]
@@ -78,13 +86,31 @@ fn each_fault_is_named_with_its_line() {
         (format!("logs/v0\nvkey {KEY}\nqpd 0\n"), 3, LogListFault::Qpd),
         (format!("logs/v0\nvkey {KEY}\nqpd 01\n"), 3, LogListFault::Qpd),
         (format!("logs/v0\nvkey {KEY}\nqpd 2147483648\n"), 3, LogListFault::Qpd),
-        (format!("logs/v0\nvkey {WITNESS}\n"), 2, LogListFault::KeyType),
+        (format!("logs/v0\nvkey {WITNESS}\nqpd 0\n"), 3, LogListFault::Qpd),
         ("logs/v0\n\nvkey x\n".to_owned(), 3, LogListFault::Key(NoteKeyError::Malformed)),
-        (format!("logs/v0\nvkey {KEY}\n\nvkey {KEY}\n"), 4, LogListFault::DuplicateKey),
     ] {
         assert_eq!(fault(&text), (line, expected), "{text:?}");
     }
     let longest = vec![b'\n'; LOG_LIST_LEN_MAX + 1];
     assert_eq!(LogList::parse(&longest).unwrap_err().fault, LogListFault::TooLong);
     assert_eq!(LogList::parse(b"\xff").unwrap_err().fault, LogListFault::NotUtf8);
+}
+
+#[test]
+fn a_key_that_cannot_be_used_is_skipped_with_its_lines_and_the_others_stay() {
+    let (other, body) = (other_key("z.example", 3), [&[0x77][..], &[1; 40]].concat());
+    let text = [b"new.example\n", &body[..]].concat();
+    let key_id = hex::encode(&crate::hash::sha256(&text).0[..4]);
+    let unknown = format!("new.example+{key_id}+{}", crate::encoding::to_base64(&body));
+    for (vkey, fault) in [
+        (&*unknown, LogListFault::Key(NoteKeyError::UnsupportedKeyType(0x77))),
+        (WITNESS, LogListFault::KeyType),
+        (KEY, LogListFault::DuplicateKey),
+    ] {
+        let text = format!(
+            "logs/v0\nvkey {KEY}\nvkey {vkey}\norigin log.example/models\nqpd 7\ncontact x\n\
+             vkey {other}\n"
+        );
+        assert_eq!(skipped(&text), (2, vec![(3, fault)]), "{vkey}");
+    }
 }
