@@ -87,8 +87,9 @@ impl EntryTile {
 }
 
 impl Statements {
-    /// Reads the answer about `asked`. A statement with another hash than it stands under counts as
-    /// missing, as one that the log does not have.
+    /// Reads the answer about `asked`; `None` if it is malformed, or leaves out the first. A
+    /// statement with another hash than it stands under counts as missing, as one that the log does
+    /// not have.
     pub fn parse(answer: &[u8], asked: &[Hash]) -> Option<Self> {
         let answer: StatementsAnswer<'_> = serde_json::from_slice(answer).ok()?;
         let mut statements = Self::default();
@@ -101,8 +102,10 @@ impl Statements {
                 statements.left_out.insert(*hash);
             }
         }
-        // An answer that leaves everything out would be asked for again for ever.
-        (asked.is_empty() || statements.left_out.len() < asked.len()).then_some(statements)
+        // An honest log always has room for the first. Entries are taken in order, so an answer
+        // without it brings nothing further, and would be asked for again for ever.
+        let is_stuck = asked.first().is_some_and(|first| statements.left_out.contains(first));
+        (!is_stuck).then_some(statements)
     }
 }
 
@@ -218,6 +221,7 @@ mod tests {
         assert_eq!(statements.found, HashMap::from([(one, b"1".to_vec())]));
         assert_eq!(statements.left_out, HashSet::from([four]));
         assert!(Statements::parse(&answer, &[four]).is_none(), "this would never end");
+        assert!(Statements::parse(&answer, &[four, one]).is_none(), "nor would this");
         assert!(Statements::parse(b"{}", &[one]).is_none());
     }
 }

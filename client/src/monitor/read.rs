@@ -206,7 +206,7 @@ pub async fn read(source: &Arc<Source>, job: &Job) -> Result<Run, ReadFault> {
 }
 
 /// Reads the entries of `tile` after the first `skipped`, of which `first` is the index of the
-/// next: to the end, or less if their statements are large.
+/// next: to the end, or less if their statements are large, but at least one.
 ///
 /// # Errors
 /// [`LogError`], for statements.
@@ -242,7 +242,11 @@ pub async fn read_entries(
         let path = "/api/treering/v1/statements".to_owned();
         (run, waiting, leaves) = read.await.ok_or(LogError::Malformed { path })?;
     }
-    Ok(run)
+    // Whoever reads on where a run ended must get further each time.
+    match run.leaves.is_empty() {
+        true => Err(LogError::Malformed { path: "/api/treering/v1/statements".to_owned() }),
+        false => Ok(run),
+    }
 }
 
 /// The entry tile and its leaves, equal to what was signed; and what is wrong with the tile of

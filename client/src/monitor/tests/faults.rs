@@ -177,3 +177,26 @@ async fn searches_of_the_index_page_and_judge_the_logs_answers() {
     let answered = ask(SearchOrder::Newest, None).await;
     assert_eq!(index.compare(&answered, &matching).unwrap().hidden, [12]);
 }
+
+/// Answers about statements leave out the first, so that nobody gets further.
+fn leave_out_the_first(watch: &Watch) {
+    watch.tamper("POST /api/treering/v1/statements", |body| {
+        let mut answer: Value = serde_json::from_slice(&body).unwrap();
+        let statements = answer["statements"].as_object_mut().unwrap();
+        let mut names: Vec<String> = statements.keys().cloned().collect();
+        names.pop();
+        names.iter().for_each(|name| drop(statements.remove(name)));
+        answer["left_out"].as_array_mut().unwrap().extend(names.into_iter().map(Value::from));
+        Some(answer.to_string().into_bytes())
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_leaves_out_the_same_statements_for_ever_holds_nobody_up() {
+    // Among many statements the first of the entries is left out sooner or later.
+    let watch = Watch { with_identity: false, ..Watch::new(60) };
+    leave_out_the_first(&watch);
+    let round = tokio::time::timeout(std::time::Duration::from_secs(60), watch.round());
+    let round = round.await.expect("the round ends");
+    assert_eq!(round.exit(), Exit::Unavailable, "{:?}", round.told);
+}
