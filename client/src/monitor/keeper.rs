@@ -70,6 +70,8 @@ pub struct Learned {
     pub success: Option<u64>,
     /// The newest time that the log itself signed.
     pub time: Option<u64>,
+    /// Up to which size all heads that were seen are compared.
+    pub compared: Option<u64>,
 }
 
 /// The directory of one log, open for writing.
@@ -98,7 +100,8 @@ impl Told {
 }
 
 impl Keeper {
-    /// Opens the directory of the log `origin`, or makes it; a new one starts with `edge`.
+    /// Opens the directory of the log `origin`, or makes it; a new one starts with `edge`, that of
+    /// the checkpoint `latest` if it is pinned to one.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -106,11 +109,13 @@ impl Keeper {
         directory: &Path,
         origin: &str,
         edge: &RightEdge,
+        latest: Option<&SignedCheckpoint>,
         listener: Listener,
     ) -> Result<Self, StoreError> {
         let failed = |path: &Path, source| StoreError::File { path: path.to_owned(), source };
         crate::state::make_private(directory).map_err(|error| failed(directory, error))?;
-        let store = Store::open(directory, origin, edge)?;
+        let latest = latest.map(SignedCheckpoint::note_bytes);
+        let store = Store::open(directory, origin, edge, latest)?;
         let state = store.snapshot()?.state()?;
         let journal = Journal::open(directory, origin, state.journal, listener)
             .map_err(|error| failed(&directory.join("findings.jsonl"), error))?;
@@ -125,6 +130,20 @@ impl Keeper {
     /// The index.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Keeps the note of a head that was seen, whatever becomes of it: on disk when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn note(&mut self, face: Face, checkpoint: &SignedCheckpoint) -> Result<(), StoreError> {
+        let head = checkpoint.head();
+        if self.store.snapshot()?.is_seen(face, head.size, head.root)? {
+            return Ok(());
+        }
+        let note = checkpoint.note_bytes().to_vec();
+        let seen = vec![(face, head.size.get(), head.root, note)];
+        self.learn(Vec::new(), &Learned { seen, ..Learned::default() }).map(|_| ())
     }
 
     /// Tells what was found about the log as a whole, and keeps what was learned.
