@@ -17,7 +17,7 @@ use treering_proto::tile::{ENTRY_LEN_MAX, TILE_WIDTH, Tile, decode_entries};
 use treering_proto::tree::LeafIndex;
 
 use super::{ENTRY_ANSWER_LEN_MAX, LogError, LogReader, refused};
-use crate::transport::{Reading, Sent};
+use crate::transport::{Reading, Sent, TransportError};
 
 /// The longest entry tile: 256 of the longest entries, each with its length.
 pub const ENTRY_TILE_LEN_MAX: usize = TILE_WIDTH as usize * (2 + ENTRY_LEN_MAX);
@@ -28,6 +28,9 @@ pub const STATEMENTS_AT_ONCE: usize = 256;
 /// The longest answer with statements: the log stops after 16 MiB, so it has at most 20 MiB, in
 /// base64, and the hashes.
 pub const STATEMENTS_ANSWER_LEN_MAX: usize = 32 << 20;
+
+/// Tries for one request for many statements: a log that cannot answer those may answer others.
+const BULK_TRIES_MAX: u32 = 3;
 
 /// Checkpoints in one answer, as the log limits them.
 pub const KEPT_AT_ONCE: usize = 1000;
@@ -136,7 +139,25 @@ impl LogReader<'_> {
                 Sent::Answered(answer) => return Err(refused(path, &answer)),
                 Sent::NotTaken(trouble) | Sent::Unknown(trouble) => trouble,
             };
+            if tries + 1 == BULK_TRIES_MAX {
+                let why = format!("{path} is not answered");
+                return Err(TransportError::Unavailable { why }.into());
+            }
             self.transport.wait(&mut tries, &trouble).await?;
+        }
+    }
+
+    /// One statement; `None` for what the log does not have, or has with another hash.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub async fn statement_or_none(&self, hash: Hash) -> Result<Option<Vec<u8>>, LogError> {
+        match self.statement(hash).await {
+            Err(LogError::NotFound { .. } | LogError::Malformed { .. }) => Ok(None),
+            Err(LogError::Transport(TransportError::TooLong { .. })) => Ok(None),
+            // It will not say otherwise tomorrow.
+            Err(LogError::Refused { status: 400..500, .. }) => Ok(None),
+            other => other.map(Some),
         }
     }
 

@@ -229,3 +229,15 @@ async fn a_log_that_leaves_out_the_same_statements_for_ever_holds_nobody_up() {
     let round = round.await.expect("the round ends");
     assert_eq!(round.exit(), Exit::Unavailable, "{:?}", round.told);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_are_asked_for_one_by_one_where_many_are_refused() {
+    let watch = Watch { with_identity: false, ..Watch::new(20) };
+    watch.tamper("POST /api/treering/v1/statements", |_| None);
+    let missing = sha256(&Author::statement("model", "bytes 6"));
+    watch.served.log.lock().unwrap().statements.remove(&missing).unwrap();
+    let round = watch.round().await;
+    assert_eq!((round.exit(), round.verified), (Exit::Alarm, 20), "{:?}", round.unread);
+    assert_eq!(watch.told(), [("statement-missing".to_owned(), Some(6))]);
+    assert_eq!(round.tally.verified, 19);
+}
