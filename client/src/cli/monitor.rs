@@ -174,8 +174,8 @@ fn summary(origin: &str, round: &Round) -> Value {
             "otherPayload": round.tally.other_payload,
         },
         "unreadable": round.tally.unreadable,
-        "findings": round.told.new.len(),
-        "standing": round.told.old.len(),
+        "findings": round.told.new_count(),
+        "standing": round.told.old_count(),
         "v1NotCompared": round.v1_unknown,
         "unread": round.unread,
         "failure": round.failure.as_ref().map(ToString::to_string),
@@ -223,7 +223,7 @@ fn observer(output: Output) -> daemon::Observer {
             round.entries,
             round.seconds,
             round.verified,
-            round.told.new.len()
+            round.told.new_count()
         ));
     })
 }

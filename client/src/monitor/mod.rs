@@ -150,8 +150,7 @@ impl Round {
     /// How a monitor that runs once ends: an integrity finding before a rule, a rule before
     /// silence.
     pub fn exit(&self) -> Exit {
-        let exits: Vec<Exit> =
-            self.told.new.iter().chain(&self.told.old).map(|finding| finding.kind.exit()).collect();
+        let exits = self.told.exits();
         let worst = [Exit::Alarm, Exit::Policy, Exit::Unavailable];
         let is_cut = self.failure.is_some() || self.unread.is_some();
         let found = worst.into_iter().find(|exit| exits.contains(exit));
@@ -436,8 +435,9 @@ impl Monitor {
         // A monitor that starts at a checkpoint has no index before the log answered.
         let listener = self.listener.clone();
         let old = keeper::tell_alone(&self.options.directory, self.origin(), &finding, listener)?;
-        let told = if old { &mut round.told.old } else { &mut round.told.new };
-        told.push(finding);
+        let mut told = Told::default();
+        if old { told.old.push(finding) } else { told.new.push(finding) }
+        round.told.add(told);
         Ok(())
     }
 
