@@ -26,7 +26,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
-use treering_proto::audit::{Audit, Finding};
+use treering_proto::audit::{self, Audit, Finding, FindingClass};
 use treering_proto::hash::Hash;
 use treering_proto::tile::{TILE_LEVEL_MAX, TILE_WIDTH, Tile, TileKind, hashes_at};
 use treering_proto::tree::{LeafIndex, TreeSize};
@@ -77,6 +77,8 @@ struct Found {
     timestamps: Faults,
     times: Faults,
     timestamped: u64,
+    /// Whether the Rekor v1 face showed any entry.
+    has_sets: bool,
     last_time: u64,
     bounds: Bounds,
     tally: Tally,
@@ -126,13 +128,19 @@ pub async fn audit(
         Ok(()) => audit.compare_growing(),
         Err(error) => found.unread = Some(error),
     }
-    let rebuilt = audit.finish();
+    let rebuilt = match &found.unread {
+        None => audit.finish(),
+        // What was not read is not missing: the heads beyond it say nothing.
+        Some(_) => audit.finish_early(),
+    };
     audited.root = Some(rebuilt.head.root);
-    audited.kinds = rebuilt.kinds;
     audited.tally = found.tally;
     let report = &mut audited.report;
-    report_tree(report, &heads, &rebuilt.findings, rebuilt.findings_count, &found);
-    report_entries(report, source, &found, heads.has_v1, audited.entries);
+    report_tree(report, &heads, &rebuilt, &found);
+    audited.kinds = rebuilt.kinds;
+    // A face that shows entries is there, whatever it says about its head.
+    let has_v1 = source.trust.log.identity.is_some() && (heads.has_v1 || found.has_sets);
+    report_entries(report, source, &found, has_v1, audited.entries);
     terms.check(source, audited.entries, report).await;
     audited
 }
@@ -216,6 +224,7 @@ impl Found {
         }
         for set in &part.sets {
             self.timestamped += 1;
+            self.has_sets |= set.is_shown;
             match &set.outcome {
                 Err(why) => self.timestamps.add(format!("entry {}: {why}", set.index)),
                 Ok(time) if !self.bounds.allow(set.index, *time) => self.times.add(format!(
@@ -233,67 +242,52 @@ impl Found {
     }
 }
 
-fn report_tree(
-    report: &mut Report,
-    heads: &Heads,
-    findings: &[Finding],
-    findings_count: u64,
-    found: &Found,
-) {
-    let (mut entries, mut tiles, mut wrong) =
-        (Faults::default(), Faults::default(), Faults::default());
-    for finding in findings {
-        let (faults, text) = match finding {
-            Finding::EntryUnreadable { index } => (&mut entries, unreadable(*index)),
-            Finding::TileMissing { tile } => {
-                (&mut tiles, format!("/{} is missing or malformed", tile.path()))
-            }
-            Finding::TileWrong { tile } => {
-                (&mut tiles, format!("/{} does not hold the hashes of its entries", tile.path()))
-            }
-            Finding::HeadWrong { signed, rebuilt } => (
-                &mut wrong,
-                format!(
-                    "{} of {} entries: signed {}, rebuilt {rebuilt}",
-                    heads.whose(signed),
-                    signed.size,
-                    signed.root
-                ),
-            ),
-            Finding::HeadBeyondEntries { signed } => (
-                &mut wrong,
-                format!(
-                    "{} is of {} entries, which are not there",
-                    heads.whose(signed),
-                    signed.size
-                ),
-            ),
-        };
-        faults.add(text);
+fn report_tree(report: &mut Report, heads: &Heads, rebuilt: &audit::Report, found: &Found) {
+    let mut faults: BTreeMap<FindingClass, Faults> = BTreeMap::new();
+    for finding in &rebuilt.findings {
+        faults.entry(finding.class()).or_default().add(fault(heads, finding));
     }
-    if findings_count > findings.len() as u64 {
-        entries.add(format!("{} findings in all", findings_count));
+    let mut of = |class| {
+        let mut faults = faults.remove(&class).unwrap_or_default();
+        let listed = rebuilt.findings.iter().filter(|finding| finding.class() == class).count();
+        let count = rebuilt.counts.get(&class).copied().unwrap_or_default();
+        faults.add_unlisted(count - listed as u64);
+        faults
+    };
+    let (entries, tiles, wrong) =
+        (of(FindingClass::Entries), of(FindingClass::Tiles), of(FindingClass::Heads));
+    if let Some(error) = &found.unread {
+        let why = format!("reading ended early: {error}");
+        entries.report_early(report, "entries", &why, read::exit(error));
+        tiles.report_early(report, "tiles", UNREAD, Exit::Unavailable);
+        wrong.report_early(report, "heads", UNREAD, Exit::Unavailable);
+        return;
     }
-    let all = "every entry is canonical and of a known kind";
-    match &found.unread {
-        // What was not read is not missing: the heads beyond it say nothing.
-        Some(error) => {
-            let exit = read::exit(error);
-            if entries.is_empty() {
-                report.could_not_check("entries", format!("reading ended early: {error}"), exit);
-            } else {
-                entries.report(report, "entries", all);
-            }
-            for check in ["tiles", "heads"] {
-                report.could_not_check(check, "not every entry was read", Exit::Unavailable);
-            }
+    entries.report(report, "entries", "every entry is canonical and of a known kind");
+    tiles.report(report, "tiles", "every tile, full or growing, holds its entries' hashes");
+    let text = format!("all {} signed heads are heads of the rebuilt tree", heads.all.len());
+    wrong.report(report, "heads", &text);
+}
+
+/// Why a check could not run though reading began.
+const UNREAD: &str = "not every entry was read";
+
+/// What is wrong, in a sentence.
+fn fault(heads: &Heads, finding: &Finding) -> String {
+    match finding {
+        Finding::EntryUnreadable { index } => unreadable(*index),
+        Finding::TileMissing { tile } => format!("/{} is missing or malformed", tile.path()),
+        Finding::TileWrong { tile } => {
+            format!("/{} does not hold the hashes of its entries", tile.path())
         }
-        None => {
-            entries.report(report, "entries", all);
-            tiles.report(report, "tiles", "every tile, full or growing, holds its entries' hashes");
-            let text =
-                format!("all {} signed heads are heads of the rebuilt tree", heads.all.len());
-            wrong.report(report, "heads", &text);
+        Finding::HeadWrong { signed, rebuilt } => format!(
+            "{} of {} entries: signed {}, rebuilt {rebuilt}",
+            heads.whose(signed),
+            signed.size,
+            signed.root
+        ),
+        Finding::HeadBeyondEntries { signed } => {
+            format!("{} is of {} entries, which are not there", heads.whose(signed), signed.size)
         }
     }
 }
@@ -304,24 +298,26 @@ fn unreadable(index: LeafIndex) -> String {
 
 fn report_entries(report: &mut Report, source: &Source, found: &Found, has_v1: bool, entries: u64) {
     let tally = found.tally;
+    // What was found counts however far reading came; that nothing was found does not.
+    let add = |report: &mut Report, check, faults: &Faults, passed: &str| match found.unread {
+        None => faults.report(report, check, passed),
+        Some(_) => faults.report_early(report, check, UNREAD, Exit::Unavailable),
+    };
     if source.signatures {
         let text = format!(
             "{} of {entries} entries verified again; {} without statement, {} over other payloads",
             tally.verified, tally.no_statement, tally.other_payload
         );
-        found.signatures.report(report, "signatures", &text);
+        add(report, "signatures", &found.signatures, &text);
     } else {
         report.not_checked("signatures", "not asked for");
     }
-    found.statements.report(report, "statements", "every statement is there and has its hash");
+    add(report, "statements", &found.statements, "every statement is there and has its hash");
     if has_v1 {
         let text = format!("the signed timestamps of {} entries verify", found.timestamped);
-        found.timestamps.report(report, "entry-timestamps", &text);
-        found.times.report(
-            report,
-            "entry-times",
-            "times never go back, and fit the log's dated heads",
-        );
+        add(report, "entry-timestamps", &found.timestamps, &text);
+        let text = "times never go back, and fit the log's dated heads";
+        add(report, "entry-times", &found.times, text);
     } else {
         for check in ["entry-timestamps", "entry-times"] {
             report

@@ -6,7 +6,9 @@
 //! order oldest:  page 1 covers [0, next)       page 2 covers [cursor, next)    ...
 //! ```
 //!
-//! Each page covers a range of indexes: within it, the log says, there is nothing else.
+//! Each page covers a range of indexes: within it, the log says, there is nothing else. A page that
+//! brings nothing and goes on, or goes on to where no entry is, is no page: by such pages a log
+//! could end a search that covered nothing.
 //!
 //! Invariant: what lies outside the covered ranges is not judged. Out of scope: where the own index
 //! comes from (see [`crate::monitor`] and [`crate::audit_log`]).
@@ -14,9 +16,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::log::{LogError, LogReader};
+use crate::transport::TransportError;
 
 /// Pages of one search: a million hits of a thousand each.
 const PAGES_MAX: usize = 1000;
+
+/// Hits of one page, as the log limits them.
+const LIMIT_MAX: usize = 1000;
 
 /// Which come first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,8 +42,10 @@ pub struct Asked<'a> {
     pub order: SearchOrder,
     /// Where to start.
     pub cursor: Option<u64>,
-    /// How many hits are enough; `None` for all.
+    /// How many hits are enough, once `cover` is covered; `None` for all.
     pub enough: Option<usize>,
+    /// What the pages must cover in any case: from the first index to before the last.
+    pub cover: (u64, u64),
 }
 
 /// The log's answer over one or more pages.
@@ -69,11 +77,53 @@ impl Mismatch {
     }
 }
 
+impl Answered {
+    /// What the pages cover of the entries from `read.0` to before `read.1`; equal numbers if
+    /// nothing.
+    pub fn compared(&self, read: (u64, u64)) -> (u64, u64) {
+        // Pages go on where the one before ended, so there are no gaps.
+        let start = self.covered.iter().map(|(start, _)| *start).min().unwrap_or(u64::MAX);
+        let end = self.covered.iter().map(|(_, end)| *end).max().unwrap_or(0);
+        let (start, end) = (start.max(read.0), end.min(read.1));
+        (start, end.max(start))
+    }
+
+    fn covers(&self, wanted: (u64, u64)) -> bool {
+        wanted.0 >= wanted.1 || self.compared(wanted) == wanted
+    }
+
+    /// Takes a page that covers `covered`, of a tree of `size` entries; `None` if it is malformed.
+    fn take(
+        &mut self,
+        hits: Vec<(u64, String)>,
+        covered: (u64, u64),
+        size: u64,
+        goes_on: bool,
+    ) -> Option<()> {
+        if hits.is_empty() && goes_on {
+            return None;
+        }
+        self.searched = self.searched.min(size);
+        self.covered.push(covered);
+        for (index, id) in hits {
+            if index >= size {
+                self.beyond.insert(index);
+            } else if !(covered.0..covered.1).contains(&index) {
+                return None;
+            }
+            if self.hits.insert(index, id).is_some() {
+                return None;
+            }
+        }
+        Some(())
+    }
+}
+
 /// Asks the log, page after page.
 ///
 /// # Errors
-/// [`LogError`]; an answer whose pages do not go on, or have no number where one belongs, is
-/// malformed.
+/// [`LogError`]; an answer whose pages do not go on, name an entry twice or outside of what they
+/// cover, or have no number where one belongs, is malformed. One that has no end is unavailable.
 pub async fn ask(log: &LogReader<'_>, asked: Asked<'_>) -> Result<Answered, LogError> {
     let malformed = || LogError::Malformed { path: "/api/treering/v1/search".to_owned() };
     let mut answered = Answered { searched: u64::MAX, ..Answered::default() };
@@ -84,39 +134,38 @@ pub async fn ask(log: &LogReader<'_>, asked: Asked<'_>) -> Result<Answered, LogE
     };
     for _ in 0..PAGES_MAX {
         let at = cursor.map(|cursor| cursor.to_string());
-        let left = asked.enough.map_or(1000, |enough| enough - answered.hits.len().min(enough));
-        let limit = left.clamp(1, 1000).to_string();
+        let left = asked.enough.map_or(0, |enough| enough.saturating_sub(answered.hits.len()));
+        let limit = if left == 0 { LIMIT_MAX } else { left.min(LIMIT_MAX) }.to_string();
         let mut page = vec![("limit", limit.as_str()), ("order", order)];
         page.extend(at.as_deref().map(|at| ("cursor", at)));
         let found = log.search(asked.facts, &page).await?;
         let size: u64 = found.tree_size.parse().map_err(|_| malformed())?;
         let next: Option<u64> =
             found.next.map(|next| next.parse()).transpose().map_err(|_| malformed())?;
-        answered.searched = answered.searched.min(size);
-        answered.covered.push(range(asked.order, cursor, next, size).ok_or_else(malformed)?);
-        for hit in found.entries {
-            let index: u64 = hit.index.parse().map_err(|_| malformed())?;
-            if index >= size {
-                answered.beyond.insert(index);
-            }
-            answered.hits.insert(index, hit.entry_id);
-        }
+        let covered = range(asked.order, cursor, next, size).ok_or_else(malformed)?;
+        let hits = found.entries.into_iter().map(|hit| Some((hit.index.parse().ok()?, hit.entry_id)));
+        let hits = hits.collect::<Option<Vec<_>>>().ok_or_else(malformed)?;
+        answered.take(hits, covered, size, next.is_some()).ok_or_else(malformed)?;
         let is_enough = asked.enough.is_some_and(|enough| answered.hits.len() >= enough);
         cursor = next;
-        if next.is_none() || is_enough {
+        if next.is_none() || (is_enough && answered.covers(asked.cover)) {
             return Ok(answered);
         }
     }
-    Ok(answered)
+    let why = format!("the search has more than {PAGES_MAX} pages, and was not compared");
+    Err(TransportError::Unavailable { why }.into())
 }
 
-/// What one page covers; `None` if the pages do not go on.
+/// What one page covers; `None` if the pages do not go on, or go on where no entry is.
 fn range(
     order: SearchOrder,
     cursor: Option<u64>,
     next: Option<u64>,
     size: u64,
 ) -> Option<(u64, u64)> {
+    if next.is_some_and(|next| next >= size) {
+        return None;
+    }
     match order {
         SearchOrder::Newest => {
             let end = cursor.map_or(size, |cursor| size.min(cursor.saturating_add(1)));
@@ -194,12 +243,33 @@ mod tests {
         assert_eq!(range(Newest, Some(4), None, 9), Some((0, 5)));
         assert_eq!(range(Newest, Some(4), None, 2), Some((0, 2)));
         assert_eq!(range(Newest, Some(4), Some(4), 9), None);
-        assert_eq!(range(Newest, None, Some(40), 9), Some((9, 9)));
+        assert_eq!(range(Newest, None, Some(40), 9), None);
+        assert_eq!(range(Oldest, None, Some(9), 9), None);
         assert_eq!(range(Oldest, None, None, 9), Some((0, 9)));
         assert_eq!(range(Oldest, None, Some(4), 9), Some((0, 4)));
         assert_eq!(range(Oldest, Some(4), None, 9), Some((4, 9)));
         assert_eq!(range(Oldest, Some(4), Some(4), 9), None);
         assert_eq!(range(Oldest, Some(40), None, 9), Some((40, 40)));
+    }
+
+    #[test]
+    fn a_page_brings_hits_that_it_covers_each_once() {
+        let take = |hits: &[u64], goes_on| {
+            let mut answered = Answered { searched: u64::MAX, ..Answered::default() };
+            answered.take(vec![(4, String::new())], (4, 6), 9, true)?;
+            let hits = hits.iter().map(|at| (*at, String::new())).collect();
+            answered.take(hits, (2, 4), 9, goes_on)?;
+            Some(answered)
+        };
+        assert_eq!(take(&[3, 2], true).unwrap().compared((0, 9)), (2, 6));
+        assert_eq!(take(&[], false).unwrap().compared((3, 5)), (3, 5));
+        assert_eq!(take(&[], false).unwrap().compared((7, 9)), (7, 7));
+        assert!(take(&[], false).unwrap().covers((2, 6)) && take(&[], false).unwrap().covers((8, 8)));
+        assert!(!take(&[], false).unwrap().covers((1, 6)) && !take(&[], false).unwrap().covers((2, 7)));
+        assert!(take(&[], true).is_none(), "nothing, and so on for ever");
+        assert!(take(&[3, 3], true).is_none() && take(&[4], true).is_none(), "twice");
+        assert!(take(&[1], true).is_none() && take(&[7], true).is_none(), "elsewhere");
+        assert_eq!(take(&[20], false).unwrap().beyond, BTreeSet::from([20]));
     }
 
     #[test]

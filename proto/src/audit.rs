@@ -19,7 +19,8 @@ use crate::hash::{Hash, hash_leaf};
 use crate::tile::{TILE_LEVEL_MAX, TILE_WIDTH, Tile, TileKind, hashes_at};
 use crate::tree::{LeafIndex, TreeHead};
 
-/// How many findings are kept. More say nothing new, and a hostile log could fill memory with them.
+/// How many findings of each class are kept. More say nothing new, and a hostile log could fill
+/// memory with them; those of one class must not keep out those of another.
 pub const FINDINGS_MAX: usize = 1000;
 
 /// Entries taken before the tree is grown by them: bounds memory, and makes hashing the only real
@@ -59,6 +60,17 @@ pub enum Finding {
     },
 }
 
+/// What a finding is about.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum FindingClass {
+    /// Entries that are not canonical bytes of a known kind.
+    Entries,
+    /// Tiles that are missing or wrong.
+    Tiles,
+    /// Signed heads that the entries do not lead to.
+    Heads,
+}
+
 /// What an audit found.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -68,10 +80,23 @@ pub struct Report {
     pub kinds: BTreeMap<(&'static str, &'static str), u64>,
     /// How many signed heads were compared.
     pub heads_checked: usize,
-    /// The first [`FINDINGS_MAX`] findings.
+    /// The first [`FINDINGS_MAX`] findings of each class.
     pub findings: Vec<Finding>,
     /// All findings, counted.
     pub findings_count: u64,
+    /// The same by class.
+    pub counts: BTreeMap<FindingClass, u64>,
+}
+
+impl Finding {
+    /// What it is about.
+    pub fn class(&self) -> FindingClass {
+        match self {
+            Self::EntryUnreadable { .. } => FindingClass::Entries,
+            Self::TileMissing { .. } | Self::TileWrong { .. } => FindingClass::Tiles,
+            Self::HeadWrong { .. } | Self::HeadBeyondEntries { .. } => FindingClass::Heads,
+        }
+    }
 }
 
 /// An audit under way.
@@ -104,6 +129,7 @@ impl<'a> Audit<'a> {
             heads_checked: 0,
             findings: Vec::new(),
             findings_count: 0,
+            counts: BTreeMap::new(),
         };
         let mut audit =
             Self { edge: RightEdge::EMPTY, batch: Vec::new(), heads: by_size, tiles, report };
@@ -150,6 +176,12 @@ impl<'a> Audit<'a> {
         for signed in std::mem::take(&mut self.heads).into_values().flatten() {
             self.find(Finding::HeadBeyondEntries { signed });
         }
+        self.finish_early()
+    }
+
+    /// Ends an audit that did not read every entry: heads of larger trees say nothing.
+    pub fn finish_early(mut self) -> Report {
+        self.grow();
         self.report.head = self.edge.head();
         self.report
     }
@@ -188,7 +220,9 @@ impl<'a> Audit<'a> {
 
     fn find(&mut self, finding: Finding) {
         self.report.findings_count += 1;
-        if self.report.findings.len() < FINDINGS_MAX {
+        let count = self.report.counts.entry(finding.class()).or_default();
+        *count += 1;
+        if *count <= FINDINGS_MAX as u64 {
             self.report.findings.push(finding);
         }
     }

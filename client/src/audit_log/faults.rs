@@ -21,6 +21,20 @@ impl Faults {
         }
     }
 
+    /// Counts faults that nobody lists.
+    pub fn add_unlisted(&mut self, count: u64) {
+        self.count += count;
+    }
+
+    /// Adds the line of `check` when not everything was read: an alarm with what was found, or that
+    /// it could not run.
+    pub fn report_early(&self, report: &mut Report, check: &'static str, why: &str, exit: Exit) {
+        match self.is_empty() {
+            true => report.could_not_check(check, why, exit),
+            false => self.report(report, check, ""),
+        }
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.count == 0

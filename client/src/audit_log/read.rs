@@ -46,6 +46,8 @@ pub struct Set {
     pub index: u64,
     /// The time in Unix seconds, or what is wrong.
     pub outcome: Result<u64, String>,
+    /// Whether the Rekor v1 face has the entry at all.
+    pub is_shown: bool,
 }
 
 impl ReadTile {
@@ -139,7 +141,9 @@ async fn read_sets(
         let transport = source.renewed();
         let log = LogReader::new(&transport, &source.trust);
         let at = LeafIndex::new(index).expect("an entry that was read has an index");
-        let outcome = match log.v1_entry_at(at).await {
+        let answer = log.v1_entry_at(at).await;
+        let is_shown = !matches!(answer, Ok(None));
+        let outcome = match answer {
             Ok(None) => Err("the Rekor v1 face does not have it".to_owned()),
             Ok(Some(entry)) => match read_promise(document, &entry, at) {
                 None => Err("its signed timestamp does not verify".to_owned()),
@@ -151,7 +155,7 @@ async fn read_sets(
             Err(error) if is_garbage(&error) => Err(error.to_string()),
             Err(error) => return Err(error),
         };
-        sets.push(Set { index, outcome });
+        sets.push(Set { index, outcome, is_shown });
     }
     Ok(sets)
 }

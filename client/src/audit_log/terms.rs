@@ -108,6 +108,7 @@ impl Terms {
                 order: SearchOrder::Oldest,
                 cursor: None,
                 enough: Some(ENTRIES_MAX),
+                cover: (0, size.min(term.end)),
             };
             let answered = match ask(&log, asked).await {
                 Ok(answered) => answered,

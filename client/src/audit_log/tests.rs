@@ -209,3 +209,43 @@ async fn what_cannot_be_read_is_no_lie() {
         assert_eq!(audited.entries, entries);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_found_before_reading_ended_still_counts() {
+    // More kept heads beyond the end than findings are kept, and one fault before it.
+    let served = served(260);
+    served.log.lock().unwrap().listed = vec![257, 258, 259];
+    tamper_two(&served, "GET /tile/entries/001", "GET /tile/0/000");
+    let audited = audited_as(&served, 0, false).await;
+    let outcome = |check| {
+        audited.report.checks().iter().find(|known| known.check == check).unwrap().outcome
+    };
+    assert_eq!(audited.report.exit(), Exit::Alarm);
+    assert_eq!(outcome("tiles"), Outcome::Failed);
+    for check in ["entries", "heads", "signatures", "statements"] {
+        assert_eq!(outcome(check), Outcome::NotChecked, "{check}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_face_that_hides_its_head_is_held_to_its_timestamps() {
+    let served = served(10);
+    served.log.lock().unwrap().dated.insert(7, crate::test_log::TIME - 1);
+    tamper(&served, "GET /api/v1/log", |body| {
+        let is_entry = body.windows(8).any(|window| window == b"logIndex");
+        is_entry.then_some(body)
+    });
+    let found = faults(&audited(&served, 0).await);
+    assert!(found.iter().any(|(check, _)| *check == "entry-times"), "{found:?}");
+    assert!(found.iter().any(|(_, why)| why.contains("before the")), "{found:?}");
+}
+
+/// Answers nothing about `gone`, and something wrong about `wrong`.
+fn tamper_two(served: &Served, gone: &'static str, wrong: &'static str) {
+    *served.tamper.lock().unwrap() = Some(Box::new(move |line, mut body| {
+        if line.contains(wrong) {
+            body[0] ^= 1;
+        }
+        (!line.contains(gone)).then_some(body)
+    }));
+}

@@ -109,6 +109,7 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
         webhook,
         metrics: metrics.clone(),
         observer: observer(*output),
+        delivered: delivered(*output),
     };
     if arguments.once {
         return once(monitors, schedule, output).await;
@@ -146,9 +147,7 @@ async fn once(
             let delivery = webhook.deliver(monitor.directory()).await.map_err(|error| {
                 Failure::new(Exit::Unavailable, "findings cannot be sent", error)
             })?;
-            if let Some(trouble) = delivery.trouble {
-                output.remark(&format!("{trouble}; what was not sent is sent next time"));
-            }
+            (schedule.delivered)(monitor.origin(), &delivery);
         }
         rounds.push((monitor.origin().to_owned(), round));
     }
@@ -175,11 +174,27 @@ fn summary(origin: &str, round: &Round) -> Value {
             "otherPayload": round.tally.other_payload,
         },
         "unreadable": round.tally.unreadable,
-        "findings": round.told.new.len(),
-        "standing": round.told.old.len(),
+        "findings": round.told.new_count(),
+        "standing": round.told.old_count(),
         "v1NotCompared": round.v1_unknown,
         "unread": round.unread,
         "failure": round.failure.as_ref().map(ToString::to_string),
+    })
+}
+
+/// Tells people what became of findings that were to be sent, if not all were.
+fn delivered(output: Output) -> daemon::DeliveryObserver {
+    Arc::new(move |origin, delivery| {
+        if let Some(trouble) = &delivery.trouble {
+            output.remark(&format!("{origin}: {trouble}; what was not sent is sent next time"));
+        }
+        if delivery.given_up > 0 {
+            output.remark(&format!(
+                "{origin}: {} bytes of findings were given up, because too many waited for the \
+                 webhook; they stand in findings.jsonl",
+                delivery.given_up
+            ));
+        }
     })
 }
 
@@ -208,7 +223,7 @@ fn observer(output: Output) -> daemon::Observer {
             round.entries,
             round.seconds,
             round.verified,
-            round.told.new.len()
+            round.told.new_count()
         ));
     })
 }

@@ -48,7 +48,7 @@ pub async fn run(
         None => None,
         Some(transport) => {
             let log = LogReader::new(transport, trust);
-            Some(compare(&log, &index, &matching, query).await?)
+            Some(compare(&log, &index, &matching, query, &page).await?)
         }
     };
     print(&index, trust, &page, compared.as_ref(), output)?;
@@ -57,7 +57,11 @@ pub async fn run(
     };
     let verified = index.read().1;
     if mismatch.is_empty() && answered.searched >= verified {
-        output.remark("the log's own answer agrees");
+        let (from, to) = answered.compared(index.read());
+        output.remark(&match from == to {
+            true => "the log's own answer covers nothing of the index".to_owned(),
+            false => format!("the log's own answer agrees for entries {from} to before {to}"),
+        });
         return Ok(if page.hits.is_empty() { Exit::NotFound } else { Exit::Ok });
     }
     output.alarm(
@@ -72,16 +76,31 @@ async fn compare(
     index: &LocalIndex,
     matching: &BTreeSet<u64>,
     query: &Query<'_>,
+    page: &LocalPage,
 ) -> Result<(Answered, Mismatch), Failure> {
     let asked = Asked {
         facts: query.facts,
         order: query.order,
         cursor: query.cursor,
         enough: Some(query.limit),
+        cover: spoken_of(index.read(), query, page),
     };
     let answered = ask(log, asked).await?;
     let mismatch = index.compare(&answered, matching).map_err(unusable)?;
     Ok((answered, mismatch))
+}
+
+/// The indexes that the local page speaks of: in them it has everything.
+fn spoken_of(read: (u64, u64), query: &Query<'_>, page: &LocalPage) -> (u64, u64) {
+    match query.order {
+        SearchOrder::Newest => {
+            let end = query.cursor.map_or(read.1, |cursor| read.1.min(cursor.saturating_add(1)));
+            (page.next.map_or(read.0, |next| next + 1), end)
+        }
+        SearchOrder::Oldest => {
+            (query.cursor.unwrap_or(0).max(read.0), page.next.unwrap_or(read.1))
+        }
+    }
 }
 
 /// What is wrong with the log's answer, a line for each kind.
@@ -149,6 +168,8 @@ fn print(
         "next": page.next.map(|next| next.to_string()),
         "hidden": compared.map(|(_, mismatch)| &mismatch.hidden),
         "invented": compared.map(|(_, mismatch)| &mismatch.invented),
+        "comparedFrom": compared.map(|(answered, _)| answered.compared((start, end)).0.to_string()),
+        "comparedTo": compared.map(|(answered, _)| answered.compared((start, end)).1.to_string()),
         "logSearched": compared.map(|(answered, _)| answered.searched.to_string()),
     });
     output.data(&lines, &json)?;

@@ -17,7 +17,7 @@ use treering_proto::tile::{ENTRY_LEN_MAX, TILE_WIDTH, Tile, decode_entries};
 use treering_proto::tree::LeafIndex;
 
 use super::{ENTRY_ANSWER_LEN_MAX, LogError, LogReader, refused};
-use crate::transport::{Reading, Sent};
+use crate::transport::{Reading, Sent, TransportError};
 
 /// The longest entry tile: 256 of the longest entries, each with its length.
 pub const ENTRY_TILE_LEN_MAX: usize = TILE_WIDTH as usize * (2 + ENTRY_LEN_MAX);
@@ -28,6 +28,9 @@ pub const STATEMENTS_AT_ONCE: usize = 256;
 /// The longest answer with statements: the log stops after 16 MiB, so it has at most 20 MiB, in
 /// base64, and the hashes.
 pub const STATEMENTS_ANSWER_LEN_MAX: usize = 32 << 20;
+
+/// Tries for one request for many statements: a log that cannot answer those may answer others.
+const BULK_TRIES_MAX: u32 = 3;
 
 /// Checkpoints in one answer, as the log limits them.
 pub const KEPT_AT_ONCE: usize = 1000;
@@ -87,8 +90,9 @@ impl EntryTile {
 }
 
 impl Statements {
-    /// Reads the answer about `asked`. A statement with another hash than it stands under counts as
-    /// missing, as one that the log does not have.
+    /// Reads the answer about `asked`; `None` if it is malformed, or leaves out the first. A
+    /// statement with another hash than it stands under counts as missing, as one that the log does
+    /// not have.
     pub fn parse(answer: &[u8], asked: &[Hash]) -> Option<Self> {
         let answer: StatementsAnswer<'_> = serde_json::from_slice(answer).ok()?;
         let mut statements = Self::default();
@@ -101,8 +105,10 @@ impl Statements {
                 statements.left_out.insert(*hash);
             }
         }
-        // An answer that leaves everything out would be asked for again for ever.
-        (asked.is_empty() || statements.left_out.len() < asked.len()).then_some(statements)
+        // An honest log always has room for the first. Entries are taken in order, so an answer
+        // without it brings nothing further, and would be asked for again for ever.
+        let is_stuck = asked.first().is_some_and(|first| statements.left_out.contains(first));
+        (!is_stuck).then_some(statements)
     }
 }
 
@@ -133,7 +139,25 @@ impl LogReader<'_> {
                 Sent::Answered(answer) => return Err(refused(path, &answer)),
                 Sent::NotTaken(trouble) | Sent::Unknown(trouble) => trouble,
             };
+            if tries + 1 == BULK_TRIES_MAX {
+                let why = format!("{path} is not answered");
+                return Err(TransportError::Unavailable { why }.into());
+            }
             self.transport.wait(&mut tries, &trouble).await?;
+        }
+    }
+
+    /// One statement; `None` for what the log does not have, or has with another hash.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub async fn statement_or_none(&self, hash: Hash) -> Result<Option<Vec<u8>>, LogError> {
+        match self.statement(hash).await {
+            Err(LogError::NotFound { .. } | LogError::Malformed { .. }) => Ok(None),
+            Err(LogError::Transport(TransportError::TooLong { .. })) => Ok(None),
+            // It will not say otherwise tomorrow.
+            Err(LogError::Refused { status: 400..500, .. }) => Ok(None),
+            other => other.map(Some),
         }
     }
 
@@ -218,6 +242,7 @@ mod tests {
         assert_eq!(statements.found, HashMap::from([(one, b"1".to_vec())]));
         assert_eq!(statements.left_out, HashSet::from([four]));
         assert!(Statements::parse(&answer, &[four]).is_none(), "this would never end");
+        assert!(Statements::parse(&answer, &[four, one]).is_none(), "nor would this");
         assert!(Statements::parse(b"{}", &[one]).is_none());
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::metrics::Metrics;
-use super::webhook::Webhook;
+use super::webhook::{Delivery, Webhook};
 use super::{Monitor, Round};
 
 /// The longest pause while a log does not answer, unless the interval is longer.
@@ -21,6 +21,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(3600);
 
 /// Who hears how each round went: the origin, and the round.
 pub type Observer = Arc<dyn Fn(&str, &Round) + Send + Sync>;
+
+/// Who hears what became of findings that were sent: the origin, and how sending went.
+pub type DeliveryObserver = Arc<dyn Fn(&str, &Delivery) + Send + Sync>;
 
 /// How often, and who else hears of it.
 #[derive(Clone)]
@@ -33,6 +36,8 @@ pub struct Schedule {
     pub metrics: Arc<Metrics>,
     /// Who hears how each round went.
     pub observer: Observer,
+    /// Who hears how sending went.
+    pub delivered: DeliveryObserver,
 }
 
 /// Runs all `monitors` until `stop` changes.
@@ -59,10 +64,14 @@ async fn follow(mut monitor: Monitor, schedule: Schedule, mut stop: watch::Recei
         if sending.as_ref().is_none_or(JoinHandle::is_finished) {
             sending = schedule.webhook.clone().map(|webhook| {
                 let directory = monitor.directory().to_owned();
-                let (metrics, origin) = (schedule.metrics.clone(), monitor.origin().to_owned());
+                let (schedule, origin) = (schedule.clone(), monitor.origin().to_owned());
                 tokio::spawn(async move {
                     if let Ok(delivery) = webhook.deliver(&directory).await {
-                        metrics.update(&origin, |log| log.waiting = delivery.waiting);
+                        schedule.metrics.update(&origin, |log| {
+                            log.waiting = delivery.waiting;
+                            log.given_up += delivery.given_up;
+                        });
+                        (schedule.delivered)(&origin, &delivery);
                     }
                 })
             });

@@ -35,8 +35,13 @@ const LINE_LEN_MAX: usize = 256 << 10;
 /// The longest reason in bytes: it may quote a stranger.
 const WHY_LEN_MAX: usize = 4096;
 
-/// Evidence files of one log; more are the same story, and must not fill a disk.
-const EVIDENCE_COUNT_MAX: usize = 1000;
+/// Files of one kind of evidence that proves nothing; more are the same story, and must not fill a
+/// disk.
+const SUSPICIONS_MAX: usize = 200;
+
+/// Files of one kind of evidence that proves a lie. Each kind has its own room, so that what a log
+/// can make for nothing never keeps out the proof of a fork.
+const PROOFS_MAX: usize = 5000;
 
 /// Names one finding for ever.
 pub type FindingId = [u8; 16];
@@ -304,21 +309,34 @@ impl Journal {
     }
 
     /// Keeps evidence in a file named by its finding; one that is there already is the same. `None`
-    /// when there are too many already.
+    /// when there are too many of its kind.
     fn keep(&self, evidence: &Evidence, id: &str, time: &str) -> io::Result<Option<PathBuf>> {
         let directory = self.directory.join("evidence");
         crate::state::make_private(&directory)?;
-        let path = directory.join(format!("{}-{id}.evidence", evidence.kind().name()));
+        let kind = evidence.kind();
+        let path = directory.join(format!("{}-{id}.evidence", kind.name()));
         if path.exists() {
             return Ok(Some(path));
         }
-        if std::fs::read_dir(&directory)?.count() >= EVIDENCE_COUNT_MAX {
+        let most = if kind.is_proof() { PROOFS_MAX } else { SUSPICIONS_MAX };
+        if count_kind(&directory, kind.name())? >= most {
             return Ok(None);
         }
         let text = evidence.format(&format!("{time} treering-monitor"));
         crate::state::write_private(&path, text.as_bytes())?;
         Ok(Some(path))
     }
+}
+
+/// How many files of evidence of one kind there are. The names of kinds may start alike.
+fn count_kind(directory: &Path, kind: &str) -> io::Result<usize> {
+    let mut count = 0;
+    for file in std::fs::read_dir(directory)? {
+        let name = file?.file_name();
+        let id = name.to_str().and_then(|name| name.strip_suffix(".evidence"));
+        count += usize::from(id.and_then(|id| id.rsplit_once('-')).is_some_and(|at| at.0 == kind));
+    }
+    Ok(count)
 }
 
 /// The ids of the whole lines from `known` on, and where the last whole line ends.
@@ -403,6 +421,33 @@ mod tests {
         assert!(journal.is_ahead(&finding(2).id("a")) && journal.is_ahead(&finding(3).id("a")));
         assert_eq!(journal.written(), whole);
         assert_eq!(std::fs::metadata(&path).unwrap().len(), whole);
+    }
+
+    #[test]
+    fn suspicions_leave_room_for_each_other_and_for_proofs() {
+        use treering_proto::checkpoint::open_checkpoint;
+        use treering_proto::tree::TreeSize;
+        let logs = [1, 2].map(|from| {
+            let mut log = crate::test_log::TestLog::new(1);
+            (0..9).for_each(|at| drop(log.append(vec![from, at])));
+            log
+        });
+        let signed = |log: usize, size| {
+            let note = logs[log].checkpoint(TreeSize::new(size).unwrap(), &[]);
+            let keys = [logs[log].note_key()];
+            open_checkpoint(note.as_bytes(), crate::test_log::ORIGIN, &keys).unwrap()
+        };
+        let dir = TempDir::new().unwrap();
+        let (_, listener) = Heard::new();
+        let mut journal = Journal::open(dir.path(), "a", 0, listener).unwrap();
+        let suspected = Evidence::rollback(&signed(0, 9), &signed(0, 4));
+        let many = |at| finding(at).with(Some(suspected.clone()));
+        journal.tell(&(0..2 * SUSPICIONS_MAX as u64).map(many).collect::<Vec<_>>(), "t").unwrap();
+        let count = |kind| count_kind(&dir.path().join("evidence"), kind).unwrap();
+        assert_eq!((count("rollback-suspected"), count("rollback")), (SUSPICIONS_MAX, 0));
+        let fork = Evidence::fork_size(&signed(0, 9), &signed(1, 9));
+        journal.tell(&[finding(1 << 20).with(fork)], "t").unwrap();
+        assert_eq!(count("fork-size"), 1);
     }
 
     #[test]

@@ -10,6 +10,10 @@
 //! | without the quorum | the trust file | quorum missing |
 //! | no tiles that lead to its root | | bad tile: no proof |
 //!
+//! Every note that a trusted key signed is kept before any tile is asked for, so that a log cannot
+//! make a head forgotten by withholding its tiles; [`super::seen`] compares those that were not
+//! followed.
+//!
 //! What a stale cache could be the cause of is asked for once more past caches. What is proven is
 //! not: no cache can sign.
 //!
@@ -22,6 +26,7 @@ use treering_proto::hash::sha256;
 use treering_proto::note::Note;
 
 use super::findings::{Finding, FindingKind};
+use super::keeper::Keeper;
 use super::own_tree::OwnTree;
 use super::read::Source;
 use super::store::{Face, Snapshot, State, StoreError};
@@ -37,6 +42,8 @@ pub struct Look {
     pub tree: Option<SignedTree>,
     /// What was found; without a tree, something was.
     pub findings: Vec<Finding>,
+    /// How it was read.
+    pub reading: Reading,
 }
 
 /// Why there is nothing to look at.
@@ -51,11 +58,9 @@ pub enum LookFault {
 }
 
 /// What is known of a log.
-pub struct Known<'a> {
-    /// The index.
-    pub snapshot: &'a Snapshot,
+pub struct Known {
     /// Where the monitor is.
-    pub state: &'a State,
+    pub state: State,
     /// The largest checkpoint that was followed.
     pub latest: Option<SignedCheckpoint>,
     /// Checkpoints from elsewhere that the log must extend: the floor of the trust file.
@@ -72,23 +77,26 @@ enum Verdict {
 }
 
 impl Look {
-    fn found(shown: Option<SignedCheckpoint>, finding: Finding) -> Self {
-        Self { shown, tree: None, findings: vec![finding] }
+    fn found(shown: Option<SignedCheckpoint>, finding: Finding, reading: Reading) -> Self {
+        Self { shown, tree: None, findings: vec![finding], reading }
     }
 }
 
-/// Reads the newest checkpoint and compares it.
+/// Reads the newest checkpoint and compares it: in the first of `readings`, and in the next ones
+/// while a cache may be the cause of what is found.
 ///
 /// # Errors
 /// [`LookFault`].
 pub async fn look(
     log: &LogReader<'_>,
     source: &Source,
-    known: &Known<'_>,
+    keeper: &mut Keeper,
+    known: &Known,
+    readings: &[Reading],
 ) -> Result<Look, LookFault> {
     let mut first = None;
-    for reading in [Reading::Cached, Reading::Fresh] {
-        let (shown, verdict) = match look_once(log, source, known, reading).await {
+    for reading in readings.iter().copied() {
+        let (shown, verdict) = match look_once(log, source, keeper, known, reading).await {
             // Silence is no answer to a suspicion.
             Err(LookFault::Log(error)) => match first {
                 Some(look) => return Ok(look),
@@ -98,19 +106,20 @@ pub async fn look(
         };
         match verdict {
             Verdict::Extends(tree) => {
-                return Ok(Look { shown, tree: Some(*tree), findings: Vec::new() });
+                return Ok(Look { shown, tree: Some(*tree), findings: Vec::new(), reading });
             }
-            Verdict::Proven(finding) => return Ok(Look::found(shown, finding)),
-            Verdict::Suspicious(finding) => first = Some(Look::found(shown, finding)),
+            Verdict::Proven(finding) => return Ok(Look::found(shown, finding, reading)),
+            Verdict::Suspicious(finding) => first = Some(Look::found(shown, finding, reading)),
         }
     }
-    Ok(first.expect("the loop above ran, and did not return"))
+    Ok(first.expect("callers give a reading, and the loop above did not return"))
 }
 
 async fn look_once(
     log: &LogReader<'_>,
     source: &Source,
-    known: &Known<'_>,
+    keeper: &mut Keeper,
+    known: &Known,
     reading: Reading,
 ) -> Result<(Option<SignedCheckpoint>, Verdict), LookFault> {
     let note = log.checkpoint_note(reading).await?;
@@ -122,17 +131,20 @@ async fn look_once(
             return Ok((None, Verdict::Suspicious(finding)));
         }
     };
-    let verdict = compare(log, known, &shown).await?;
+    keeper.note(Face::C2sp, &shown)?;
+    let snapshot = keeper.store().snapshot()?;
+    let verdict = compare(log, &snapshot, known, &shown).await?;
     Ok((Some(shown), verdict))
 }
 
 async fn compare(
     log: &LogReader<'_>,
-    known: &Known<'_>,
+    snapshot: &Snapshot,
+    known: &Known,
     shown: &SignedCheckpoint,
 ) -> Result<Verdict, LookFault> {
     // Proofs that need no tile first: a log must not be able to withhold them.
-    if let Some(finding) = contradiction(known, shown)? {
+    if let Some(finding) = contradiction(snapshot, known, shown)? {
         return Ok(Verdict::Proven(finding));
     }
     if let Some(larger) = known.all().find(|known| known.head().size > shown.head().size) {
@@ -158,7 +170,8 @@ async fn compare(
 
 /// What two notes, or a note and our own tree, contradict each other in.
 fn contradiction(
-    known: &Known<'_>,
+    snapshot: &Snapshot,
+    known: &Known,
     shown: &SignedCheckpoint,
 ) -> Result<Option<Finding>, StoreError> {
     let head = shown.head();
@@ -167,7 +180,7 @@ fn contradiction(
             return Ok(Some(fork(evidence, known, shown)));
         }
     }
-    for note in known.snapshot.seen_others(Face::C2sp, head.size, head.root)? {
+    for note in snapshot.seen_others(Face::C2sp, head.size, head.root)? {
         let keys: Vec<_> = shown.verified().iter().map(|signature| signature.key.clone()).collect();
         let seen = open_checkpoint(&note, &shown.checkpoint().origin, &keys);
         let Ok(seen) = seen else { continue };
@@ -175,7 +188,7 @@ fn contradiction(
             return Ok(Some(fork(evidence, &seen, shown)));
         }
     }
-    let own = OwnTree { snapshot: known.snapshot, edge: &known.state.edge };
+    let own = OwnTree { snapshot, edge: &known.state.edge };
     let Some(root) = own.root_at(head.size)?.filter(|root| *root != head.root) else {
         return Ok(None);
     };
@@ -227,7 +240,7 @@ async fn smaller(
 /// A fork, if the tree that was shown does not start with everything known.
 async fn extends(
     log: &LogReader<'_>,
-    known: &Known<'_>,
+    known: &Known,
     shown: &SignedCheckpoint,
     tree: &mut SignedTree,
 ) -> Result<Option<Finding>, TileFault> {
@@ -237,17 +250,33 @@ async fn extends(
             return Ok(Some(fork(evidence, old, shown)));
         }
     }
-    Ok(None)
+    // What was read is part of no tree that was followed to its end, if reading it was cut.
+    let own = known.state.edge.head();
+    let is_known = known.latest.as_ref().is_some_and(|latest| latest.head() == own);
+    if is_known || own.size.get() == 0 || own.size > shown.head().size {
+        return Ok(None);
+    }
+    let prefix = tree.prefix(log, own.size).await?;
+    Ok((prefix.root != own.root).then(|| {
+        let why = format!(
+            "the entries that the log served lead to the root {} at {} entries; the tree that it \
+             signed now has {} there",
+            own.root, own.size, prefix.root
+        );
+        let evidence = known.latest.as_ref().map(|latest| Evidence::unproven(latest, shown));
+        let key = format!("edge {} {} {}", own.size, own.root, prefix.root);
+        Finding::of_log(FindingKind::Fork, key, why).with(evidence)
+    }))
 }
 
-impl Known<'_> {
+impl Known {
     fn all(&self) -> impl Iterator<Item = &SignedCheckpoint> {
         self.latest.iter().chain(&self.others)
     }
 }
 
 /// A proven fork between two heads. Its id does not depend on cosignatures, which come and go.
-fn fork(evidence: Evidence, old: &SignedCheckpoint, new: &SignedCheckpoint) -> Finding {
+pub fn fork(evidence: Evidence, old: &SignedCheckpoint, new: &SignedCheckpoint) -> Finding {
     let (old, new) = (old.head(), new.head());
     let key = format!("{} {} {} {}", old.size, old.root, new.size, new.root);
     Finding::of_log(FindingKind::Fork, key, evidence.to_string()).with(Some(evidence))

@@ -31,6 +31,7 @@ use super::rows::{
 };
 use super::rules::{Hit, News, Rules};
 use super::store::{Face, RELATIONS, State, Store, StoreError};
+use crate::report::Exit;
 
 /// Findings of one kind that one chunk tells one by one: a log of nothing but faults must not fill
 /// a disk with them. Hits of rules are all told, because somebody asked for them.
@@ -50,13 +51,20 @@ pub struct Chunk {
     pub bytes: usize,
 }
 
+/// Findings that are held in memory for those who ask how a round went; all stand in the file.
+const TOLD_MAX: usize = 100;
+
 /// What a chunk, or a look at the log, told.
 #[derive(Clone, Default, Debug)]
 pub struct Told {
-    /// Findings that were told now.
+    /// Findings that were told now; of those added up, the first ones.
     pub new: Vec<Finding>,
-    /// Findings that hold and were told before.
+    /// Findings that hold and were told before; of those added up, the first ones.
     pub old: Vec<Finding>,
+    /// How many more of both there were, new ones first.
+    pub more: (u64, u64),
+    /// How a monitor ends that found what is not held any more.
+    pub exits: Vec<Exit>,
 }
 
 /// What the state is to know beside chunks.
@@ -70,6 +78,8 @@ pub struct Learned {
     pub success: Option<u64>,
     /// The newest time that the log itself signed.
     pub time: Option<u64>,
+    /// Up to which size all heads that were seen are compared.
+    pub compared: Option<u64>,
 }
 
 /// The directory of one log, open for writing.
@@ -90,15 +100,55 @@ impl Chunk {
 }
 
 impl Told {
-    /// Adds what else was told.
+    /// Adds what else was told. What has no room is counted.
     pub fn add(&mut self, other: Self) {
-        self.new.extend(other.new);
-        self.old.extend(other.old);
+        self.more.0 += other.more.0;
+        self.more.1 += other.more.1;
+        other.exits.into_iter().for_each(|exit| self.add_exit(exit));
+        for finding in other.new {
+            if self.new.len() < TOLD_MAX {
+                self.new.push(finding);
+            } else {
+                self.more.0 += 1;
+                self.add_exit(finding.kind.exit());
+            }
+        }
+        for finding in other.old {
+            if self.old.len() < TOLD_MAX {
+                self.old.push(finding);
+            } else {
+                self.more.1 += 1;
+                self.add_exit(finding.kind.exit());
+            }
+        }
+    }
+
+    /// How many findings were told now.
+    pub fn new_count(&self) -> u64 {
+        self.new.len() as u64 + self.more.0
+    }
+
+    /// How many findings hold and were told before.
+    pub fn old_count(&self) -> u64 {
+        self.old.len() as u64 + self.more.1
+    }
+
+    /// How a monitor may end that found all this.
+    pub fn exits(&self) -> Vec<Exit> {
+        let held = self.new.iter().chain(&self.old).map(|finding| finding.kind.exit());
+        held.chain(self.exits.iter().copied()).collect()
+    }
+
+    fn add_exit(&mut self, exit: Exit) {
+        if !self.exits.contains(&exit) {
+            self.exits.push(exit);
+        }
     }
 }
 
 impl Keeper {
-    /// Opens the directory of the log `origin`, or makes it; a new one starts with `edge`.
+    /// Opens the directory of the log `origin`, or makes it; a new one starts with `edge`, that of
+    /// the checkpoint `latest` if it is pinned to one.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -106,11 +156,13 @@ impl Keeper {
         directory: &Path,
         origin: &str,
         edge: &RightEdge,
+        latest: Option<&SignedCheckpoint>,
         listener: Listener,
     ) -> Result<Self, StoreError> {
         let failed = |path: &Path, source| StoreError::File { path: path.to_owned(), source };
         crate::state::make_private(directory).map_err(|error| failed(directory, error))?;
-        let store = Store::open(directory, origin, edge)?;
+        let latest = latest.map(SignedCheckpoint::note_bytes);
+        let store = Store::open(directory, origin, edge, latest)?;
         let state = store.snapshot()?.state()?;
         let journal = Journal::open(directory, origin, state.journal, listener)
             .map_err(|error| failed(&directory.join("findings.jsonl"), error))?;
@@ -125,6 +177,20 @@ impl Keeper {
     /// The index.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Keeps the note of a head that was seen, whatever becomes of it: on disk when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn note(&mut self, face: Face, checkpoint: &SignedCheckpoint) -> Result<(), StoreError> {
+        let head = checkpoint.head();
+        if self.store.snapshot()?.is_seen(face, head.size, head.root)? {
+            return Ok(());
+        }
+        let note = checkpoint.note_bytes().to_vec();
+        let seen = vec![(face, head.size.get(), head.root, note)];
+        self.learn(Vec::new(), &Learned { seen, ..Learned::default() }).map(|_| ())
     }
 
     /// Tells what was found about the log as a whole, and keeps what was learned.
@@ -374,4 +440,25 @@ fn rule_finding(rules: &Rules, hit: &Hit, entry: &(u64, String), known: &[String
     let kind = FindingKind::Rule(name.to_owned());
     let finding = Finding::of_entry(kind, entry.0, why);
     Finding { facts, entry_id: Some(entry.1.clone()), ..finding }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_room_is_counted_and_still_decides_how_a_monitor_ends() {
+        let mut told = Told::default();
+        let rule = || Finding::of_log(FindingKind::Rule("a".to_owned()), "", "");
+        for _ in 0..5 {
+            told.add(Told { new: vec![rule(); 60], old: vec![rule(); 10], ..Told::default() });
+        }
+        assert_eq!((told.new.len(), told.new_count(), told.old_count()), (TOLD_MAX, 300, 50));
+        let bad = Finding::of_log(FindingKind::Fork, "", "");
+        let mut all = Told::default();
+        told.add(Told { new: vec![bad], ..Told::default() });
+        all.add(told);
+        assert_eq!((all.new_count(), all.new.len()), (301, TOLD_MAX));
+        assert!(all.exits().contains(&Exit::Alarm) && all.exits().contains(&Exit::Policy));
+    }
 }

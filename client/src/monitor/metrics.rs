@@ -45,6 +45,8 @@ pub struct LogMetrics {
     pub findings: Vec<(String, u64)>,
     /// Bytes of findings that wait for the webhook.
     pub waiting: u64,
+    /// Bytes of findings that the webhook never got, because too many waited.
+    pub given_up: u64,
 }
 
 impl Metrics {
@@ -77,6 +79,9 @@ impl Metrics {
         family(name, "gauge", help, each(|m| m.success));
         let help = "Bytes of findings that wait for the webhook.";
         family("treering_monitor_webhook_waiting_bytes", "gauge", help, each(|m| m.waiting));
+        let help = "Bytes of findings that the webhook never got, because too many waited.";
+        let name = "treering_monitor_webhook_given_up_bytes_total";
+        family(name, "counter", help, each(|m| m.given_up));
         let findings = logs.iter().flat_map(|(log, metrics)| {
             metrics.findings.iter().map(move |(kind, count)| {
                 (format!("log=\"{}\",finding=\"{}\"", escaped(log), escaped(kind)), *count)
@@ -147,6 +152,7 @@ mod tests {
                 success: 1_700_000_000,
                 findings: vec![("rule:a\"b".to_owned(), 3)],
                 waiting: 0,
+                given_up: 4,
             };
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -160,6 +166,7 @@ mod tests {
         assert!(text.starts_with("HTTP/1.1 200"), "{text}");
         for line in [
             "treering_monitor_verified_size{log=\"log.example\"} 5",
+            "treering_monitor_webhook_given_up_bytes_total{log=\"log.example\"} 4",
             "treering_monitor_lag_entries{log=\"log.example\"} 2",
             "treering_monitor_last_success_timestamp_seconds{log=\"log.example\"} 1700000000",
             "treering_monitor_findings_total{log=\"log.example\",finding=\"rule:a\\\"b\"} 3",

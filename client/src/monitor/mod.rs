@@ -30,6 +30,7 @@ mod relations;
 mod rows;
 pub mod rules;
 pub mod search;
+mod seen;
 pub mod store;
 pub mod tiles;
 mod times;
@@ -49,9 +50,10 @@ use crate::report::Exit;
 use crate::transport::Reading;
 use findings::{Finding, FindingKind, Listener};
 use grow::{GrowFault, grow};
-use heads::{Known, LookFault, bad_tile, look};
+use heads::{Known, Look, LookFault, bad_tile, look};
 use keeper::{Keeper, Learned};
 use promises::{Held, PromiseFault, check_promises};
+use seen::compare_seen;
 use read::{ReadFault, Source, Tally};
 use store::{Face, StoreError};
 use tiles::{SignedTree, TileFault};
@@ -129,6 +131,15 @@ enum Stop {
     Store(StoreError),
 }
 
+impl From<LookFault> for Stop {
+    fn from(fault: LookFault) -> Self {
+        match fault {
+            LookFault::Log(error) => Self::Unread(error),
+            LookFault::Store(error) => Self::Store(error),
+        }
+    }
+}
+
 impl From<StoreError> for Stop {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
@@ -139,8 +150,7 @@ impl Round {
     /// How a monitor that runs once ends: an integrity finding before a rule, a rule before
     /// silence.
     pub fn exit(&self) -> Exit {
-        let exits: Vec<Exit> =
-            self.told.new.iter().chain(&self.told.old).map(|finding| finding.kind.exit()).collect();
+        let exits = self.told.exits();
         let worst = [Exit::Alarm, Exit::Policy, Exit::Unavailable];
         let is_cut = self.failure.is_some() || self.unread.is_some();
         let found = worst.into_iter().find(|exit| exits.contains(exit));
@@ -205,12 +215,17 @@ impl Monitor {
         let log = LogReader::new(&transport, &source.trust);
         self.open(&log).await?;
         let v1 = read_v1(&log, &source).await;
+        if let V1Head::Signed(v1) = &v1 {
+            self.keeper()?.note(Face::V1, v1)?;
+        }
         let Followed { shown, mut tree, previous, learned } =
-            self.look(&log, &v1, now, round).await?;
+            self.look(&log, now, round).await?;
         self.learn(Vec::new(), learned, round)?;
         let from = self.keeper()?.state().edge.size().get();
-        self.grow(&mut tree, previous.as_ref(), round).await?;
-        self.compare_v1(v1, &shown, round).await?;
+        let grown = self.grow(&mut tree, previous.as_ref(), round).await;
+        let seen = self.compare_seen(&shown, round);
+        grown?;
+        self.compare_v1(v1, &shown, seen?, round).await?;
         self.check_promises(&shown, previous.as_ref(), (from, now), round).await?;
         self.learn(Vec::new(), Learned { success: Some(now), ..Learned::default() }, round)
     }
@@ -234,12 +249,8 @@ impl Monitor {
                     }
                 },
             };
-            let mut keeper = Keeper::open(directory, origin, &edge, self.listener.clone())?;
-            if let Some(checkpoint) = pinned {
-                let latest = Some(checkpoint.clone());
-                keeper.learn(Vec::new(), &Learned { latest, ..Learned::default() })?;
-            }
-            self.keeper = Some(keeper);
+            let listener = self.listener.clone();
+            self.keeper = Some(Keeper::open(directory, origin, &edge, pinned, listener)?);
         }
         if self.source.rules.need_relations() {
             self.keeper()?.catch_up()?;
@@ -251,14 +262,56 @@ impl Monitor {
     async fn look(
         &mut self,
         log: &LogReader<'_>,
-        v1: &V1Head,
         now: u64,
         round: &mut Round,
     ) -> Result<Followed, Stop> {
         let source = self.source.clone();
+        let known = self.known()?;
+        let max_age = self.options.max_age.or(source.trust.max_checkpoint_age);
+        let judge = |shown: &SignedCheckpoint| {
+            let mut times = check_times(&source.trust, shown, known.state.time, max_age, now);
+            let has_quorum = source.trust.has_quorum(shown);
+            if !has_quorum {
+                times.findings.push(quorum_missing(&source, shown, known.state.success));
+            }
+            (times, has_quorum)
+        };
+        let complains = |look: &Look| {
+            let shown = look.shown.as_ref().filter(|_| look.tree.is_some());
+            shown.is_some_and(|shown| !judge(shown).0.findings.is_empty())
+        };
         let keeper = self.keeper()?;
-        let state = keeper.state().clone();
-        let snapshot = keeper.store().snapshot()?;
+        let mut looked =
+            look(log, &source, keeper, &known, &[Reading::Cached, Reading::Fresh]).await?;
+        // A cache may show an older renewal of the newest checkpoint.
+        if looked.reading == Reading::Cached && complains(&looked) {
+            match look(log, &source, keeper, &known, &[Reading::Fresh]).await {
+                Err(LookFault::Log(_)) => {}
+                other => looked = other?,
+            }
+        }
+        let mut learned = Learned::default();
+        let mut found = looked.findings;
+        let mut may_follow = None;
+        if let Some(shown) = looked.shown {
+            round.size = Some(shown.head().size.get());
+            let (times, has_quorum) = judge(&shown);
+            found.extend(times.findings);
+            if let Some(tree) = looked.tree.filter(|_| has_quorum) {
+                learned.time = times.own.filter(|own| *own > known.state.time);
+                learned.latest = Some(shown.clone());
+                may_follow = Some((shown, tree));
+            }
+        }
+        self.learn(found, Learned::default(), round)?;
+        let (shown, tree) = may_follow.ok_or(Stop::Said)?;
+        Ok(Followed { shown, tree, previous: known.latest, learned })
+    }
+
+    /// What is known before anything is read.
+    fn known(&mut self) -> Result<Known, Stop> {
+        let source = self.source.clone();
+        let state = self.keeper()?.state().clone();
         let latest = match &state.latest {
             None => None,
             Some(note) => Some(
@@ -266,45 +319,23 @@ impl Monitor {
                     .map_err(|_| self.other_keys())?,
             ),
         };
-        let others = source.trust.floor.iter().cloned().collect();
-        let previous = latest.clone();
-        let known = Known { snapshot: &snapshot, state: &state, latest, others };
-        let looked = look(log, &source, &known).await.map_err(|fault| match fault {
-            LookFault::Log(error) => Stop::Unread(error),
-            LookFault::Store(error) => Stop::Store(error),
-        })?;
-        let mut learned = Learned::default();
-        if let V1Head::Signed(v1) = v1 {
-            learned.seen.push(seen(Face::V1, v1));
-        }
-        let mut found = looked.findings;
-        let mut may_follow = None;
-        if let Some(shown) = looked.shown {
-            round.size = Some(shown.head().size.get());
-            learned.seen.push(seen(Face::C2sp, &shown));
-            let max_age = self.options.max_age.or(source.trust.max_checkpoint_age);
-            let times = check_times(&source.trust, &shown, state.time, max_age, now);
-            found.extend(times.findings);
-            let has_quorum = source.trust.has_quorum(&shown);
-            if !has_quorum {
-                found.push(quorum_missing(&source, &shown, state.success));
-            }
-            if let Some(tree) = looked.tree.filter(|_| has_quorum) {
-                learned.time = times.own.filter(|own| *own > state.time);
-                learned.latest = Some(shown.clone());
-                may_follow = Some((shown, tree));
-            }
-        }
-        match may_follow {
-            Some((shown, tree)) => {
-                self.learn(found, Learned::default(), round)?;
-                Ok(Followed { shown, tree, previous, learned })
-            }
-            None => {
-                self.learn(found, learned, round)?;
-                Err(Stop::Said)
-            }
-        }
+        Ok(Known { state, latest, others: source.trust.floor.iter().cloned().collect() })
+    }
+
+    /// Holds heads that were seen and not followed against our own tree, however far it was read.
+    /// Returns what was found.
+    fn compare_seen(
+        &mut self,
+        shown: &SignedCheckpoint,
+        round: &mut Round,
+    ) -> Result<Vec<Finding>, Stop> {
+        let source = self.source.clone();
+        let snapshot = self.keeper()?.store().snapshot()?;
+        let found = compare_seen(&source, shown, &snapshot)?;
+        let edge = self.keeper()?.state().edge.head();
+        let compared = (edge == shown.head()).then_some(edge.size.get());
+        self.learn(found.clone(), Learned { compared, ..Learned::default() }, round)?;
+        Ok(found)
     }
 
     /// Reads what is new. `previous` is the checkpoint that was followed before.
@@ -361,6 +392,7 @@ impl Monitor {
         &mut self,
         v1: V1Head,
         shown: &SignedCheckpoint,
+        told: Vec<Finding>,
         round: &mut Round,
     ) -> Result<(), Stop> {
         let found = match v1 {
@@ -377,13 +409,18 @@ impl Monitor {
                     let transport = self.source.renewed();
                     let log = LogReader::new(&transport, &self.source.trust);
                     let newer = log.checkpoint(Reading::Fresh).await.map_err(Stop::Unread)?;
+                    self.keeper()?.note(Face::C2sp, &newer)?;
                     compare_v1(&self.source, &v1, &newer, &snapshot)?
                 } else {
                     compare_v1(&self.source, &v1, shown, &snapshot)?
                 }
             }
         };
-        self.learn(found.into_iter().collect(), Learned::default(), round)
+        // It is among the heads that were seen, too.
+        let is_new = |found: &Finding| {
+            !told.iter().any(|told| (&told.kind, &told.key) == (&found.kind, &found.key))
+        };
+        self.learn(found.into_iter().filter(is_new).collect(), Learned::default(), round)
     }
 
     /// Tells that the log does not answer: once for each time that it stops to.
@@ -398,8 +435,9 @@ impl Monitor {
         // A monitor that starts at a checkpoint has no index before the log answered.
         let listener = self.listener.clone();
         let old = keeper::tell_alone(&self.options.directory, self.origin(), &finding, listener)?;
-        let told = if old { &mut round.told.old } else { &mut round.told.new };
-        told.push(finding);
+        let mut told = Told::default();
+        if old { told.old.push(finding) } else { told.new.push(finding) }
+        round.told.add(told);
         Ok(())
     }
 
@@ -421,14 +459,6 @@ impl Monitor {
     fn keeper(&mut self) -> Result<&mut Keeper, StoreError> {
         self.keeper.as_mut().ok_or(StoreError::Damaged("it is not open"))
     }
-}
-
-fn seen(
-    face: Face,
-    checkpoint: &SignedCheckpoint,
-) -> (Face, u64, treering_proto::hash::Hash, Vec<u8>) {
-    let head = checkpoint.head();
-    (face, head.size.get(), head.root, checkpoint.note_bytes().to_vec())
 }
 
 /// Told once for each time that witnesses stay away: a round without them does not end well.

@@ -30,7 +30,7 @@ use super::rules::{Hit, Rules};
 use super::tiles::is_garbage;
 use crate::log::whole::{EntryTile, STATEMENTS_AT_ONCE, Statements};
 use crate::log::{LogError, LogReader};
-use crate::transport::{Reading, Transport};
+use crate::transport::{Reading, Transport, TransportError};
 
 /// Bytes of statements after which a tile is cut, to be gone on with later: eight of them in memory
 /// are less than a gigabyte.
@@ -206,7 +206,7 @@ pub async fn read(source: &Arc<Source>, job: &Job) -> Result<Run, ReadFault> {
 }
 
 /// Reads the entries of `tile` after the first `skipped`, of which `first` is the index of the
-/// next: to the end, or less if their statements are large.
+/// next: to the end, or less if their statements are large, but at least one.
 ///
 /// # Errors
 /// [`LogError`], for statements.
@@ -225,16 +225,15 @@ pub async fn read_entries(
         let answer = match asked.is_empty() {
             true => None,
             false => {
-                let transport = source.renewed();
-                let log = LogReader::new(&transport, &source.trust);
-                Some(log.statements_answer(&asked).await?)
+                Some(ask(source, &asked).await?)
             }
         };
         let source = source.clone();
         let read = compute(move || {
             let statements = match answer {
                 None => Statements::default(),
-                Some(answer) => Statements::parse(&answer, &asked)?,
+                Some(Answer::Many(answer)) => Statements::parse(&answer, &asked)?,
+                Some(Answer::Single(statements)) => statements,
             };
             run.take(&source, &mut waiting, &mut leaves, &statements);
             Some((run, waiting, leaves))
@@ -242,7 +241,46 @@ pub async fn read_entries(
         let path = "/api/treering/v1/statements".to_owned();
         (run, waiting, leaves) = read.await.ok_or(LogError::Malformed { path })?;
     }
-    Ok(run)
+    // Whoever reads on where a run ended must get further each time.
+    match run.leaves.is_empty() {
+        true => Err(LogError::Malformed { path: "/api/treering/v1/statements".to_owned() }),
+        false => Ok(run),
+    }
+}
+
+/// What the log said about statements.
+enum Answer {
+    /// About all of them at once.
+    Many(Vec<u8>),
+    /// About one after the other.
+    Single(Statements),
+}
+
+/// Asks for all statements at once, and for one after the other if the log does not answer that:
+/// one request that is refused must not stop a monitor for ever.
+async fn ask(source: &Source, asked: &[Hash]) -> Result<Answer, LogError> {
+    let transport = source.renewed();
+    let log = LogReader::new(&transport, &source.trust);
+    match log.statements_answer(asked).await {
+        Ok(answer) => return Ok(Answer::Many(answer)),
+        Err(LogError::Refused { .. } | LogError::NotFound { .. }) => {}
+        Err(LogError::Transport(TransportError::Unavailable { .. })) => {}
+        Err(error) => return Err(error),
+    }
+    let mut statements = Statements::default();
+    let mut bytes = 0;
+    for hash in asked {
+        if bytes >= STATEMENT_BYTES_MAX {
+            statements.left_out.insert(*hash);
+            continue;
+        }
+        let transport = source.renewed();
+        let log = LogReader::new(&transport, &source.trust);
+        let statement = log.statement_or_none(*hash).await?;
+        bytes += statement.as_ref().map_or(0, Vec::len);
+        statements.found.extend(statement.map(|statement| (*hash, statement)));
+    }
+    Ok(Answer::Single(statements))
 }
 
 /// The entry tile and its leaves, equal to what was signed; and what is wrong with the tile of

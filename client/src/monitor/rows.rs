@@ -87,6 +87,9 @@ pub fn write_learned(transaction: &WriteTransaction, learned: &Learned) -> Resul
     if let Some(success) = learned.success {
         write_number(transaction, "success", success)?;
     }
+    if let Some(compared) = learned.compared {
+        write_number(transaction, "compared", compared)?;
+    }
     if let Some(time) = learned.time {
         write_number(transaction, "time", time)?;
     }

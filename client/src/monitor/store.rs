@@ -2,7 +2,7 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `meta` | name | format, origin, start, edge, latest, journal, relations, success, time |
+//! | `meta` | name | format, origin, start, edge, latest, journal, relations, success, time, compared |
 //! | `tiles` | level, index | full tile of hashes, as we computed it |
 //! | `runs` | first index | records of consecutive entries (see [`super::record`]) |
 //! | `postings` | first byte of the search key, first index | block (see [`super::postings`]) |
@@ -120,6 +120,8 @@ pub struct State {
     pub success: u64,
     /// The newest time that the log itself signed.
     pub time: u64,
+    /// Up to which size every head that was seen was held against our own tree.
+    pub compared: u64,
 }
 
 /// The index, for the one that writes.
@@ -136,22 +138,28 @@ pub struct Index {
 
 /// A snapshot of the index.
 pub struct Snapshot {
-    transaction: ReadTransaction,
+    pub(super) transaction: ReadTransaction,
     path: PathBuf,
 }
 
 impl Store {
-    /// Opens or makes the index of `origin` in `directory`. A new one starts with `edge`.
+    /// Opens or makes the index of `origin` in `directory`. A new one starts with `edge`, which is
+    /// that of the checkpoint `latest` if it is pinned to one: both stand in one transaction.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn open(directory: &Path, origin: &str, edge: &RightEdge) -> Result<Self, StoreError> {
+    pub fn open(
+        directory: &Path,
+        origin: &str,
+        edge: &RightEdge,
+        latest: Option<&[u8]>,
+    ) -> Result<Self, StoreError> {
         let path = directory.join(INDEX_FILE);
         let is_new = !path.exists();
         let db = builder().create(&path).map_err(|error| open_error(&path, error))?;
         let store = Self { db, path };
         if is_new || store.snapshot()?.is_empty()? {
-            store.make(origin, edge)?;
+            store.make(origin, edge, latest)?;
         }
         let found = store.snapshot()?.origin()?;
         if found != origin {
@@ -186,7 +194,12 @@ impl Store {
         StoreError::Database { path: self.path.clone(), source: Box::new(error.into()) }
     }
 
-    fn make(&self, origin: &str, edge: &RightEdge) -> Result<(), StoreError> {
+    fn make(
+        &self,
+        origin: &str,
+        edge: &RightEdge,
+        latest: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
         let transaction = self.begin()?;
         let made = (|| {
             let mut meta = transaction.open_table(META)?;
@@ -195,6 +208,9 @@ impl Store {
             meta.insert("start", &edge.size().get().to_be_bytes()[..])?;
             meta.insert("relations", &edge.size().get().to_be_bytes()[..])?;
             write_edge(&mut meta, edge)?;
+            if let Some(note) = latest {
+                meta.insert("latest", note)?;
+            }
             transaction.open_table(TILES)?;
             transaction.open_table(RUNS)?;
             transaction.open_table(POSTINGS)?;
@@ -265,6 +281,7 @@ impl Snapshot {
             relations: self.number("relations")?,
             success: self.number("success")?,
             time: self.number("time")?,
+            compared: self.number("compared")?,
         })
     }
 
@@ -361,32 +378,6 @@ impl Snapshot {
         found.ok_or(StoreError::Damaged("a block of postings is none"))
     }
 
-    /// The notes with another root than `root` at `size` that were seen on `face`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn seen_others(
-        &self,
-        face: Face,
-        size: TreeSize,
-        root: Hash,
-    ) -> Result<Vec<Vec<u8>>, StoreError> {
-        let read = || {
-            let table = self.transaction.open_table(SEEN)?;
-            let (low, high) = ([0; 32], [255; 32]);
-            let (face, size) = (face as u8, size.get());
-            let mut notes = Vec::new();
-            for row in table.range((face, size, &low)..=(face, size, &high))? {
-                let (key, note) = row?;
-                if key.value().2 != root.as_bytes() {
-                    notes.push(note.value().to_vec());
-                }
-            }
-            Ok::<_, redb::Error>(notes)
-        };
-        read().map_err(|error| self.failed(error))
-    }
-
     /// How many findings of each kind were told.
     ///
     /// # Errors
@@ -428,7 +419,7 @@ impl Snapshot {
         read().map_err(|error| self.failed(error))
     }
 
-    fn failed(&self, error: impl Into<redb::Error>) -> StoreError {
+    pub(super) fn failed(&self, error: impl Into<redb::Error>) -> StoreError {
         StoreError::Database { path: self.path.clone(), source: Box::new(error.into()) }
     }
 }
@@ -485,7 +476,7 @@ mod tests {
             let leaves: Vec<Hash> = (0..size).map(|i: u64| Hash([i as u8; 32])).collect();
             let edge = RightEdge::EMPTY.extend(&leaves).unwrap().edge;
             let dir = tempfile::TempDir::new().unwrap();
-            let store = Store::open(dir.path(), "a", &edge).unwrap();
+            let store = Store::open(dir.path(), "a", &edge, None).unwrap();
             assert_eq!(store.snapshot().unwrap().state().unwrap().edge, edge, "{size}");
         }
         assert_eq!(read_edge(&[0; 7]), None);
@@ -496,13 +487,13 @@ mod tests {
     fn one_writes_others_look_and_another_log_is_refused() {
         let dir = tempfile::TempDir::new().unwrap();
         assert!(matches!(Index::open(dir.path()), Err(StoreError::Missing { .. })));
-        let store = Store::open(dir.path(), "a", &RightEdge::EMPTY).unwrap();
-        let again = Store::open(dir.path(), "a", &RightEdge::EMPTY);
+        let store = Store::open(dir.path(), "a", &RightEdge::EMPTY, None).unwrap();
+        let again = Store::open(dir.path(), "a", &RightEdge::EMPTY, None);
         assert!(matches!(again, Err(StoreError::InUse { .. })));
         let index = Index::open(dir.path()).unwrap();
         assert_eq!(index.snapshot().unwrap().origin().unwrap(), "a");
         drop((store, index));
-        let other = Store::open(dir.path(), "b", &RightEdge::EMPTY);
+        let other = Store::open(dir.path(), "b", &RightEdge::EMPTY, None);
         assert!(matches!(other, Err(StoreError::Foreign { .. })));
     }
 }

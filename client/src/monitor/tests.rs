@@ -16,6 +16,7 @@ use crate::test_author::Author;
 use crate::test_log::{ORIGIN, Served, TestLog};
 
 mod faults;
+mod heads;
 mod lies;
 
 const NOW: u64 = 1_800_000_000;

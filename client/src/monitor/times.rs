@@ -48,6 +48,8 @@ pub fn check_times(
             times.findings.push(Finding::of_log(FindingKind::WrongTime, key, why));
         }
     }
+    // A time of 0 says nothing.
+    times.own = times.own.filter(|own| *own != 0);
     if let Some(own) = times.own.filter(|own| *own < newest_own) {
         let why = format!(
             "the log signed the checkpoint of {} entries at {}, and a smaller or equal one at {}",

@@ -11,6 +11,7 @@
 use treering_proto::checkpoint::{SignedCheckpoint, open_checkpoint};
 use treering_proto::evidence::Evidence;
 use treering_proto::hash::sha256;
+use treering_proto::tree::TreeHead;
 
 use super::findings::{Finding, FindingKind};
 use super::own_tree::OwnTree;
@@ -63,6 +64,11 @@ pub async fn read_v1(log: &LogReader<'_>, source: &Source) -> V1Head {
     }
 }
 
+/// What makes a v1 head that differs from a C2SP head one finding and no other.
+pub fn differs_key(head: TreeHead, known: TreeHead) -> String {
+    format!("{} {} {} {}", head.size, head.root, known.size, known.root)
+}
+
 /// What is wrong with the v1 head `v1`, now that the tree of the checkpoint `shown` was computed.
 ///
 /// # Errors
@@ -84,7 +90,7 @@ pub fn compare_v1(
             return Ok(Some(finding.with(Some(evidence))));
         }
     }
-    let key = format!("{} {} {} {}", head.size, head.root, known.size, known.root);
+    let key = differs_key(head, known);
     let differs = |why: String, evidence: Option<Evidence>| {
         Ok(Some(Finding::of_log(FindingKind::V1Differs, key.clone(), why).with(evidence)))
     };

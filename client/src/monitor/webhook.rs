@@ -89,13 +89,17 @@ impl Webhook {
     /// # Errors
     /// Those of the system. That the receiver does not answer is none.
     pub async fn deliver(&self, directory: &Path) -> io::Result<Delivery> {
+        match std::fs::metadata(directory.join("findings.jsonl")) {
+            Ok(metadata) => self.deliver_to(directory, metadata.len()).await,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Delivery::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends the findings that stand in the first `end` bytes.
+    async fn deliver_to(&self, directory: &Path, end: u64) -> io::Result<Delivery> {
         let mut delivery = Delivery::default();
         let path = directory.join("findings.jsonl");
-        let end = match std::fs::metadata(&path) {
-            Ok(metadata) => metadata.len(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(delivery),
-            Err(error) => return Err(error),
-        };
         let mut offset = read_offset(directory)?.filter(|offset| *offset <= end).unwrap_or(0);
         if end - offset > BACKLOG_BYTES_MAX {
             let from = line_after(&path, end - BACKLOG_BYTES_MAX)?;
@@ -104,7 +108,8 @@ impl Webhook {
             write_offset(directory, offset)?;
         }
         for line in lines(&path, offset)? {
-            if delivery.sent as usize == SENT_AT_ONCE_MAX {
+            // Findings may be written meanwhile; they are sent next time.
+            if offset + line.len() as u64 > end {
                 break;
             }
             if let Err(trouble) = self.send(&line).await {
@@ -115,7 +120,7 @@ impl Webhook {
             offset += line.len() as u64;
             write_offset(directory, offset)?;
         }
-        delivery.waiting = end - offset;
+        delivery.waiting = end.saturating_sub(offset);
         Ok(delivery)
     }
 
@@ -242,6 +247,20 @@ mod tests {
         let heard: Vec<String> = bodies.iter().collect();
         let expected = [1, 2, 2, 2, 2, 3].map(|n| format!("{{\"a\":{n}}}"));
         assert_eq!(heard, expected);
+    }
+
+    #[tokio::test]
+    async fn findings_that_are_written_meanwhile_are_sent_next_time() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("findings.jsonl");
+        std::fs::write(&path, "{\"a\":1}\n{\"a\":2}\n").unwrap();
+        let end = std::fs::metadata(&path).unwrap().len();
+        // As if the second line had been written after the length was read.
+        let (url, bodies) = receiver(&[200]);
+        let webhook = Webhook { pause: Duration::ZERO, ..Webhook::new(&url).unwrap() };
+        let first = webhook.deliver_to(dir.path(), end / 2).await.unwrap();
+        assert_eq!(first, Delivery { sent: 1, ..Delivery::default() });
+        assert_eq!(bodies.iter().collect::<Vec<_>>(), ["{\"a\":1}"]);
     }
 
     #[tokio::test]

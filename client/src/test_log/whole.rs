@@ -79,6 +79,10 @@ impl TestLog {
         match path {
             "/api/v1/log" => Some(self.log_info()),
             "/api/v1/log/entries" => self.v1_signed(number("logIndex")?),
+            _ if path.starts_with("/api/treering/v1/statements/") => {
+                let hash = from_hex_lower(path.rsplit_once('/')?.1)?;
+                self.statements.get(&Hash::from_slice(&hash)?).cloned()
+            }
             "/api/treering/v1/checkpoints" => Some(self.checkpoints(number("from")?)),
             _ => {
                 let tile = Tile::parse_path(&path[1..]).ok()?;

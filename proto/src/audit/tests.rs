@@ -122,3 +122,22 @@ fn growing_tiles_are_compared_when_asked_for() {
     assert_eq!(found(Box::new(right)), Vec::<String>::new());
     assert_eq!(found(Box::new(wrong)), ["tile/0/002.p/188", "tile/1/000.p/2"]);
 }
+
+#[test]
+fn an_audit_that_ended_early_does_not_miss_what_it_did_not_read() {
+    let mut log = Log::of(3000, 1);
+    log.entries.truncate(500);
+    let tiles = |tile: Tile| log.tiles.get(&tile).cloned();
+    let audited = || {
+        let mut audit = Audit::new(log.heads.iter().copied(), Box::new(tiles));
+        log.entries.iter().for_each(|entry| audit.entry(entry));
+        audit
+    };
+    let early = audited().finish_early();
+    assert_eq!(early.counts, BTreeMap::from([(FindingClass::Entries, 500)]));
+    assert_eq!(early.head, log.heads[500]);
+    let whole = audited().finish();
+    assert_eq!(whole.counts[&FindingClass::Heads], 2500);
+    // Heads that are missing leave room for what else was found.
+    assert_eq!(whole.findings.len(), 500 + FINDINGS_MAX);
+}

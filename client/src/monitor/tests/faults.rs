@@ -160,7 +160,9 @@ async fn searches_of_the_index_page_and_judge_the_logs_answers() {
     let log = LogReader::new(&transport, &trust);
     let facts = [("subject-name", "model")];
     let ask = async |order, enough| {
-        let asked = crate::search_check::Asked { facts: &facts, order, cursor: None, enough };
+        let cover = (0, 0);
+        let asked =
+            crate::search_check::Asked { facts: &facts, order, cursor: None, enough, cover };
         crate::search_check::ask(&log, asked).await.unwrap()
     };
     for order in [SearchOrder::Newest, SearchOrder::Oldest] {
@@ -176,4 +178,66 @@ async fn searches_of_the_index_page_and_judge_the_logs_answers() {
     });
     let answered = ask(SearchOrder::Newest, None).await;
     assert_eq!(index.compare(&answered, &matching).unwrap().hidden, [12]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_cannot_end_a_search_that_covered_nothing() {
+    use crate::search_check::{Asked, ask};
+    let watch = Watch::new(40);
+    let (transport, trust) = (watch.served.transport(), watch.served.trust(Vec::new()));
+    let log = LogReader::new(&transport, &trust);
+    let facts = [("subject-name", "model")];
+    let search = async |order, cover| {
+        ask(&log, Asked { facts: &facts, order, cursor: None, enough: Some(2), cover }).await
+    };
+    // Two hits are enough, but not before all of what is compared is covered.
+    let answered = search(SearchOrder::Newest, (3, 30)).await.unwrap();
+    assert!(answered.hits.contains_key(&3) && answered.compared((3, 30)) == (3, 30));
+    for (field, value) in [("next", "40"), ("next", "39"), ("next", "0")] {
+        watch.tamper("search", move |body| {
+            let mut answer: Value = serde_json::from_slice(&body).unwrap();
+            answer["entries"] = Vec::<Value>::new().into();
+            answer[field] = value.into();
+            Some(answer.to_string().into_bytes())
+        });
+        for order in [SearchOrder::Newest, SearchOrder::Oldest] {
+            let error = search(order, (3, 30)).await.unwrap_err();
+            assert!(matches!(error, LogError::Malformed { .. }), "{error}");
+        }
+    }
+}
+
+/// Answers about statements leave out the first, so that nobody gets further.
+fn leave_out_the_first(watch: &Watch) {
+    watch.tamper("POST /api/treering/v1/statements", |body| {
+        let mut answer: Value = serde_json::from_slice(&body).unwrap();
+        let statements = answer["statements"].as_object_mut().unwrap();
+        let mut names: Vec<String> = statements.keys().cloned().collect();
+        names.pop();
+        names.iter().for_each(|name| drop(statements.remove(name)));
+        answer["left_out"].as_array_mut().unwrap().extend(names.into_iter().map(Value::from));
+        Some(answer.to_string().into_bytes())
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_leaves_out_the_same_statements_for_ever_holds_nobody_up() {
+    // Among many statements the first of the entries is left out sooner or later.
+    let watch = Watch { with_identity: false, ..Watch::new(60) };
+    leave_out_the_first(&watch);
+    let round = tokio::time::timeout(std::time::Duration::from_secs(60), watch.round());
+    let round = round.await.expect("the round ends");
+    assert_eq!(round.exit(), Exit::Unavailable, "{:?}", round.told);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_are_asked_for_one_by_one_where_many_are_refused() {
+    let watch = Watch { with_identity: false, ..Watch::new(20) };
+    watch.tamper("POST /api/treering/v1/statements", |_| None);
+    let missing = sha256(&Author::statement("model", "bytes 6"));
+    watch.served.log.lock().unwrap().statements.remove(&missing).unwrap();
+    let round = watch.round().await;
+    assert_eq!((round.exit(), round.verified), (Exit::Alarm, 20), "{:?}", round.unread);
+    assert_eq!(watch.told(), [("statement-missing".to_owned(), Some(6))]);
+    assert_eq!(round.tally.verified, 19);
 }
