@@ -224,9 +224,7 @@ pub async fn read_entries(
         let asked = wanted(&waiting);
         let answer = match asked.is_empty() {
             true => None,
-            false => {
-                Some(ask(source, &asked).await?)
-            }
+            false => Some(ask(source, &asked).await?),
         };
         let source = source.clone();
         let read = compute(move || {
