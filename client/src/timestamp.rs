@@ -18,10 +18,10 @@
 //!
 //! Invariant: what is not understood here is refused. Unchecked by the crate and here, so out of
 //! scope: the version of the token's content, its critical extensions, and whether the root that
-//! the trust file names is still valid (it is trusted because it is named); revocation, the accuracy that a
-//! token claims, its policy and its signing-certificate attribute (RFC 5816); RSA; and what the
-//! crate cannot read, which are times with fractions of a second, and an accuracy with milliseconds
-//! or microseconds (it expects them under explicit tags, RFC 3161 has implicit ones).
+//! the trust file names is still valid (it is trusted because it is named); revocation, the
+//! accuracy that a token claims, its policy and its signing-certificate attribute (RFC 5816); RSA;
+//! and what the crate cannot read, which are times with fractions of a second, and an accuracy with
+//! milliseconds or microseconds (it expects them under explicit tags, RFC 3161 has implicit ones).
 
 use der::asn1::ObjectIdentifier;
 use der::{AnyRef, Decode, Encode, Reader as _, SliceReader, Tag, TagNumber};

@@ -155,9 +155,9 @@ impl Policy {
     /// k-th oldest of its members that witnessed.
     ///
     /// - Sound: call a time sound when it is not before the tree existed. An honest witness gives a
-    ///   sound one. If fewer than k members of a group give an unsound one, then one of its k oldest
-    ///   is sound, and the k-th oldest is not before that one. So up to k-1 liars cannot make the
-    ///   tree older than an honest witness saw it; k could forge the quorum itself.
+    ///   sound one. If fewer than k members of a group give an unsound one, then one of its k
+    ///   oldest is sound, and the k-th oldest is not before that one. So up to k-1 liars cannot
+    ///   make the tree older than an honest witness saw it; k could forge the quorum itself.
     /// - Robust: if k honest members witnessed, the k-th oldest is not after the last of their k
     ///   oldest, whatever the others say: a fast clock does no harm. If fewer did, a liar can make
     ///   the time as late as it likes. That is true and useless; callers that know a later bound,

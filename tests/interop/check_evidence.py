@@ -356,7 +356,8 @@ class File:
         return note
 
     def check_all_signed(self, notes):
-        """Every key signed every note of its face, unless the log changed its signing key between them."""
+        """Every key signed every note of its face, unless the log changed its signing key between
+        them."""
         def lacks(key):
             origins = {self.origin, self.face}
             for bound, origin in zip(self.bound, (self.origin, self.face)):

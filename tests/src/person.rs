@@ -1,5 +1,5 @@
-//! Somebody who uses a log through the shipped client: runs a command, reads what it says, and takes
-//! the evidence that it keeps.
+//! Somebody who uses a log through the shipped client: runs a command, reads what it says, and
+//! takes the evidence that it keeps.
 //!
 //! Invariant: no variable of the environment reaches the client but those that are set here.
 

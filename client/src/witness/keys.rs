@@ -4,9 +4,9 @@
 //! service starts without a person. Each line that a witness adds to a checkpoint is by one of
 //! them.
 //!
-//! Invariants: a key file is created with mode 0600, durably, and never overwritten; the keys never leave
-//! this module; on one machine, one process has the Ed25519 key, whatever state it has beside it.
-//! Out of scope: keys in hardware, and copies of a key.
+//! Invariants: a key file is created with mode 0600, durably, and never overwritten; the keys never
+//! leave this module; on one machine, one process has the Ed25519 key, whatever state it has beside
+//! it. Out of scope: keys in hardware, and copies of a key.
 
 use std::fs::{File, TryLockError};
 use std::io::Read as _;

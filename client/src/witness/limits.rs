@@ -38,8 +38,8 @@ pub const DROPPED_BYTES_MAX: usize = 1 << 20;
 /// that.
 pub const SILENCE_MAX: Duration = Duration::from_secs(90);
 
-/// Age of a connection at which it takes no more requests: whoever asks every few seconds, or pings,
-/// would have it for ever.
+/// Age of a connection at which it takes no more requests: whoever asks every few seconds, or
+/// pings, would have it for ever.
 pub const CONNECTION_AGE_MAX: Duration = Duration::from_secs(300);
 
 /// Time that the open requests of such a connection get.

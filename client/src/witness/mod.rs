@@ -316,8 +316,8 @@ impl Witness {
                 return Err(refusal.into());
             }
         };
-        // The same again within seconds: the answer that is on disk will do. Checkpoints are public,
-        // and without this anybody could keep the disk busy with those of each log.
+        // The same again within seconds: the answer that is on disk will do. Checkpoints are
+        // public, and without this anybody could keep the disk busy with those of each log.
         let recent = |it: &&Cosigned| {
             it.text() == submission.text()
                 && next.time.saturating_sub(it.last().time) < limits::REFRESH_SECONDS_MIN
