@@ -84,7 +84,8 @@ fn a_log_that_stands_still_is_refused_by_policy() {
     bench.expect(7, &["export", "llama/model.sig", "--rekor-v1"]);
     bench.expect(0, &["export", "llama/model.sig", "--tlog-proof"]);
     bench.witnessed(1000);
-    bench.expect(6, &["log-info"]);
+    // The witnesses are ahead of this machine: its own clock is in doubt, not the log.
+    bench.expect(5, &["log-info"]);
     bench.expect(0, &["trust", "set-max-age", "none"]);
     assert!(bench.json(0, &["log-info"])["time"].as_u64().unwrap() > seconds(900));
 }
