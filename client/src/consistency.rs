@@ -327,8 +327,8 @@ async fn compare(
     fault.map_or(Ok(shown), Err)
 }
 
-/// The failure to read the newest checkpoint; with evidence if somebody speaks in the log's name and
-/// a checkpoint is known that the log itself signed.
+/// The failure to read the newest checkpoint; with evidence if somebody speaks in the log's name
+/// and a checkpoint is known that the log itself signed.
 fn refused(error: LogError, known: &[&SignedCheckpoint]) -> FollowError {
     let largest = known.iter().max_by_key(|known| known.head().size);
     match (&error, largest) {

@@ -7,8 +7,8 @@
 //! `wrong-time`, and of a `rollback` that no witness dated.
 //!
 //! Every key in the file must have signed every note, or its line is missing and the file is not
-//! what it was. Only when the log changed the key of its signatures between the notes, each of those
-//! keys signed one; keys that cosign, the log's own too, still signed both.
+//! what it was. Only when the log changed the key of its signatures between the notes, each of
+//! those keys signed one; keys that cosign, the log's own too, still signed both.
 //!
 //! Invariant: pure and without memory, so that everybody comes to the same verdict.
 
