@@ -143,7 +143,8 @@ pub async fn ask(log: &LogReader<'_>, asked: Asked<'_>) -> Result<Answered, LogE
         let next: Option<u64> =
             found.next.map(|next| next.parse()).transpose().map_err(|_| malformed())?;
         let covered = range(asked.order, cursor, next, size).ok_or_else(malformed)?;
-        let hits = found.entries.into_iter().map(|hit| Some((hit.index.parse().ok()?, hit.entry_id)));
+        let hits =
+            found.entries.into_iter().map(|hit| Some((hit.index.parse().ok()?, hit.entry_id)));
         let hits = hits.collect::<Option<Vec<_>>>().ok_or_else(malformed)?;
         answered.take(hits, covered, size, next.is_some()).ok_or_else(malformed)?;
         let is_enough = asked.enough.is_some_and(|enough| answered.hits.len() >= enough);
@@ -264,8 +265,12 @@ mod tests {
         assert_eq!(take(&[3, 2], true).unwrap().compared((0, 9)), (2, 6));
         assert_eq!(take(&[], false).unwrap().compared((3, 5)), (3, 5));
         assert_eq!(take(&[], false).unwrap().compared((7, 9)), (7, 7));
-        assert!(take(&[], false).unwrap().covers((2, 6)) && take(&[], false).unwrap().covers((8, 8)));
-        assert!(!take(&[], false).unwrap().covers((1, 6)) && !take(&[], false).unwrap().covers((2, 7)));
+        assert!(
+            take(&[], false).unwrap().covers((2, 6)) && take(&[], false).unwrap().covers((8, 8))
+        );
+        assert!(
+            !take(&[], false).unwrap().covers((1, 6)) && !take(&[], false).unwrap().covers((2, 7))
+        );
         assert!(take(&[], true).is_none(), "nothing, and so on for ever");
         assert!(take(&[3, 3], true).is_none() && take(&[4], true).is_none(), "twice");
         assert!(take(&[1], true).is_none() && take(&[7], true).is_none(), "elsewhere");

@@ -217,9 +217,8 @@ async fn what_was_found_before_reading_ended_still_counts() {
     served.log.lock().unwrap().listed = vec![257, 258, 259];
     tamper_two(&served, "GET /tile/entries/001", "GET /tile/0/000");
     let audited = audited_as(&served, 0, false).await;
-    let outcome = |check| {
-        audited.report.checks().iter().find(|known| known.check == check).unwrap().outcome
-    };
+    let outcome =
+        |check| audited.report.checks().iter().find(|known| known.check == check).unwrap().outcome;
     assert_eq!(audited.report.exit(), Exit::Alarm);
     assert_eq!(outcome("tiles"), Outcome::Failed);
     for check in ["entries", "heads", "signatures", "statements"] {

@@ -97,9 +97,7 @@ fn spoken_of(read: (u64, u64), query: &Query<'_>, page: &LocalPage) -> (u64, u64
             let end = query.cursor.map_or(read.1, |cursor| read.1.min(cursor.saturating_add(1)));
             (page.next.map_or(read.0, |next| next + 1), end)
         }
-        SearchOrder::Oldest => {
-            (query.cursor.unwrap_or(0).max(read.0), page.next.unwrap_or(read.1))
-        }
+        SearchOrder::Oldest => (query.cursor.unwrap_or(0).max(read.0), page.next.unwrap_or(read.1)),
     }
 }
 

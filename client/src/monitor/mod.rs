@@ -53,8 +53,8 @@ use grow::{GrowFault, grow};
 use heads::{Known, Look, LookFault, bad_tile, look};
 use keeper::{Keeper, Learned};
 use promises::{Held, PromiseFault, check_promises};
-use seen::compare_seen;
 use read::{ReadFault, Source, Tally};
+use seen::compare_seen;
 use store::{Face, StoreError};
 use tiles::{SignedTree, TileFault};
 use times::check_times;
@@ -218,8 +218,7 @@ impl Monitor {
         if let V1Head::Signed(v1) = &v1 {
             self.keeper()?.note(Face::V1, v1)?;
         }
-        let Followed { shown, mut tree, previous, learned } =
-            self.look(&log, now, round).await?;
+        let Followed { shown, mut tree, previous, learned } = self.look(&log, now, round).await?;
         self.learn(Vec::new(), learned, round)?;
         let from = self.keeper()?.state().edge.size().get();
         let grown = self.grow(&mut tree, previous.as_ref(), round).await;
@@ -436,7 +435,11 @@ impl Monitor {
         let listener = self.listener.clone();
         let old = keeper::tell_alone(&self.options.directory, self.origin(), &finding, listener)?;
         let mut told = Told::default();
-        if old { told.old.push(finding) } else { told.new.push(finding) }
+        if old {
+            told.old.push(finding)
+        } else {
+            told.new.push(finding)
+        }
         round.told.add(told);
         Ok(())
     }
