@@ -155,8 +155,8 @@ impl Rules {
         self.rules.iter().any(|rule| !rule.except_identities.is_empty())
     }
 
-    /// The rules that an entry of `kind` with `facts` hits, as far as it tells itself. `vouched` are
-    /// the identities in its certificates that a trusted authority vouches for.
+    /// The rules that an entry of `kind` with `facts` hits, as far as it tells itself. `vouched`
+    /// are the identities in its certificates that a trusted authority vouches for.
     pub fn hits(&self, kind: EntryKind, facts: &[Fact], vouched: &[&str]) -> Vec<Hit> {
         let hits = self.rules.iter().enumerate().filter_map(|(at, rule)| {
             Some(Hit { rule: at, facts: rule.matches(kind, facts, vouched)? })

@@ -1,8 +1,8 @@
 //! Heads that were seen and not followed, held against our own tree once it is large enough.
 //!
 //! A log may sign a head, show it once, and withhold its tiles; a cache may show a head that nobody
-//! follows, because the newest one is shown right after. Each is kept when it is seen. When our tree
-//! has grown past its size, its root is that of our tree at that size, or the log forked.
+//! follows, because the newest one is shown right after. Each is kept when it is seen. When our
+//! tree has grown past its size, its root is that of our tree at that size, or the log forked.
 //!
 //! Invariant: a head counts as compared only against a tree that was read to the end of a signed
 //! one, so that what is found then is proven. Out of scope: heads of sizes that were compared
