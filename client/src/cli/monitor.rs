@@ -248,6 +248,15 @@ impl Arguments {
                 let why = format!("two trust files are about {}", trust.log.origin);
                 return Err(Failure::usage("nothing was monitored", why));
             }
+            if rules.except_identities() && trust.certificate_authorities.is_empty() {
+                let why = format!(
+                    "a rule has except-identities, and the trust file of {} has no \
+                     certificateAuthorities: anybody could make a certificate with that name",
+                    trust.log.origin
+                );
+                return Err(Failure::usage("nothing was monitored", why)
+                    .advise("add the authorities, or say except-keys"));
+            }
             let start = self.start(&trust)?;
             let source = Source {
                 transport: self.network.connect(&trust)?,

@@ -429,7 +429,9 @@ mod tests {
         use treering_proto::tree::TreeSize;
         let logs = [1, 2].map(|from| {
             let mut log = crate::test_log::TestLog::new(1);
-            (0..9).for_each(|at| drop(log.append(vec![from, at])));
+            for at in 0..9 {
+                log.append(vec![from, at]);
+            }
             log
         });
         let signed = |log: usize, size| {

@@ -25,7 +25,7 @@ use treering_proto::tile::{TILE_WIDTH, Tile, TileKind, perfect_root};
 use treering_proto::trust::TrustFile;
 
 use super::findings::{Finding, FindingKind};
-use super::record::{Record, signers};
+use super::record::{Record, signers, vouched};
 use super::rules::{Hit, Rules};
 use super::tiles::is_garbage;
 use crate::log::whole::{EntryTile, STATEMENTS_AT_ONCE, Statements};
@@ -448,11 +448,18 @@ impl Run {
         let facts = entry.facts(statement);
         let keys = facts.iter().map(|fact| (search_key(fact.tag, &fact.value), index));
         self.postings.extend(keys);
-        let hits = source.rules.hits(entry.kind(), &facts);
+        let vouched = vouched(entry, &source.trust.certificate_authorities);
+        let identities: Vec<&str> = vouched
+            .iter()
+            .flat_map(|certificate| certificate.identities())
+            .map(String::as_str)
+            .collect();
+        let hits = source.rules.hits(entry.kind(), &facts, &identities);
         if !hits.is_empty() {
             self.hits.push((index, leaf, hits));
         }
-        Record { kind: Some(entry.kind()), is_incomplete, signers: signers(entry), facts }
+        let signers = signers(entry, &vouched);
+        Record { kind: Some(entry.kind()), is_incomplete, signers, facts }
     }
 
     fn recheck(&mut self, source: &Source, leaf: Hash, entry: &Entry, statement: Option<&[u8]>) {

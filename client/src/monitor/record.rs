@@ -12,10 +12,13 @@
 //!
 //! Invariant: a record is at most what the facts of one entry make it (`docs/facts.md`).
 
+use treering_proto::certificate::Certificate;
 use treering_proto::entry::{Entry, EntryKind};
 use treering_proto::facts::{Fact, Tag};
 use treering_proto::hash::sha256;
 use treering_proto::verifier::Verifier;
+
+use crate::certificate_chain::check_chain;
 
 /// A signer: a hash of what it is known by.
 pub type SignerId = [u8; 16];
@@ -107,15 +110,31 @@ impl Record {
     }
 }
 
-/// Who signed `entry`, sorted: each identity of a certificate with its issuer; a bare key, or a
-/// certificate that names nobody, by its key. A key in a certificate is made for one signature, so
-/// it says nothing about who signs next time.
-pub fn signers(entry: &Entry) -> Vec<SignerId> {
+/// The certificates in `entry` that one of `authorities` vouches for, when they begin: the leaf
+/// does not say when it was logged. What other certificates say about their holders is anybody's word.
+pub fn vouched<'a>(entry: &'a Entry, authorities: &[Certificate]) -> Vec<&'a Certificate> {
+    let certificates: Vec<&Certificate> = match entry {
+        _ if authorities.is_empty() => Vec::new(),
+        Entry::Hashedrekord(entry) => entry.verifier().certificate().into_iter().collect(),
+        Entry::Dsse(entry) => {
+            let verifiers = entry.signatures().iter().map(|one| &one.verifier);
+            verifiers.filter_map(|verifier| verifier.certificate()).collect()
+        }
+    };
+    let holds =
+        |leaf: &&Certificate| check_chain(leaf, &[], authorities, leaf.not_before()).is_ok();
+    certificates.into_iter().filter(holds).collect()
+}
+
+/// Who signed `entry`, sorted: each identity of a certificate that is `vouched` for, with its
+/// issuer; a key where there is no such certificate, or it names nobody. A key in a certificate is
+/// made for one signature, so it says nothing about who signs next time.
+pub fn signers(entry: &Entry, vouched: &[&Certificate]) -> Vec<SignerId> {
     let mut ids = Vec::new();
     match entry {
-        Entry::Hashedrekord(entry) => add_signers(entry.verifier(), &mut ids),
+        Entry::Hashedrekord(entry) => add_signers(entry.verifier(), vouched, &mut ids),
         Entry::Dsse(entry) => {
-            entry.signatures().iter().for_each(|one| add_signers(&one.verifier, &mut ids));
+            entry.signatures().iter().for_each(|one| add_signers(&one.verifier, vouched, &mut ids))
         }
     }
     ids.sort_unstable();
@@ -125,8 +144,10 @@ pub fn signers(entry: &Entry) -> Vec<SignerId> {
     ids
 }
 
-fn add_signers(verifier: &Verifier, ids: &mut Vec<SignerId>) {
-    let certificate = verifier.certificate();
+fn add_signers(verifier: &Verifier, vouched: &[&Certificate], ids: &mut Vec<SignerId>) {
+    let is_vouched =
+        |certificate: &&Certificate| vouched.iter().any(|known| known.der() == certificate.der());
+    let certificate = verifier.certificate().filter(is_vouched);
     let identities = certificate.map_or(&[][..], |certificate| certificate.identities());
     if identities.is_empty() {
         ids.push(short(&format!("key {}", verifier.key().fingerprint())));

@@ -149,13 +149,18 @@ impl Rules {
         self.rules.iter().any(|rule| rule.news != News::default())
     }
 
-    /// The rules that an entry of `kind` with `facts` hits, as far as it tells itself.
-    pub fn hits(&self, kind: EntryKind, facts: &[Fact]) -> Vec<Hit> {
-        let hits = self
-            .rules
-            .iter()
-            .enumerate()
-            .filter_map(|(at, rule)| Some(Hit { rule: at, facts: rule.matches(kind, facts)? }));
+    /// Whether any rule excepts identities: only certificates that a trusted authority vouches for
+    /// can say them.
+    pub fn except_identities(&self) -> bool {
+        self.rules.iter().any(|rule| !rule.except_identities.is_empty())
+    }
+
+    /// The rules that an entry of `kind` with `facts` hits, as far as it tells itself. `vouched`
+    /// are the identities in its certificates that a trusted authority vouches for.
+    pub fn hits(&self, kind: EntryKind, facts: &[Fact], vouched: &[&str]) -> Vec<Hit> {
+        let hits = self.rules.iter().enumerate().filter_map(|(at, rule)| {
+            Some(Hit { rule: at, facts: rule.matches(kind, facts, vouched)? })
+        });
         hits.collect()
     }
 
@@ -174,7 +179,7 @@ impl Rules {
 
 impl Rule {
     /// The facts by which the entry meets every condition; `None` if it does not.
-    fn matches(&self, kind: EntryKind, facts: &[Fact]) -> Option<Vec<String>> {
+    fn matches(&self, kind: EntryKind, facts: &[Fact], vouched: &[&str]) -> Option<Vec<String>> {
         if self.unparseable {
             return None;
         }
@@ -205,17 +210,20 @@ impl Rule {
             && is(&[Tag::PublicKey], &self.keys, &mut matched)
             && (is(&DIGEST_TAGS, &self.digests, &mut matched)
                 || is(&[Tag::ModelId], &self.digests, &mut matched))
-            && !self.is_excepted(facts);
+            && !self.is_excepted(facts, vouched);
         matched.truncate(MATCHED_MAX);
         met.then_some(matched)
     }
 
-    fn is_excepted(&self, facts: &[Fact]) -> bool {
-        facts.iter().any(|fact| match fact.tag {
-            Tag::Identity => self.except_identities.iter().any(|p| p.matches(&fact.value)),
-            Tag::PublicKey => self.except_keys.iter().any(|key| key.as_bytes() == fact.value),
-            _ => false,
-        })
+    fn is_excepted(&self, facts: &[Fact], vouched: &[&str]) -> bool {
+        let is_key = |fact: &Fact| {
+            fact.tag == Tag::PublicKey
+                && self.except_keys.iter().any(|key| key.as_bytes() == fact.value)
+        };
+        let fits = |identity: &&str| {
+            self.except_identities.iter().any(|pattern| pattern.matches(identity.as_bytes()))
+        };
+        facts.iter().any(is_key) || vouched.iter().any(fits)
     }
 
     fn from_toml(toml: RuleToml) -> Result<Self, RulesError> {

@@ -2,7 +2,7 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `meta` | name | format, origin, start, edge, latest, journal, relations and times |
+//! | `meta` | name | format, origin, start, edge, latest, and the numbers of [`State`] |
 //! | `tiles` | level, index | full tile of hashes, as we computed it |
 //! | `runs` | first index | records of consecutive entries (see [`super::record`]) |
 //! | `postings` | first byte of the search key, first index | block (see [`super::postings`]) |

@@ -15,7 +15,10 @@ fn fact(tag: Tag, value: &str) -> Fact {
 }
 
 fn hit_names(rules: &Rules, facts: &[Fact]) -> Vec<String> {
-    let hits = rules.hits(EntryKind::DsseV001, facts);
+    let identities = facts.iter().filter(|fact| fact.tag == Tag::Identity);
+    let vouched: Vec<&str> =
+        identities.map(|fact| std::str::from_utf8(&fact.value).unwrap()).collect();
+    let hits = rules.hits(EntryKind::DsseV001, facts, &vouched);
     hits.iter().map(|hit| rules.named(hit.rule).0.to_owned()).collect()
 }
 
@@ -84,8 +87,8 @@ fn all_conditions_of_a_rule_and_any_item_of_a_list() {
     assert_eq!(hit_names(&rules, &[fact(Tag::FileDigest, "sha256:ab")]), ["bytes"]);
     assert_eq!(hit_names(&rules, &[fact(Tag::ModelId, KEY)]), ["bytes"]);
     assert_eq!(hit_names(&rules, &[fact(Tag::ParentDigest, "sha256:ab")]), [""; 0]);
-    assert_eq!(rules.hits(EntryKind::DsseV002, &[])[0].rule, 3);
-    assert_eq!(rules.hits(EntryKind::HashedrekordV001, &[])[0].rule, 3);
+    assert_eq!(rules.hits(EntryKind::DsseV002, &[], &[])[0].rule, 3);
+    assert_eq!(rules.hits(EntryKind::HashedrekordV001, &[], &[])[0].rule, 3);
     assert_eq!(rules.hits_unparseable(), []);
 }
 
@@ -93,7 +96,7 @@ fn all_conditions_of_a_rule_and_any_item_of_a_list() {
 fn a_hit_says_which_facts_met_the_rule() {
     let rules = rules("[[rule]]\nname = \"a\"\nnames = [\"a*\"]\n");
     let facts: Vec<Fact> = (0..100).map(|at| fact(Tag::SubjectName, &format!("a{at}"))).collect();
-    let hits = rules.hits(EntryKind::DsseV001, &facts);
+    let hits = rules.hits(EntryKind::DsseV001, &facts, &[]);
     assert_eq!(hits[0].facts.len(), MATCHED_MAX);
     assert_eq!(hits[0].facts[0], "subject-name=a0");
 }
@@ -136,4 +139,13 @@ fn errors_name_the_rule_and_say_what_is_needed() {
         "[[rule]]\nname = \"a\"\nnames = [".to_owned() + &"\"x\",".repeat(LIST_MAX + 1) + "]";
     assert!(refused(&many).contains("more than 1000"));
     assert!(refused("\u{0}").contains("TOML") || !refused("\u{0}").is_empty());
+}
+
+#[test]
+fn an_identity_that_no_authority_vouches_for_is_no_exception() {
+    let rules = rules("[[rule]]\nname = \"a\"\nexcept-identities = [\"ci@*\"]\n");
+    assert!(rules.except_identities());
+    let facts = [fact(Tag::Identity, "ci@example.com")];
+    let count = |vouched: &[&str]| rules.hits(EntryKind::DsseV001, &facts, vouched).len();
+    assert_eq!((count(&[]), count(&["ci@example.com"]), count(&["x"])), (1, 0, 1));
 }
