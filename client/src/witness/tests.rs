@@ -325,15 +325,15 @@ async fn strangers_cannot_fill_the_disk_with_wrong_proofs_nor_hide_a_fork() {
 async fn a_log_fills_the_room_of_one_kind_of_its_own_and_no_other() {
     let bench = Bench::new();
     let witness = bench.started();
-    witness.add_checkpoint(&body(0, 2, 1)).await.unwrap();
+    witness.add_checkpoint(&body(0, 3, 1)).await.unwrap();
     let proofs = limits::PROOFS_PER_LOG_MAX;
     for seed in 2..10 + proofs as u8 {
-        assert_eq!(status(witness.add_checkpoint(&body(2, 2, seed)).await), 422);
+        assert_eq!(status(witness.add_checkpoint(&body(3, 3, seed)).await), 422);
     }
     assert_eq!(bench.evidence().len(), proofs);
     // Each file, and once that there is no room.
     assert_eq!(bench.told.lock().unwrap().len(), proofs + 1);
-    assert_eq!(status(witness.add_checkpoint(&body(2, 4, 2)).await), 422);
+    assert_eq!(status(witness.add_checkpoint(&body(3, 4, 2)).await), 422);
     assert_eq!(bench.evidence().len(), proofs + 1);
 }
 
@@ -345,10 +345,10 @@ async fn without_any_room_each_log_and_kind_is_told_once() {
         std::fs::write(bench.state().join("evidence").join(name), "").unwrap();
     }
     let witness = bench.started();
-    witness.add_checkpoint(&body(0, 2, 1)).await.unwrap();
+    witness.add_checkpoint(&body(0, 3, 1)).await.unwrap();
     for seed in 2..5 {
-        assert_eq!(status(witness.add_checkpoint(&body(2, 2, seed)).await), 422);
-        assert_eq!(status(witness.add_checkpoint(&body(2, 4, seed)).await), 422);
+        assert_eq!(status(witness.add_checkpoint(&body(3, 3, seed)).await), 422);
+        assert_eq!(status(witness.add_checkpoint(&body(3, 4, seed)).await), 422);
     }
     assert_eq!(bench.evidence().len(), limits::PROOFS_MAX);
     let told = bench.told.lock().unwrap();
