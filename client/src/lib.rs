@@ -2,7 +2,8 @@
 //!
 //! Arrows run one way: `cli` calls the verbs (`sign`, `submit`, `verify`, `consistency`,
 //! `compare`), these use `log`, `state` and the trust file, and only `log` and `submit` touch
-//! `transport`. `verify` sees bytes and trust, never the network, files or a clock.
+//! `transport`. `verify` sees bytes and trust, never the network, files or a clock. `witness` is a
+//! server of its own and uses none of these.
 #![forbid(unsafe_code)]
 
 pub mod audit_log;

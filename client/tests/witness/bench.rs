@@ -80,11 +80,17 @@ impl Bench {
     }
 
     pub fn expect_of(&self, exit: i32, mut command: Command) -> (String, String) {
-        // A command that is expected to be refused but serves would run for ever.
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
-        let texts = [stdout, stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-        let [stdout, stderr] = texts;
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdout = String::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        while lines.read_line(&mut stdout).unwrap() > 0 {
+            // A witness that serves where it should refuse would do so for ever.
+            if stdout.contains("\"event\":\"ready\"") {
+                child.kill().unwrap();
+            }
+        }
+        let Output { status, stderr, .. } = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(stderr).unwrap();
         assert_eq!(status.code(), Some(exit), "{stdout}\n{stderr}");
         (stdout, stderr)
     }
