@@ -140,7 +140,8 @@ async fn a_log_of_nothing_but_faults_does_not_fill_the_disk() {
     let told = watch.told();
     assert_eq!(told.len(), 1001);
     assert_eq!(told[1000], ("entry-unparseable".to_owned(), Some(1000)));
-    assert!(round.told.new[1000].why.contains("500 more entries from 1000 to 1499"));
+    assert!(watch.lines.lock().unwrap()[1000].contains("500 more entries from 1000 to 1499"));
+    assert_eq!((round.told.new_count(), round.told.new.len()), (1001, 100));
 }
 
 #[tokio::test(flavor = "multi_thread")]
