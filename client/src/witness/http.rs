@@ -8,8 +8,8 @@
 //! | `GET /metrics` | counters in the Prometheus text format |
 //!
 //! Invariants: connections and their age, silence, header and body time, bodies, and requests in
-//! work are bounded (see [`super::limits`]). Out of scope: TLS and prefixes of paths, which a
-//! reverse proxy has.
+//! work are bounded (see [`super::limits`]). Out of scope: TLS and prefixes of
+//! paths, which a reverse proxy has.
 
 use std::convert::Infallible;
 use std::pin::Pin;

@@ -5,8 +5,9 @@
 //! them.
 //!
 //! Invariants: a key file is created with mode 0600, durably, and never overwritten; the keys never
-//! leave this module; on one machine, one process has the Ed25519 key, whatever state it has beside
-//! it. Out of scope: keys in hardware, and copies of a key.
+//! leave this module; on one machine, one process has the Ed25519 key, whatever state it has
+//! beside it.
+//! Out of scope: keys in hardware, and copies of a key.
 
 use std::fs::{File, TryLockError};
 use std::io::Read as _;

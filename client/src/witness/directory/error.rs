@@ -112,6 +112,7 @@ pub enum DirectoryError {
 }
 
 /// What to do about lost state.
-const REMEDY: &str = "this witness no longer knows what it cosigned, and must not cosign again with the same key. Put \
-     the file back exactly as it was when the witness stopped; a backup is not that. If it is lost, \
-     retire the key: tell those who trust it, and start a new witness with treering witness init";
+const REMEDY: &str = "this witness no longer knows what it cosigned, and must not cosign again with \
+     the same key. Put the file back exactly as it was when the witness stopped; a backup is not \
+     that. If it is lost, retire the key: tell those who trust it, and start a new \
+     witness with treering witness init";
