@@ -130,7 +130,8 @@ impl TestLog {
     }
 
     fn checkpoints(&self, from: u64) -> Vec<u8> {
-        let mut sizes: Vec<u64> = self.listed.iter().copied().filter(|size| *size >= from).collect();
+        let mut sizes: Vec<u64> =
+            self.listed.iter().copied().filter(|size| *size >= from).collect();
         sizes.sort_unstable();
         let next = sizes.get(KEPT_MAX).map(ToString::to_string);
         sizes.truncate(KEPT_MAX);

@@ -76,12 +76,15 @@ pub fn export(
         timestamp_authorities: Vec::new(),
         signers: Vec::new(),
     };
-    let files = [
+    let mut files = vec![
         ("trust.json", trust.format()),
         ("identity", document.clone()),
         ("note.vkey", format!("{}\n", identity.note_key().to_vkey())),
         ("v1.pem", identity.v1_key().to_pem()),
     ];
+    if let Some(key) = trust.log.time_key() {
+        files.push(("ml-dsa.vkey", format!("{}\n", key.to_vkey())));
+    }
     fs::create_dir_all(out).map_err(failed(out))?;
     let mut written = Vec::new();
     for (name, content) in files {

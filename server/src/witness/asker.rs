@@ -48,6 +48,9 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(10);
 /// The wait after a contradiction.
 const CONTRADICTED_PAUSE: Duration = Duration::from_secs(60);
 
+/// Failures in a row after which a witness is told of: fewer are a restart.
+const FAILURES_TOLD: u32 = 5;
+
 /// How far a cosignature's time may be from our clock, in seconds: clients take one from the future
 /// for an alarm, and it would stay in storage for ever.
 const TIME_DISTANCE_MAX: u64 = 300;
@@ -129,6 +132,11 @@ impl Asker {
                 Asked::Later(wish) => {
                     let pause = backoff(failures).max(wish.unwrap_or_default());
                     failures += 1;
+                    if failures == FAILURES_TOLD {
+                        // Some witnesses answer 500 to a log that they do not know.
+                        let witness = self.target.name.as_str();
+                        tracing::warn!(witness, failures, "a witness did not cosign several times");
+                    }
                     tokio::time::sleep(pause.min(RETRY_AFTER_MAX)).await;
                 }
             }
