@@ -111,7 +111,8 @@ impl Record {
 }
 
 /// The certificates in `entry` that one of `authorities` vouches for, when they begin: the leaf
-/// does not say when it was logged. What other certificates say about their holders is anybody's word.
+/// does not say when it was logged. What other certificates say about their holders is anybody's
+/// word.
 pub fn vouched<'a>(entry: &'a Entry, authorities: &[Certificate]) -> Vec<&'a Certificate> {
     let certificates: Vec<&Certificate> = match entry {
         _ if authorities.is_empty() => Vec::new(),
