@@ -146,7 +146,15 @@ fn retry(server: &Server, history: &mut History, first: usize) {
     let mut connection = server.connect();
     let mut notes = Vec::new();
     for attempt in &mut history.attempts[first..] {
-        let index = match submit(&mut connection, &attempt.submission).unwrap() {
+        let mut ask = || submit(&mut connection, &attempt.submission).unwrap();
+        let mut answer = ask();
+        // Until the witnesses have cosigned what was fenced before the death.
+        while matches!(&answer, Answer::Refused(response)
+            if response.header("treering-error") == Some("not-published"))
+        {
+            answer = ask();
+        }
+        let index = match answer {
             Answer::Logged { index, note } => {
                 assert_eq!(attempt.index, None, "an acknowledged entry was logged again");
                 notes.push(note);

@@ -107,8 +107,9 @@ fn across_faces() -> Vec<Conviction> {
         let log = LyingLog::show(honest.clone());
         let person = Person::new(&keys, &log.url());
         log.tell(Lie::V1Face(Box::new(face)));
-        person.finds(&[], "v1-differs", None);
-        taken(name, person, kind, PROVEN_LOG)
+        person.finds_among("v1-differs");
+        let kept = person.takes_evidence_of(kind, PROVEN_LOG);
+        Conviction { name, person, kept, verdict: PROVEN_LOG }
     };
     vec![
         shown("two trees of one size on two faces", changed.clone(), "fork-size"),

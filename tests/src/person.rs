@@ -210,8 +210,19 @@ impl Person {
     #[track_caller]
     pub fn takes_evidence(&self, kind: &str, verdict: &str) -> Kept {
         let kept = self.evidence();
-        let [only] = kept.as_slice() else { panic!("not one file of evidence: {kept:?}") };
-        assert_eq!(only.kind, kind, "{only:?}");
+        assert_eq!(kept.len(), 1, "not one file of evidence: {kept:?}");
+        self.takes_evidence_of(kind, verdict)
+    }
+
+    /// Takes the one file of evidence of this kind, which `evidence verify` judges as it should.
+    ///
+    /// # Panics
+    /// If it is otherwise.
+    #[track_caller]
+    pub fn takes_evidence_of(&self, kind: &str, verdict: &str) -> Kept {
+        let mut kept = self.evidence();
+        kept.retain(|kept| kept.kind == kind);
+        let [only] = kept.as_slice() else { panic!("not one file of {kind}: {kept:?}") };
         let taken =
             self.path(&format!("taken-{}", only.path.file_name().expect("a file").display()));
         fs::rename(&only.path, &taken).expect("it can be moved");
@@ -276,6 +287,18 @@ impl Person {
     #[track_caller]
     pub fn finds_nothing(&self, more: &[&str]) {
         assert_eq!(self.monitors(more), (Some(0), Vec::new()));
+    }
+
+    /// Looks once, and finds this, whatever else there is: of the promises of the v1 face it reads a
+    /// sample.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[track_caller]
+    pub fn finds_among(&self, finding: &str) {
+        let (code, findings) = self.monitors(&[]);
+        let is_found = findings.iter().any(|(found, _)| found == finding);
+        assert!(code == Some(ALARM) && is_found, "{code:?} {findings:?}");
     }
 
     /// Looks once, and finds this and nothing else.

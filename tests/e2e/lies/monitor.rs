@@ -129,8 +129,8 @@ fn it_holds_the_v1_face_to_the_tree_of_the_other_face() {
     for (face, kind) in [(changed.clone(), "fork-size"), (changed.truncated(6), "fork-prefix")] {
         let person = Person::new(&keys, &log.url());
         log.tell(Lie::V1Face(Box::new(face)));
-        person.finds(&[], "v1-differs", None);
-        person.takes_evidence(kind, PROVEN_LOG);
+        person.finds_among("v1-differs");
+        person.takes_evidence_of(kind, PROVEN_LOG);
         log.repent();
         Person::new(&keys, &log.url()).finds_nothing(&[]);
     }
