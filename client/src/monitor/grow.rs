@@ -7,7 +7,7 @@
 //!
 //! Invariants: chunks are written in order and without gaps, and what stops the reading does not
 //! stop what was read before from being kept. Memory is bounded by the tiles at once and by two
-//! chunks. Out of scope: whether the checkpoint may be followed (see [`super::heads`]).
+//! chunks. Out of scope: whether the checkpoint may be followed (see `heads`).
 
 use std::collections::VecDeque;
 use std::sync::Arc;

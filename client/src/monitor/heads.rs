@@ -11,14 +11,14 @@
 //! | no tiles that lead to its root | | bad tile: no proof |
 //!
 //! Every note that a trusted key signed is kept before any tile is asked for, so that a log cannot
-//! make a head forgotten by withholding its tiles; [`super::seen`] compares those that were not
+//! make a head forgotten by withholding its tiles; `seen` compares those that were not
 //! followed.
 //!
 //! What a stale cache could be the cause of is asked for once more past caches. What is proven is
 //! not: no cache can sign.
 //!
 //! Invariants: nothing is followed that is not proven to extend all that was followed before.
-//! Out of scope: entries (see [`super::grow`]), the Rekor v1 face (see [`super::v1`]).
+//! Out of scope: entries (see `grow`), the Rekor v1 face (see `v1`).
 
 use treering_proto::checkpoint::{OpenCheckpointError, SignedCheckpoint, open_checkpoint};
 use treering_proto::evidence::{Evidence, EvidenceKind};

@@ -7,7 +7,7 @@
 //! entries --parse--> payload hashes --ask--> statements --> facts, signatures, rules
 //! ```
 //!
-//! Tiles are read side by side, each on its own; who puts them in order is [`super::grow`].
+//! Tiles are read side by side, each on its own; who puts them in order is `grow`.
 //!
 //! Invariants: nothing of a tile is used before its leaves were found equal. What one tile holds in
 //! memory is bounded: a tile with very large statements is read in parts. Out of scope: what was

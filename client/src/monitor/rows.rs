@@ -1,7 +1,7 @@
 //! What one transaction writes into the index.
 //!
 //! Invariant: every function here writes or reads within the transaction of its caller, who commits
-//! it. Out of scope: when (see [`super::keeper`]), and what the rows are (see [`super::store`]).
+//! it. Out of scope: when (see `keeper`), and what the rows are (see [`super::store`]).
 
 use redb::{ReadableTable as _, Table, WriteTransaction};
 use treering_proto::append::Extension;

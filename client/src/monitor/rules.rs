@@ -16,7 +16,7 @@
 //!
 //! Invariants: unknown keys and rules without a condition are errors, so that no rule says less
 //! than its author thinks; names are unique. Out of scope: what is known already (see
-//! [`super::relations`]).
+//! `relations`).
 
 use serde::Deserialize;
 use treering_proto::encoding::from_hex_lower;

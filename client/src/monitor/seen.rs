@@ -6,7 +6,7 @@
 //!
 //! Invariant: a head counts as compared only against a tree that was read to the end of a signed
 //! one, so that what is found then is proven. Out of scope: heads of sizes that were compared
-//! before they were seen (see [`super::heads`] and [`super::v1`], which compare at once).
+//! before they were seen (see `heads` and `v1`, which compare at once).
 
 use treering_proto::checkpoint::{SignedCheckpoint, open_checkpoint};
 use treering_proto::evidence::Evidence;

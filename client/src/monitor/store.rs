@@ -4,16 +4,16 @@
 //! |---|---|---|
 //! | `meta` | name | format, origin, start, edge, latest, and the numbers of [`State`] |
 //! | `tiles` | level, index | full tile of hashes, as we computed it |
-//! | `runs` | first index | records of consecutive entries (see [`super::record`]) |
-//! | `postings` | first byte of the search key, first index | block (see [`super::postings`]) |
-//! | `relations` | row (see [`super::relations`]) | |
+//! | `runs` | first index | records of consecutive entries (see `record`) |
+//! | `postings` | first byte of the search key, first index | block (see `postings`) |
+//! | `relations` | row (see `relations`) | |
 //! | `seen` | face, size, root | the first note that stated this head |
 //! | `told` | finding id | |
 //! | `counts` | kind of finding | how many were told |
 //!
 //! Invariants: everything about a chunk of entries is written in one transaction, with the edge
 //! that it leads to; `seen` and `told` only grow. One process writes; others may read meanwhile.
-//! Out of scope: what may be written (see [`super::keeper`]).
+//! Out of scope: what may be written (see `keeper`).
 
 use std::path::{Path, PathBuf};
 
