@@ -237,6 +237,16 @@ impl Sequencer {
         self.clock.stamp(now).map_or(given, |now_ms| now_ms.max(given))
     }
 
+    /// Says who stands behind what is published now, before anybody is told of it.
+    fn note_witnessed(&self, before: &Snapshot, now: &Snapshot) {
+        let is_new = before.head != now.head || before.witnessed != Witnessed::Missing;
+        if now.witnessed == Witnessed::Missing && is_new {
+            tracing::warn!(size = %now.head.size, "published without the quorum of witnesses");
+            self.metrics.unwitnessed();
+        }
+        self.metrics.quorum(now.witnessed == Witnessed::Quorum);
+    }
+
     /// Dates the published head again when the log has not grown for a while.
     fn renew(&mut self, now: clock::Reading) -> Result<(), Fault> {
         if self.renewal_ms.is_none_or(|due_ms| now.boot_ms < due_ms) {
@@ -259,6 +269,7 @@ impl Sequencer {
         let before = self.publisher.published().snapshot();
         let (snapshot, sets) = self.publisher.publish(ready, &requests, in_flight)?;
         CrashPoint::Published.pass(in_flight);
+        self.note_witnessed(&before, &snapshot);
 
         let mut sets = sets.into_iter();
         for batch in self.unpublished.drain(..covered) {
@@ -266,12 +277,6 @@ impl Sequencer {
             let took = batch.started.elapsed();
             self.metrics.batch(batch.entries.len(), snapshot.head.size.get(), took);
         }
-        let is_new = before.head != snapshot.head || before.witnessed != Witnessed::Missing;
-        if snapshot.witnessed == Witnessed::Missing && is_new {
-            tracing::warn!(size = %snapshot.head.size, "published without the quorum of witnesses");
-            self.metrics.unwitnessed();
-        }
-        self.metrics.quorum(snapshot.witnessed == Witnessed::Quorum);
         let boot_ms = clock::read().boot_ms;
         self.renewal_ms = self.renewal_ms.map(|_| boot_ms.saturating_add(RENEWAL_MS));
         CrashPoint::Woken.pass(in_flight);

@@ -289,8 +289,8 @@ impl Person {
         assert_eq!(self.monitors(more), (Some(0), Vec::new()));
     }
 
-    /// Looks once, and finds this, whatever else there is: of the promises of the v1 face it reads a
-    /// sample.
+    /// Looks once, and finds this, whatever else there is: of the promises of the v1 face it reads
+    /// a sample.
     ///
     /// # Panics
     /// If it does not.
