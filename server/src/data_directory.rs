@@ -9,6 +9,8 @@
 //! DIR/ml-dsa.vkey  the public ML-DSA-44 key, if the log has one
 //! DIR/keys/        note.pem (Ed25519), v1.pem (ECDSA P-256), perhaps ml-dsa.pem, mode 0600
 //! DIR/ballast      bytes to delete when the disk is full and the database needs room to open
+//! DIR/tokens.json  who may write with a token, if anybody
+//! DIR/journal/     who wrote, and who was refused
 //! DIR/shards/ID/   one database for each tree; one for now
 //! DIR.anchor       beside the directory, better on another volume
 //! ```
@@ -29,6 +31,12 @@ use crate::store::WAL_BYTES_MAX;
 
 /// The version of the directory layout.
 const LAYOUT: &str = "treering data 1\n";
+
+/// The file of tokens that may write.
+pub const TOKENS_FILE: &str = "tokens.json";
+
+/// The directory of the access journal.
+pub const JOURNAL_DIRECTORY: &str = "journal";
 
 /// The file of the public ML-DSA-44 key.
 const ML_DSA_VKEY: &str = "ml-dsa.vkey";

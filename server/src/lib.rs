@@ -2,14 +2,17 @@
 //!
 //! Read in this order: `sequencer` (the one loop), `pool` (what comes in), `store` (what is kept),
 //! `selfcheck`, `anchor` and `publisher` (what happens before a head is signed and shown),
-//! `startup` (what happens after a crash), `http` (the three faces), `ops` (the commands).
+//! `startup` (what happens after a crash), `http` (the three faces), `ops` (the commands), `cli` and
+//! `config` (how they are asked for).
 //!
 //! Invariant: `http -> pool -> sequencer -> publisher` is the only way into the log; `http` reads
 //! `store` and never writes it.
 #![forbid(unsafe_code)]
 
 pub mod anchor;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod crash_point;
 pub mod data_directory;
 pub mod health;
@@ -28,4 +31,5 @@ pub mod store;
 #[cfg(test)]
 mod test_log;
 pub mod thinning;
+pub mod tls;
 pub mod witness;

@@ -61,6 +61,10 @@ pub const CONNECTIONS_MAX: usize = 4096;
 /// Streams of one HTTP/2 connection.
 pub const STREAMS_MAX: u32 = 16;
 
+/// Streams of one HTTP/2 connection that were reset and are not yet cleaned up; one more closes the
+/// connection. A client cancels a few requests at a time, a flood cancels all.
+pub const RESETS_MAX: usize = 20;
+
 /// Silence on a connection, between requests too.
 pub const SILENCE_MAX: Duration = Duration::from_secs(90);
 
@@ -100,6 +104,28 @@ pub const BULK_STATEMENTS_MAX: usize = 256;
 
 /// Bytes of statements in one bulk answer; what does not fit is named as left out.
 pub const BULK_BYTES_MAX: usize = 16 << 20;
+
+/// Reads per second from one address; ten seconds' worth may come at once. A monitor that reads a
+/// whole log asks for some hundred tiles a second.
+pub const ADDRESS_READS_PER_SECOND: u32 = 1000;
+
+/// Submissions per second from one address: hundred CI jobs behind one gateway, each once a second.
+pub const ADDRESS_WRITES_PER_SECOND: u32 = 100;
+
+/// Submissions per second of one principal: entries stay for ever, so a token that was stolen must
+/// not fill the disk in an hour.
+pub const PRINCIPAL_WRITES_PER_SECOND: u32 = 100;
+
+/// Seconds' worth of a rate that may come at once: a CI matrix starts all its jobs together.
+pub const BURST_SECONDS: u32 = 10;
+
+/// Buckets that addresses and principals fall into, by a random key of the process: memory for rates
+/// is bounded whoever asks, and two that share a bucket share its rate. 8 bytes each.
+pub const RATE_BUCKETS: usize = 1 << 16;
+
+/// Lines about refusals in the journal, per second: a flood of refused requests must not fill the
+/// disk. What is not written is counted in the next line.
+pub const REFUSAL_LINES_PER_SECOND: u32 = 50;
 
 /// Free disk space below which no submission is acknowledged. RocksDB needs room to open again.
 pub const FREE_DISK_BYTES_MIN: u64 = 1 << 30;

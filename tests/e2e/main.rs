@@ -5,6 +5,7 @@
 //!
 //! Out of scope: other people's clients (`tests/interop`) and speed (`scripts/bench`).
 
+mod abuse;
 mod bad_input;
 mod checkpoints;
 mod client;
@@ -15,6 +16,7 @@ mod refusals;
 mod search;
 mod submit;
 mod tiles;
+mod tls;
 mod v1;
 mod v2;
 mod witnesses;

@@ -1,10 +1,15 @@
-//! HTTP/1.1 over a plain socket: what is sent and what is received are bytes that a test can name.
+//! HTTP/1.1 over a socket, plain or with TLS: what is sent and what is received are bytes that a
+//! test can name.
 //!
 //! Out of scope: chunked answers, which the server does not write.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 /// Longer than the server lets any client wait, so that a hung server fails a test.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
@@ -44,7 +49,47 @@ impl Response {
 }
 
 /// A connection that is kept open between requests.
-pub struct Connection(BufReader<TcpStream>);
+pub struct Connection(BufReader<Stream>);
+
+/// What bytes travel over.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Stream {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => &stream.sock,
+        }
+    }
+}
+
+impl io::Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl io::Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.flush(),
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
+}
 
 impl Connection {
     /// Connects.
@@ -52,11 +97,28 @@ impl Connection {
     /// # Errors
     /// Those of the system.
     pub fn open(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(ANSWER_TIME_MAX))?;
-        stream.set_write_timeout(Some(ANSWER_TIME_MAX))?;
-        Ok(Self(BufReader::new(stream)))
+        Ok(Self(BufReader::new(Stream::Plain(socket(address)?))))
+    }
+
+    /// Connects, and speaks TLS with `config` to the server named `localhost`.
+    ///
+    /// # Errors
+    /// Those of the system; a handshake that fails.
+    pub fn open_tls(address: SocketAddr, config: Arc<ClientConfig>) -> io::Result<Self> {
+        let mut socket = socket(address)?;
+        let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
+        let mut session = ClientConnection::new(config, name).map_err(io::Error::other)?;
+        session.complete_io(&mut socket)?;
+        let stream = StreamOwned::new(session, socket);
+        Ok(Self(BufReader::new(Stream::Tls(Box::new(stream)))))
+    }
+
+    /// The certificate that the server showed, DER; `None` without TLS.
+    pub fn server_certificate(&self) -> Option<Vec<u8>> {
+        match self.0.get_ref() {
+            Stream::Plain(_) => None,
+            Stream::Tls(stream) => Some(stream.conn.peer_certificates()?.first()?.to_vec()),
+        }
     }
 
     /// Sends bytes as they are.
@@ -64,7 +126,8 @@ impl Connection {
     /// # Errors
     /// Those of the socket.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.get_mut().write_all(bytes)
+        self.0.get_mut().write_all(bytes)?;
+        self.0.get_mut().flush()
     }
 
     /// Says that nothing more will be sent.
@@ -72,7 +135,7 @@ impl Connection {
     /// # Errors
     /// Those of the socket.
     pub fn finish_sending(&mut self) -> io::Result<()> {
-        self.0.get_ref().shutdown(std::net::Shutdown::Write)
+        self.0.get_ref().socket().shutdown(std::net::Shutdown::Write)
     }
 
     /// Receives one answer; `has_body` is false for answers to HEAD.
@@ -134,4 +197,12 @@ impl Connection {
         self.send(&[head.as_bytes(), body].concat())?;
         self.receive(true)
     }
+}
+
+fn socket(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect(address)?;
+    socket.set_nodelay(true)?;
+    socket.set_read_timeout(Some(ANSWER_TIME_MAX))?;
+    socket.set_write_timeout(Some(ANSWER_TIME_MAX))?;
+    Ok(socket)
 }

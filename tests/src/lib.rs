@@ -5,6 +5,7 @@
 //! that the system chose and are waited for by their ready line; each child is ended by its own
 //! process id; every wait ends by an answer, the end of a process, or a socket's time limit.
 
+pub mod authority;
 pub mod binaries;
 pub mod certificate;
 pub mod check;

@@ -202,6 +202,11 @@ impl Server {
         let _ = child.wait();
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits until the process has ended by itself.
     ///
     /// # Panics

@@ -4,12 +4,15 @@
 //! Invariants: reads go to the store and one snapshot, writes to the pool; nothing here knows
 //! RocksDB; connections, silence, header and body time, and bytes in memory are bounded (`limits`).
 
+pub mod accept;
 pub mod checkpoints;
 pub mod connection;
 pub mod heavy;
 pub mod native;
 pub mod query;
+pub mod rates;
 pub mod reply;
+pub mod request_id;
 pub mod route;
 pub mod status;
 pub mod submit;
@@ -17,7 +20,6 @@ pub mod tiles;
 pub mod v1;
 pub mod v2;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -25,21 +27,17 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ALLOW, CONTENT_LENGTH, HeaderValue,
 };
-use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
-use self::connection::{ACCEPT_PAUSE, AnswerBody, Budget};
+use self::accept::Peer;
+use self::connection::{AnswerBody, Budget};
 use self::heavy::Heavy;
 use self::query::Query;
+use self::rates::Rates;
 use self::reply::{Fault, Reply};
+use self::request_id::RequestId;
 use self::route::{Face, NoRoute, Route};
 use crate::health::Health;
-use crate::limits::{DRAIN_TIME_MAX, HEADER_TIME_MAX, SILENCE_MAX, STREAMS_MAX};
 use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::publisher::Published;
@@ -70,77 +68,42 @@ pub struct App {
     pub heavy: Heavy,
     /// What requests and answers may take of memory.
     pub budget: Budget,
-}
-
-/// Serves connections from `listener` until `stop` completes; then lets open requests end.
-pub async fn serve(app: Arc<App>, listener: TcpListener, stop: impl Future<Output = ()>) {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME_MAX).keep_alive(true);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS_MAX)
-        .keep_alive_interval(SILENCE_MAX / 2)
-        .keep_alive_timeout(HEADER_TIME_MAX);
-    let graceful = GracefulShutdown::new();
-    let connections = Arc::new(Semaphore::new(connection::room_for_connections()));
-    let mut stop = std::pin::pin!(stop);
-    loop {
-        // The permit comes before the connection, so that surplus clients wait in the listener's
-        // queue.
-        let accepted = async {
-            let permit = connections.clone().acquire_owned().await;
-            let permit = permit.expect("nobody closes the semaphore");
-            (permit, listener.accept().await)
-        };
-        let (permit, stream) = tokio::select! {
-            biased;
-            () = &mut stop => break,
-            (permit, accepted) = accepted => match accepted {
-                Ok((stream, _)) => (permit, stream),
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            },
-        };
-        let (app, builder, watcher) = (app.clone(), builder.clone(), graceful.watcher());
-        tokio::spawn(async move {
-            let Some(stream) = connection::bounded(stream).await else { return };
-            let service = service_fn(move |request| {
-                let app = app.clone();
-                async move { Ok::<_, Infallible>(answer(&app, request).await) }
-            });
-            let connection = builder.serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = watcher.watch(connection).await {
-                tracing::debug!(%error, "connection ended");
-            }
-            drop(permit);
-        });
-    }
-    drop(listener);
-    if tokio::time::timeout(DRAIN_TIME_MAX, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests were still open when the time to stop was over");
-    }
+    /// How often anybody may ask.
+    pub rates: Rates,
 }
 
 /// Answers one request, whatever happens in it.
-async fn answer(app: &Arc<App>, request: Request<Incoming>) -> Reply {
+async fn answer(app: &Arc<App>, peer: &Peer, request: Request<Incoming>) -> Reply {
+    let id = RequestId::next();
     let face = Face::of(request.uri().path());
     let is_head = request.method() == Method::HEAD;
     let route = Route::parse(request.method(), request.uri().path());
     let is_write = matches!(route, Ok(Route::V1Submit | Route::V2Submit));
     let result = match route {
-        Ok(route) => dispatch(app, route, request).await,
+        Ok(route) => match admit(app, peer, &route) {
+            Ok(()) => dispatch(app, route, request).await,
+            Err(fault) => Err(fault),
+        },
         Err(NoRoute::Preflight) => return preflight(),
         Err(no_route) => Err(unrouted(face, no_route, request.uri().path())),
     };
     if is_write {
         app.metrics.submission(result.as_ref().map_or_else(|fault| fault.label, |_| "logged"));
     }
-    let reply = result.unwrap_or_else(|fault| fault.into_reply(face));
+    let reply = result.unwrap_or_else(|fault| fault.into_reply(face, id));
     if is_head { without_body(reply) } else { reply }
+}
+
+/// Refuses a request of somebody who asks too often, before anything is read of it. Whoever asks how
+/// the server is, is always answered.
+fn admit(app: &App, peer: &Peer, route: &Route) -> Result<(), Fault> {
+    match route {
+        Route::Live | Route::Ready | Route::Healthz | Route::Ping | Route::Metrics => Ok(()),
+        Route::V1Submit | Route::V2Submit => {
+            app.rates.write(peer.address).map_err(Fault::too_often)
+        }
+        _ => app.rates.read(peer.address).map_err(Fault::too_often),
+    }
 }
 
 async fn dispatch(

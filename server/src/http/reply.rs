@@ -10,8 +10,6 @@
 //!
 //! Nothing is compressed here, and `ETag` is bare: Rekor v1 clients use its value as a key.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use bytes::Bytes;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_TYPE,
@@ -22,6 +20,8 @@ use serde::Serialize;
 use treering_proto::api::v1::{ApiError, to_json};
 
 use super::connection::AnswerBody;
+use super::rates::TooOften;
+use super::request_id::{REQUEST_ID, RequestId};
 use super::route::Face;
 use crate::limits::RETRY_AFTER_SECONDS;
 
@@ -44,13 +44,16 @@ pub struct Fault {
     pub v1_code: Option<u32>,
     /// Further headers.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// What only the server's log may know.
+    pub cause: Option<String>,
 }
 
 impl Fault {
     /// A fault with no further headers.
     pub fn new(status: StatusCode, label: &'static str, message: impl Into<String>) -> Self {
         let headers = Vec::new();
-        Self { status, label, message: message.into(), v1_code: None, headers }
+        let message = message.into();
+        Self { status, label, message, v1_code: None, headers, cause: None }
     }
 
     /// 400.
@@ -76,16 +79,20 @@ impl Fault {
         fault
     }
 
-    /// 500 that says nothing of the inside; the cause is in the server's log, under the number that
-    /// the client is told.
+    /// 429 with the time to wait.
+    pub fn too_often(TooOften(wait): TooOften) -> Self {
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        let mut fault = Self::new(status, "rate-limited", "too many requests; wait and retry");
+        fault
+            .headers
+            .push((RETRY_AFTER, HeaderValue::from((wait.as_secs_f64().ceil() as u64).max(1))));
+        fault
+    }
+
+    /// 500 that says nothing of the inside; the cause goes to the server's log.
     pub fn internal(cause: impl std::fmt::Display) -> Self {
-        let request = REQUESTS_FAILED.fetch_add(1, Ordering::Relaxed) + 1;
-        let process = std::process::id();
-        let id = format!("{process}-{request}");
-        tracing::error!(%cause, request = id, "request failed");
-        let message = format!("internal error; the server's log has the cause of request {id}");
-        let fault = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message);
-        fault.with(HeaderName::from_static("treering-request"), &id)
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Self { cause: Some(cause.to_string()), ..Self::new(status, "internal", "internal error") }
     }
 
     /// Adds a header.
@@ -96,8 +103,14 @@ impl Fault {
         self
     }
 
-    /// The reply in the shape that `face` has errors in.
-    pub fn into_reply(self, face: Face) -> Reply {
+    /// The reply in the shape that `face` has errors in. What only the server's log may know goes
+    /// there, under the name of the request.
+    pub fn into_reply(mut self, face: Face, request: RequestId) -> Reply {
+        if let Some(cause) = &self.cause {
+            tracing::error!(%request, cause, "request failed");
+            self.message =
+                format!("{}; the server's log has the cause of request {request}", self.message);
+        }
         let body = match face {
             // An absent entry has no body in Rekor v1: a strict client would read JSON as an entry.
             Face::V1 if self.label == NO_ENTRY => Vec::new(),
@@ -124,6 +137,7 @@ impl Fault {
             headers.insert(CONTENT_TYPE, JSON);
         }
         headers.insert(ERROR_LABEL, HeaderValue::from_static(self.label));
+        headers.insert(REQUEST_ID, request.header());
         headers.insert(CACHE_CONTROL, NO_STORE);
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANYONE);
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
@@ -199,8 +213,6 @@ fn grpc_code(status: StatusCode) -> u8 {
         _ => 2,
     }
 }
-
-static REQUESTS_FAILED: AtomicU64 = AtomicU64::new(0);
 
 /// The label of an entry that is not there.
 pub const NO_ENTRY: &str = "no-entry";

@@ -15,13 +15,15 @@ use crate::data_directory::DataDirectory;
 use crate::health::{Health, Refusal};
 use crate::http::connection::Budget;
 use crate::http::heavy::Heavy;
-use crate::http::{self, App};
+use crate::http::rates::{RateSettings, Rates};
+use crate::http::{App, accept};
 use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::scrubber::{self, Stop};
 use crate::sequencer::Sequencer;
 use crate::startup::{self, OpenLog, StartError};
 use crate::thinning::Thinning;
+use crate::tls::{Tls, TlsError, TlsFiles};
 use crate::witness::{self, AskerContext, Config, ConfigError, Mode, Witnessing};
 
 /// Time after the start at which a log that dates itself does so again, in milliseconds.
@@ -35,8 +37,14 @@ pub struct Service {
     pub anchor: Option<PathBuf>,
     /// Where to listen.
     pub listen: SocketAddr,
+    /// How TLS is spoken, if it is.
+    pub tls: Option<TlsFiles>,
+    /// Whether HTTP without TLS may leave this machine.
+    pub plain_http: bool,
     /// Whether anybody may write.
     pub open_writes: bool,
+    /// How often anybody may ask.
+    pub rates: RateSettings,
     /// Free space below which nothing is acknowledged, in bytes.
     pub free_disk_min: u64,
     /// Who cosigns its checkpoints, if anybody.
@@ -74,9 +82,21 @@ pub enum ServeError {
     /// The witnesses cannot be used.
     #[error(transparent)]
     Witnesses(#[from] ConfigError),
-    /// Witnesses cannot be reached over TLS.
-    #[error("cannot set up TLS for witnesses: {0}")]
-    Tls(reqwest::Error),
+    /// TLS cannot be spoken.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Other machines would talk to the log in clear text.
+    #[error(
+        "{listen} can be reached from other machines, and HTTP without TLS protects neither tokens nor answers. Give \
+         --tls-certificate and --tls-key, or say --plain-http if a proxy in front of it speaks TLS"
+    )]
+    PlainHttp {
+        /// Where.
+        listen: SocketAddr,
+    },
+    /// Others, such as witnesses, cannot be asked.
+    #[error("cannot set up TLS for requests to others: {0}")]
+    Client(reqwest::Error),
     /// The process cannot hear signals.
     #[error("cannot wait for signals: {0}")]
     Signal(std::io::Error),
@@ -85,6 +105,7 @@ pub enum ServeError {
 /// Serves until SIGTERM or SIGINT. Prints one JSON line when it listens.
 pub async fn serve(service: Service) -> Result<(), ServeError> {
     let started = std::time::Instant::now();
+    let tls = service.check_transport()?;
     let refused = |source| ServeError::Listen { listen: service.listen, source };
     // The address first: a second server on the same port must not get as far as the log.
     let listener = TcpListener::bind(service.listen).await.map_err(refused)?;
@@ -98,7 +119,7 @@ pub async fn serve(service: Service) -> Result<(), ServeError> {
         service.without_witnesses,
     )?;
     let needs_quorum = config.as_ref().is_some_and(|config| config.mode == Mode::Closed);
-    let app = Arc::new(app(&log, service.open_writes, needs_quorum));
+    let app = Arc::new(app(&log, &service, needs_quorum));
     let witnessing = config.map(|config| witnessing(&log, &app, config)).transpose()?;
     let sequencer = sequencer(log, &app, &service, witnessing);
     let (pool, health) = (app.pool.clone(), app.health.clone());
@@ -112,8 +133,8 @@ pub async fn serve(service: Service) -> Result<(), ServeError> {
 
     // Before anybody hears that the server is ready, who may stop it at once.
     let stop = stop_signal().map_err(ServeError::Signal)?;
-    announce(&app, address, started.elapsed());
-    http::serve(app, listener, stop).await;
+    announce(&app, &service, address, started.elapsed());
+    accept::serve(app, listener, tls, stop).await;
     scrubbing.stop();
     health.set_passing(Some(Refusal::Stopping));
     pool.stop();
@@ -123,7 +144,28 @@ pub async fn serve(service: Service) -> Result<(), ServeError> {
     Ok(())
 }
 
-fn app(log: &OpenLog, open_writes: bool, needs_quorum: bool) -> App {
+impl Service {
+    /// Reads everything that the settings name, as `serve` does before it opens the log.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), ServeError> {
+        self.check_transport()?;
+        self.witnesses.as_ref().map_or(Ok(()), |witnesses| witnesses.load(&self.data).map(drop))
+    }
+
+    /// Loads TLS; refuses to do without where others would listen in.
+    fn check_transport(&self) -> Result<Option<Arc<Tls>>, ServeError> {
+        let tls = self.tls.clone().map(Tls::load).transpose()?;
+        let is_here = self.listen.ip().to_canonical().is_loopback();
+        if tls.is_none() && !is_here && !self.plain_http {
+            return Err(ServeError::PlainHttp { listen: self.listen });
+        }
+        Ok(tls.map(Arc::new))
+    }
+}
+
+fn app(log: &OpenLog, service: &Service, needs_quorum: bool) -> App {
     let health = Health::default();
     App {
         pool: Arc::new(Pool::new(log.store.clone(), health.clone())),
@@ -133,10 +175,11 @@ fn app(log: &OpenLog, open_writes: bool, needs_quorum: bool) -> App {
         identity_document: log.signer.identity_document(),
         health,
         metrics: Arc::new(Metrics::default()),
-        open_writes,
+        open_writes: service.open_writes,
         needs_quorum,
         heavy: Heavy::default(),
         budget: Budget::default(),
+        rates: Rates::new(service.rates),
     }
 }
 
@@ -151,7 +194,7 @@ fn witnessing(log: &OpenLog, app: &App, config: Config) -> Result<Witnessing, Se
     let (witnessing, questions, events) = Witnessing::new(config, targets.len(), first, boot_ms);
     let (store, pool, metrics) = (log.store.clone(), app.pool.clone(), app.metrics.clone());
     let context = AskerContext { store, note_key, pool, metrics };
-    witness::spawn(&context, &targets, timeout, &questions, &events).map_err(ServeError::Tls)?;
+    witness::spawn(&context, &targets, timeout, &questions, &events).map_err(ServeError::Client)?;
     let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
     tracing::info!(witnesses = names.join(", "), ?mode, "checkpoints are cosigned");
     if mode == Mode::Open {
@@ -235,13 +278,18 @@ fn spawn_scrubber(app: &Arc<App>, stop: &Stop) {
     drop(spawned.expect("a process that just started can start a thread"));
 }
 
-fn announce(app: &App, address: SocketAddr, took: std::time::Duration) {
+fn announce(app: &App, service: &Service, address: SocketAddr, took: std::time::Duration) {
     let identity = app.signer.identity();
     let size = app.published.snapshot().head.size;
     if app.open_writes {
         tracing::warn!("writes are open: whoever reaches {address} can add entries for ever");
     } else {
         tracing::info!("writes are closed; --open-writes opens them");
+    }
+    if service.tls.is_none() && !address.ip().to_canonical().is_loopback() {
+        tracing::warn!(
+            "plain HTTP on {address}: whoever is on the way reads and changes everything"
+        );
     }
     if let Some((point, count)) = crash_point::armed() {
         tracing::warn!(
@@ -254,6 +302,7 @@ fn announce(app: &App, address: SocketAddr, took: std::time::Duration) {
     let ready = serde_json::json!({
         "event": "ready",
         "listen": address.to_string(),
+        "tls": service.tls.is_some(),
         "origin": identity.origin(),
         "treeId": identity.tree_id().to_string(),
         "treeSize": size.to_string(),
