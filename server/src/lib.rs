@@ -9,6 +9,7 @@
 //! `store` and never writes it.
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod anchor;
 pub mod cli;
 pub mod clock;

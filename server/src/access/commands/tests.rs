@@ -1,0 +1,165 @@
+use super::*;
+use crate::access::test_entry::{dsse_request, subject};
+use crate::access::token::{LIFETIME_DEFAULT_S, Presented};
+
+const POLICY: &str = r#"
+[issuers.github]
+issuer = "https://token.actions.githubusercontent.com"
+audience = "https://log.corp"
+jwks_url = "https://token.actions.githubusercontent.com/.well-known/jwks"
+
+[[rule]]
+name = "other"
+project = "other"
+token = "ci-other"
+
+[[rule]]
+name = "llm-ci"
+project = "llm"
+token = "ci-llm"
+names = ["llm-*"]
+quota = { entries_per_minute = 60 }
+
+[[rule]]
+name = "actions"
+project = "llm"
+issuer = "github"
+claims = { repository_id = "123", run = 7 }
+"#;
+
+fn described(kind: &str, names: &[&str]) -> TestEntry {
+    TestEntry::Described {
+        kind: kind.to_owned(),
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        signer_keys: vec![],
+        signer_identities: vec![],
+        bytes: 1000,
+    }
+}
+
+#[test]
+fn a_token_is_shown_once_and_never_listed() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tokens.json");
+    let new = NewToken {
+        name: "ci-llm".to_owned(),
+        note: String::new(),
+        lifetime_s: LIFETIME_DEFAULT_S,
+        scope: Scope::default(),
+    };
+    let made = create_token(&file, new).unwrap();
+    let text = made["token"].as_str().unwrap();
+    let presented = Presented::parse(text).unwrap();
+    let kept = token_file::read(&file).unwrap();
+    presented.check(kept.by_id(made["id"].as_str().unwrap()), now_s()).unwrap();
+    let listed = list_tokens(&file).unwrap();
+    assert_eq!(listed[0]["state"], "live");
+    assert_eq!(listed[0]["name"], "ci-llm");
+    let secret = &text[text.len() - 43..];
+    assert!(!listed.to_string().contains(secret));
+    assert!(!std::fs::read_to_string(&file).unwrap().contains(secret));
+    let revoked = revoke_tokens(&file, "ci-llm").unwrap();
+    assert_eq!(revoked[0]["state"], "revoked");
+    assert!(matches!(
+        revoke_tokens(&file, "nobody"),
+        Err(CommandError::Tokens(TokenFileError::NotFound(_)))
+    ));
+}
+
+#[test]
+fn policy_test_explains_each_rule() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("policy.toml");
+    std::fs::write(&path, POLICY).unwrap();
+    let ci = TestPrincipal::Token("ci-llm".to_owned());
+    let (allowed, decision) = test_policy(&path, &ci, &described("dsse", &["llm-7b"])).unwrap();
+    assert!(allowed);
+    assert_eq!(decision["rule"], "llm-ci");
+    assert_eq!(decision["quota"]["entriesPerMinute"], 60);
+    assert_eq!(decision["rules"][0]["label"], "principal-not-allowed");
+    let (allowed, decision) = test_policy(&path, &ci, &described("dsse", &["yolo"])).unwrap();
+    assert!(!allowed);
+    assert_eq!(decision["label"], "name-not-allowed");
+    assert_eq!(decision["rules"].as_array().unwrap().len(), 3);
+
+    let submission = directory.path().join("body.json");
+    std::fs::write(&submission, dsse_request(&[subject(Some("llm-7b"))])).unwrap();
+    let file = TestEntry::File(submission.clone());
+    let (allowed, decision) = test_policy(&path, &ci, &file).unwrap();
+    assert!(allowed, "{decision}");
+    assert_eq!(decision["entry"]["names"][0], "llm-7b");
+    std::fs::write(&submission, b"{}").unwrap();
+    assert!(matches!(test_policy(&path, &ci, &file), Err(CommandError::Entry { .. })));
+
+    let workload = |claims: &[&str]| TestPrincipal::Workload {
+        issuer: "github".to_owned(),
+        claims: claims.iter().map(|claim| (*claim).to_owned()).collect(),
+    };
+    let entry = described("hashedrekord", &[]);
+    let good = workload(&["repository_id=123", "run:=7"]);
+    assert!(test_policy(&path, &good, &entry).unwrap().0);
+    let number = workload(&["repository_id:=123", "run:=7"]);
+    assert!(!test_policy(&path, &number, &entry).unwrap().0);
+    assert!(matches!(
+        test_policy(&path, &workload(&["repository_id"]), &entry),
+        Err(CommandError::Usage(_))
+    ));
+}
+
+#[test]
+fn lifetimes() {
+    assert_eq!(parse_lifetime("90d"), Ok(LIFETIME_DEFAULT_S));
+    assert_eq!(parse_lifetime("12h"), Ok(12 * 3600));
+    for bad in ["", "d", "90", "0d", "-1d", "1y", "99999999999999999999d", "1.5d"] {
+        assert!(parse_lifetime(bad).is_err(), "{bad}");
+    }
+}
+
+/// The blocks of `docs/access.md` in this language, or without one.
+fn blocks(language: &str) -> Vec<String> {
+    let document = include_str!("../../../../docs/access.md");
+    let opening = format!("```{language}\n");
+    document
+        .split(&opening)
+        .skip(1)
+        .filter_map(|rest| Some(rest.split_once("```")?.0.to_owned()))
+        .collect()
+}
+
+#[test]
+fn every_policy_in_the_documentation_is_one() {
+    let policies = blocks("toml");
+    assert!(policies.len() >= 3);
+    for text in policies {
+        let policy = Policy::parse(text.as_bytes()).unwrap_or_else(|why| panic!("{why}\n{text}"));
+        assert!(!policy.rules.is_empty());
+    }
+    let together = Policy::parse(blocks("toml").join("\n").as_bytes());
+    assert!(together.is_ok(), "{together:?}");
+}
+
+#[test]
+fn every_label_in_the_code_is_in_the_documentation() {
+    let document = include_str!("../../../../docs/access.md");
+    let sources = [
+        include_str!("../mod.rs"),
+        include_str!("../oidc.rs"),
+        include_str!("../jwt.rs"),
+        include_str!("../token.rs"),
+        include_str!("../policy.rs"),
+    ];
+    let is_label = |text: &&str| {
+        text.contains('-') && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+    };
+    let production =
+        sources.map(|source| source.split("#[cfg(test)]\nmod tests {").next().unwrap());
+    let labels: Vec<&str> = production
+        .iter()
+        .flat_map(|source| source.split('"').skip(1).step_by(2))
+        .filter(is_label)
+        .collect();
+    assert!(labels.len() > 20, "{labels:?}");
+    for label in labels.into_iter().filter(|label| *label != "open-writes") {
+        assert!(document.contains(&format!("`{label}`")), "{label}");
+    }
+}
