@@ -22,6 +22,10 @@ pub enum LatchReason {
 }
 
 impl LatchReason {
+    /// Every reason, for metrics.
+    pub const ALL: [Self; 5] =
+        [Self::Storage, Self::SelfCheck, Self::Anchor, Self::Clock, Self::Witness];
+
     /// The stable label.
     pub fn label(self) -> &'static str {
         match self {
@@ -50,6 +54,9 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Every label, for metrics.
+    pub const LABELS: [&str; 5] = ["latched", "clock-behind", "disk-full", "no-quorum", "stopping"];
+
     /// The stable label, in answers and metrics.
     pub fn label(&self) -> &'static str {
         match self {

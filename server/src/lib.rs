@@ -18,6 +18,7 @@ pub mod crash_point;
 pub mod data_directory;
 pub mod health;
 pub mod http;
+pub mod journal;
 pub mod limits;
 pub mod metrics;
 pub mod ops;
@@ -29,6 +30,7 @@ pub mod sequencer;
 pub mod signer;
 pub mod startup;
 pub mod store;
+pub mod systemd;
 #[cfg(test)]
 mod test_log;
 pub mod thinning;

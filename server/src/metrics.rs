@@ -1,6 +1,10 @@
-//! Metrics, declared once. Names are stable; `docs/design.md` lists them.
+//! Metrics, declared once. Names are stable; `docs/operations.md` says what each means, and which
+//! must stay 0.
+//!
+//! Invariant: the values of labels are words of this program or names that the operator configured,
+//! never what a client sent: a stranger cannot make the set of series grow.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
@@ -8,9 +12,11 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::Registry;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
 
-use crate::health::Health;
+use crate::clock;
+use crate::health::{Health, LatchReason, Refusal};
 
 /// What the server counts.
 pub struct Metrics {
@@ -26,11 +32,64 @@ pub struct Metrics {
     witness_requests: Family<WitnessLabel, Counter>,
     unwitnessed: Counter,
     quorum: Gauge,
+    refusing: Family<ReasonLabel, Gauge>,
+    latch_reasons: Family<ReasonLabel, Gauge>,
+    denials: Family<ReasonLabel, Counter>,
+    rate_refusals: Family<LimitLabel, Counter>,
+    journal_failures: Family<ReasonLabel, Counter>,
+    selfcheck_failures: Counter,
+    sync_seconds: Family<SyncLabel, Histogram, fn() -> Histogram>,
+    checkpoint_time: Gauge<f64, AtomicU64>,
+    start_time: Gauge<f64, AtomicU64>,
+    tls_expiry: Family<CertificateLabel, Gauge<f64, AtomicU64>>,
+    tls_reload_failures: Counter,
+}
+
+/// What a rate limit is counted by.
+#[derive(Clone, Copy, Hash, PartialEq, Eq, Debug, EncodeLabelValue)]
+pub enum Limited {
+    /// An address sent too many requests.
+    Address,
+    /// A principal sent too many requests.
+    Principal,
+    /// A principal used up what it may add.
+    Quota,
+}
+
+/// What was put on disk.
+#[derive(Clone, Copy, Hash, PartialEq, Eq, Debug, EncodeLabelValue)]
+pub enum Synced {
+    /// A batch of entries and all that follows from it.
+    Commit,
+    /// The anchor.
+    Anchor,
+    /// The access journal.
+    Journal,
 }
 
 #[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
 struct OutcomeLabel {
     outcome: &'static str,
+}
+
+#[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
+struct LimitLabel {
+    by: Limited,
+}
+
+#[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
+struct SyncLabel {
+    of: Synced,
+}
+
+#[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
+struct CertificateLabel {
+    certificate: &'static str,
 }
 
 #[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
@@ -71,8 +130,22 @@ impl Default for Metrics {
             witness_requests: Family::default(),
             unwitnessed: Counter::default(),
             quorum: Gauge::default(),
+            refusing: Family::default(),
+            latch_reasons: Family::default(),
+            denials: Family::default(),
+            rate_refusals: Family::default(),
+            journal_failures: Family::default(),
+            selfcheck_failures: Counter::default(),
+            sync_seconds: Family::new_with_constructor(|| {
+                Histogram::new(exponential_buckets(0.0001, 2.0, 16))
+            }),
+            checkpoint_time: Gauge::default(),
+            start_time: Gauge::default(),
+            tls_expiry: Family::default(),
+            tls_reload_failures: Counter::default(),
         };
-        metrics.registered()
+        metrics.start_time.set(clock::read().wall_ms as f64 / 1000.0);
+        metrics.registered().with_every_label().with_operations()
     }
 }
 
@@ -98,6 +171,97 @@ impl Metrics {
         let help = "1 when the quorum of witnesses cosigned the newest checkpoint";
         all.register("witness_quorum", help, self.quorum.clone());
         self
+    }
+
+    /// What says how the process is doing, and whom it sends away.
+    fn with_operations(mut self) -> Self {
+        let all = &mut self.registry;
+        let help = "1 for the reason why writes are refused now, if they are";
+        all.register("refusing", help, self.refusing.clone());
+        let help = "1 for the reason of the latch; all must stay 0";
+        all.register("latch_reason", help, self.latch_reasons.clone());
+        let help = "Requests refused because of who asked, or who did not say";
+        all.register("denials", help, self.denials.clone());
+        let help = "Requests refused because there were too many";
+        all.register("rate_refusals", help, self.rate_refusals.clone());
+        let help = "Journal lines that could not be written; must stay 0";
+        all.register("journal_failures", help, self.journal_failures.clone());
+        let help = "Batches that read back differently, or tiles that changed; must stay 0";
+        all.register("selfcheck_failures", help, self.selfcheck_failures.clone());
+        let help = "Time to put something on disk";
+        all.register_with_unit("sync", help, Unit::Seconds, self.sync_seconds.clone());
+        let help = "When the newest checkpoint was published, Unix time";
+        let name = "last_checkpoint_timestamp";
+        all.register_with_unit(name, help, Unit::Seconds, self.checkpoint_time.clone());
+        let help = "When the process started, Unix time";
+        let name = "process_start_time";
+        all.register_with_unit(name, help, Unit::Seconds, self.start_time.clone());
+        let help = "Times that changed TLS files could not be used; must stay 0";
+        all.register("tls_reload_failures", help, self.tls_reload_failures.clone());
+        let help = "When the certificate that the server shows expires, Unix time";
+        let name = "tls_certificate_expiry_timestamp";
+        all.register_with_unit(name, help, Unit::Seconds, self.tls_expiry.clone());
+        let (version, sources) = (env!("CARGO_PKG_VERSION"), env!("TREERING_SOURCE_HASH"));
+        let build = Info::new(vec![("version", version), ("sources", sources)]);
+        all.register("build", "The program that runs", build);
+        self
+    }
+
+    /// Makes the series that alarms wait for: one that never was cannot be told from one that is 0.
+    fn with_every_label(self) -> Self {
+        for reason in LatchReason::ALL {
+            let _ = self.latch_reasons.get_or_create(&ReasonLabel { reason: reason.label() });
+        }
+        for reason in Refusal::LABELS {
+            let _ = self.refusing.get_or_create(&ReasonLabel { reason });
+        }
+        for reason in crate::journal::JournalError::LABELS {
+            let _ = self.journal_failures.get_or_create(&ReasonLabel { reason });
+        }
+        for by in [Limited::Address, Limited::Principal, Limited::Quota] {
+            let _ = self.rate_refusals.get_or_create(&LimitLabel { by });
+        }
+        self
+    }
+
+    /// Counts a request that was refused because of who asked; `reason` is a stable label.
+    pub fn denied(&self, reason: &'static str) {
+        self.denials.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// Counts a request that was refused because there were too many.
+    pub fn rate_refused(&self, by: Limited) {
+        self.rate_refusals.get_or_create(&LimitLabel { by }).inc();
+    }
+
+    /// Counts a journal line that could not be written, or a sync that failed.
+    pub fn journal_failed(&self, error: &crate::journal::JournalError) {
+        self.journal_failures.get_or_create(&ReasonLabel { reason: error.label() }).inc();
+    }
+
+    /// Counts a self-check or a scrub that found something else than what was written.
+    pub fn selfcheck_failed(&self) {
+        self.selfcheck_failures.inc();
+    }
+
+    /// Notes how long it took to put something on disk.
+    pub fn synced(&self, of: Synced, took: Duration) {
+        self.sync_seconds.get_or_create(&SyncLabel { of }).observe(took.as_secs_f64());
+    }
+
+    /// Notes when the newest checkpoint was published, Unix milliseconds.
+    pub fn checkpoint(&self, time_ms: u64) {
+        self.checkpoint_time.set(time_ms as f64 / 1000.0);
+    }
+
+    /// Notes when the server's certificate expires, Unix seconds, and how often changed files could
+    /// not be used.
+    pub fn tls(&self, not_after: Option<u64>, reload_failures: u64) {
+        if let Some(time) = not_after {
+            let label = CertificateLabel { certificate: "server" };
+            self.tls_expiry.get_or_create(&label).set(time as f64);
+        }
+        self.tls_reload_failures.inner().store(reload_failures, Ordering::Relaxed);
     }
 
     /// Counts an answer of the witness with this name.
@@ -142,10 +306,72 @@ impl Metrics {
     pub fn render(&self, pool_depth: usize, tree_size: u64, health: &Health) -> String {
         self.pool_depth.set(i64::try_from(pool_depth).unwrap_or(i64::MAX));
         self.tree_size.set(i64::try_from(tree_size).unwrap_or(i64::MAX));
-        self.latched.set(i64::from(health.is_latched()));
+        let refusal = health.refusal();
+        self.latched.set(i64::from(matches!(refusal, Some(Refusal::Latched(..)))));
+        for label in Refusal::LABELS {
+            let is_now = refusal.as_ref().is_some_and(|refusal| refusal.label() == label);
+            self.refusing.get_or_create(&ReasonLabel { reason: label }).set(i64::from(is_now));
+        }
+        if let Some(Refusal::Latched(reason, _)) = refusal {
+            let _ = self.latch_reasons.get_or_create(&ReasonLabel { reason: reason.label() }).set(1);
+        }
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)
             .expect("writing to a string does not fail");
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_that_alarms_wait_for_are_there_from_the_start() {
+        let (metrics, health) = (Metrics::default(), Health::default());
+        let text = metrics.render(0, 0, &health);
+        for series in [
+            "treering_latched 0",
+            "treering_latch_reason{reason=\"self-check\"} 0",
+            "treering_refusing{reason=\"disk-full\"} 0",
+            "treering_journal_failures_total{reason=\"io\"} 0",
+            "treering_selfcheck_failures_total 0",
+            "treering_rate_refusals_total{by=\"Address\"} 0",
+            "treering_process_start_time_seconds ",
+            "treering_build_info{version=",
+        ] {
+            assert!(text.contains(&format!("\n{series}")), "{series} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_happens_is_counted_under_its_stable_name() {
+        let (metrics, health) = (Metrics::default(), Health::default());
+        metrics.denied("token-expired");
+        metrics.rate_refused(Limited::Quota);
+        metrics.journal_failed(&crate::journal::JournalError::Unsynced);
+        metrics.selfcheck_failed();
+        metrics.synced(Synced::Anchor, Duration::from_micros(150));
+        metrics.checkpoint(1_500);
+        metrics.tls(Some(2_000_000_000), 1);
+        health.latch(LatchReason::SelfCheck, "another root".to_owned());
+        let text = metrics.render(3, 7, &health);
+        for series in [
+            "treering_latched 1",
+            "treering_latch_reason{reason=\"self-check\"} 1",
+            "treering_refusing{reason=\"latched\"} 1",
+            "treering_denials_total{reason=\"token-expired\"} 1",
+            "treering_rate_refusals_total{by=\"Quota\"} 1",
+            "treering_journal_failures_total{reason=\"unsynced\"} 1",
+            "treering_selfcheck_failures_total 1",
+            "treering_sync_seconds_count{of=\"Anchor\"} 1",
+            "treering_last_checkpoint_timestamp_seconds 1.5",
+            "treering_tls_certificate_expiry_timestamp_seconds{certificate=\"server\"} 2000000000",
+            "treering_tls_reload_failures_total 1",
+            "treering_pool_depth 3",
+            "treering_tree_size 7",
+        ] {
+            assert!(text.contains(&format!("\n{series}")), "{series} is not in\n{text}");
+        }
     }
 }

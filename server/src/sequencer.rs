@@ -32,6 +32,7 @@ use crate::pool::{Logged, Pool};
 use crate::publisher::{Publisher, Ready, SetRequest, Snapshot, Witnessed};
 use crate::selfcheck::{SelfCheck, SelfCheckError};
 use crate::store::{Batch, Store, StoreError};
+use crate::systemd::Heartbeat;
 use crate::thinning::{self, Thinning};
 use crate::witness::{Advance, RENEWAL_MS, Witnessing};
 
@@ -63,6 +64,8 @@ pub struct Sequencer {
     pub renewal_ms: Option<u64>,
     /// What is fenced and not published.
     pub unpublished: Vec<FencedBatch>,
+    /// Beats in each turn, for whoever watches that the loop goes round.
+    pub heartbeat: Heartbeat,
     /// Where it is said why nothing goes on.
     pub health: Health,
     /// What is counted.
@@ -109,6 +112,7 @@ impl Sequencer {
     /// Runs until the pool stops.
     pub fn run(mut self) {
         while let Some(batch) = self.pool.next_batch(self.pause()) {
+            self.heartbeat.beat();
             self.look_around();
             if let Err(fault) = self.pass(batch) {
                 self.latch(fault.reason(), fault.to_string());

@@ -149,8 +149,8 @@ impl Grant {
     }
 
     /// The entry was not logged after all, by no fault of its sender: gives back what was taken.
-    pub fn refund(self) {
-        if let Some(hold) = self.hold {
+    pub fn refund(&mut self) {
+        if let Some(hold) = self.hold.take() {
             hold.refund();
         }
     }

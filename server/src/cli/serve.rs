@@ -64,10 +64,16 @@ struct Tls {
 /// Who may write.
 #[derive(Args)]
 struct Access {
+    /// TOML file that says which principal may log what. Read again when it changes
+    #[arg(long, value_name = "FILE", env = "TREERING_ACCESS_POLICY")]
+    access_policy: Option<PathBuf>,
     /// Take entries from anybody who reaches the address. Entries can never be deleted
     #[arg(long, env = "TREERING_OPEN_WRITES", action = ArgAction::Set, num_args = 0..=1,
           require_equals = true, default_missing_value = "true", default_value_t = false)]
     open_writes: bool,
+    /// Directory of the access journal [default: DIR/journal]
+    #[arg(long, value_name = "DIR", env = "TREERING_JOURNAL")]
+    journal: Option<PathBuf>,
 }
 
 /// How much, for each second; ten seconds' worth may come at once.
@@ -126,7 +132,9 @@ enum WitnessMode {
 
 const EXAMPLES: &str = "Examples:
   treering-server serve --data ./log --listen 127.0.0.1:3000 --open-writes
-  treering-server serve --data ./log --open-writes --witness-policy witnesses.policy
+  treering-server serve --data ./log --listen 0.0.0.0:443 --tls-certificate log.pem --tls-key log.key \\
+    --access-policy access.toml
+  treering-server serve --data ./log --access-policy access.toml --witness-policy witnesses.policy
   treering-server serve --config /etc/treering/server.toml";
 
 /// The definition of `serve`, and with it of all settings.
@@ -150,8 +158,11 @@ impl From<ServeError> for Failure {
             ServeError::Listen { .. }
             | ServeError::Witnesses(_)
             | ServeError::Tls(_)
+            | ServeError::Access(_)
             | ServeError::PlainHttp { .. } => Self::Usage(error.into()),
-            ServeError::Signal(_) | ServeError::Client(_) => Self::Unavailable(error.into()),
+            ServeError::Journal(_) | ServeError::Signal(_) | ServeError::Client(_) => {
+                Self::Unavailable(error.into())
+            }
         }
     }
 }
@@ -167,7 +178,9 @@ impl Arguments {
             listen: self.listen,
             tls,
             plain_http: self.tls.plain_http,
+            access_policy: self.access.access_policy,
             open_writes: self.access.open_writes,
+            journal: self.access.journal,
             rates: RateSettings {
                 address_reads: self.rates.address_reads,
                 address_writes: self.rates.address_writes,

@@ -7,6 +7,7 @@
 pub mod accept;
 pub mod checkpoints;
 pub mod connection;
+pub mod gate;
 pub mod heavy;
 pub mod native;
 pub mod query;
@@ -31,11 +32,12 @@ use hyper::{Method, Request, StatusCode};
 
 use self::accept::Peer;
 use self::connection::{AnswerBody, Budget};
+use self::gate::{Gate, Visit};
 use self::heavy::Heavy;
 use self::query::Query;
 use self::rates::Rates;
 use self::reply::{Fault, Reply};
-use self::request_id::RequestId;
+use self::request_id::{REQUEST_ID, RequestId};
 use self::route::{Face, NoRoute, Route};
 use crate::health::Health;
 use crate::metrics::Metrics;
@@ -60,8 +62,8 @@ pub struct App {
     pub health: Health,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// Whether anybody may write.
-    pub open_writes: bool,
+    /// Who may write.
+    pub gate: Gate,
     /// Whether nothing is acknowledged that the quorum of witnesses did not cosign.
     pub needs_quorum: bool,
     /// Where large work is done.
@@ -77,9 +79,9 @@ async fn answer(app: &Arc<App>, peer: &Peer, request: Request<Incoming>) -> Repl
     let id = RequestId::next();
     let face = Face::of(request.uri().path());
     let is_head = request.method() == Method::HEAD;
-    let route = Route::parse(request.method(), request.uri().path());
-    let is_write = matches!(route, Ok(Route::V1Submit | Route::V2Submit));
-    let result = match route {
+    let result = match Route::parse(request.method(), request.uri().path()) {
+        Ok(Route::V1Submit) => submission(app, peer, id, Face::V1, request).await,
+        Ok(Route::V2Submit) => submission(app, peer, id, Face::V2, request).await,
         Ok(route) => match admit(app, peer, &route) {
             Ok(()) => dispatch(app, route, request).await,
             Err(fault) => Err(fault),
@@ -87,21 +89,37 @@ async fn answer(app: &Arc<App>, peer: &Peer, request: Request<Incoming>) -> Repl
         Err(NoRoute::Preflight) => return preflight(),
         Err(no_route) => Err(unrouted(face, no_route, request.uri().path())),
     };
-    if is_write {
-        app.metrics.submission(result.as_ref().map_or_else(|fault| fault.label, |_| "logged"));
-    }
     let reply = result.unwrap_or_else(|fault| fault.into_reply(face, id));
     if is_head { without_body(reply) } else { reply }
 }
 
-/// Refuses a request of somebody who asks too often, before anything is read of it. Whoever asks how
+/// Takes a submission through the gate, and writes down how it ended.
+async fn submission(
+    app: &App,
+    peer: &Peer,
+    id: RequestId,
+    face: Face,
+    request: Request<Incoming>,
+) -> Result<Reply, Fault> {
+    let mut visit = Visit::new(app, id, peer.address);
+    let result = match visit.enter(peer, request.headers()).await {
+        Err(fault) => Err(fault),
+        Ok(()) if face == Face::V1 => v1::serve_submit(app, &mut visit, request).await,
+        Ok(()) => v2::serve_submit(app, &mut visit, request).await,
+    };
+    let result = visit.close(result).map(|mut reply| {
+        reply.headers_mut().insert(REQUEST_ID, id.header());
+        reply
+    });
+    app.metrics.submission(result.as_ref().map_or_else(|fault| fault.label, |_| "logged"));
+    result
+}
+
+/// Refuses a read of somebody who asks too often, before anything is read of it. Whoever asks how
 /// the server is, is always answered.
 fn admit(app: &App, peer: &Peer, route: &Route) -> Result<(), Fault> {
     match route {
         Route::Live | Route::Ready | Route::Healthz | Route::Ping | Route::Metrics => Ok(()),
-        Route::V1Submit | Route::V2Submit => {
-            app.rates.write(peer.address).map_err(Fault::too_often)
-        }
         _ => app.rates.read(peer.address).map_err(Fault::too_often),
     }
 }
@@ -113,8 +131,7 @@ async fn dispatch(
 ) -> Result<Reply, Fault> {
     let query = Query::parse(request.uri().query().unwrap_or(""));
     match route {
-        Route::V2Submit => v2::serve_submit(app, request).await,
-        Route::V1Submit => v1::serve_submit(app, request).await,
+        Route::V1Submit | Route::V2Submit => unreachable!("submissions pass the gate"),
         Route::Checkpoint => Ok(tiles::serve_checkpoint(app)),
         Route::Tile(path) => tiles::serve_tile(app, &path).await,
         Route::V1EntryByIndex => v1::serve_entry_by_index(app, &query),

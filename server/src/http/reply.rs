@@ -20,6 +20,7 @@ use serde::Serialize;
 use treering_proto::api::v1::{ApiError, to_json};
 
 use super::connection::AnswerBody;
+use super::gate::whole_seconds;
 use super::rates::TooOften;
 use super::request_id::{REQUEST_ID, RequestId};
 use super::route::Face;
@@ -83,9 +84,7 @@ impl Fault {
     pub fn too_often(TooOften(wait): TooOften) -> Self {
         let status = StatusCode::TOO_MANY_REQUESTS;
         let mut fault = Self::new(status, "rate-limited", "too many requests; wait and retry");
-        fault
-            .headers
-            .push((RETRY_AFTER, HeaderValue::from((wait.as_secs_f64().ceil() as u64).max(1))));
+        fault.headers.push((RETRY_AFTER, HeaderValue::from(whole_seconds(wait))));
         fault
     }
 

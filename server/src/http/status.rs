@@ -27,13 +27,23 @@ pub fn serve_ready(app: &App) -> Reply {
             Witnessed::Quorum => "quorum",
             Witnessed::Missing => "missing",
         },
-        "writes": if app.open_writes { "open" } else { "closed" },
+        "writes": writes(app),
     });
     let mut reply = json(format!("{body}\n"));
     if refusal.is_some() {
         *reply.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
     reply
+}
+
+/// To whom the log is open.
+fn writes(app: &App) -> &'static str {
+    let access = &app.gate.access;
+    match (access.is_open(), access.is_configured()) {
+        (true, _) => "open",
+        (false, true) => "restricted",
+        (false, false) => "closed",
+    }
 }
 
 /// `GET /healthz`, as rekor-tiles answers it.

@@ -1,4 +1,5 @@
-//! Submissions, common to both Rekor faces: read the body, verify the entry, wait for its outcome.
+//! Submissions, common to both Rekor faces: read the body, verify the entry, ask the gate, wait for
+//! the outcome.
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
@@ -11,6 +12,7 @@ use treering_proto::hash::Hash;
 use treering_proto::tree::LeafIndex;
 
 use super::App;
+use super::gate::Visit;
 use super::reply::Fault;
 use crate::health::Refusal;
 use crate::limits::{ANSWER_TIME_MAX, BODY_TIME_MAX, DROPPED_BYTES_MAX, LARGE_BODY_BYTES};
@@ -95,18 +97,14 @@ async fn collect(mut body: Incoming, max: usize) -> Result<Bytes, Fault> {
     Ok(kept.freeze())
 }
 
-/// Refuses before a body is read, when nothing can be taken.
-pub fn check_open(app: &App) -> Result<(), Fault> {
-    if !app.open_writes {
-        let message = "this log takes no entries: writes are closed (serve with --open-writes)";
-        return Err(Fault::new(StatusCode::FORBIDDEN, "writes-closed", message));
-    }
-    app.health.refusal().map_or(Ok(()), |refusal| Err(refused(&refusal)))
-}
-
-/// Verifies a submission and takes it through the pool, within the time that clients wait.
-pub async fn submit(app: &App, body: RequestBody, parse: Parse) -> Result<Submitted, NotSubmitted> {
-    match tokio::time::timeout(ANSWER_TIME_MAX, verify_and_wait(app, body, parse)).await {
+/// Verifies a submission, asks whether it may be logged, and takes it through the pool, within the time that clients wait.
+pub async fn submit(
+    app: &App,
+    visit: &mut Visit<'_>,
+    body: RequestBody,
+    parse: Parse,
+) -> Result<Submitted, NotSubmitted> {
+    match tokio::time::timeout(ANSWER_TIME_MAX, verify_and_wait(app, visit, body, parse)).await {
         Ok(submitted) => submitted,
         Err(_) => {
             let message = "the entry was not published in time; submit it again to learn its fate";
@@ -117,13 +115,18 @@ pub async fn submit(app: &App, body: RequestBody, parse: Parse) -> Result<Submit
 
 async fn verify_and_wait(
     app: &App,
+    visit: &mut Visit<'_>,
     body: RequestBody,
     parse: Parse,
 ) -> Result<Submitted, NotSubmitted> {
     let entry = verify(app, body, parse).await?;
+    visit.authorise(&entry)?;
     let (kind, leaf, body) = (entry.kind(), entry.leaf(), entry.body().to_vec());
     let receiver = match app.pool.submit(entry) {
-        Ok(receiver) => receiver,
+        Ok(receiver) => {
+            visit.taken();
+            receiver
+        }
         Err(Rejected::Full) => {
             let message = "reached max pushback; retry";
             return Err(Fault::unavailable("pool-full", message).into());
@@ -137,7 +140,14 @@ async fn verify_and_wait(
             let message = "the entry is logged and not published yet; submit it again";
             Err(Fault::unavailable("not-published", message).into())
         }
-        Ok(outcome) => Ok(Submitted { kind, leaf, body, outcome }),
+        Ok(outcome) => {
+            match &outcome {
+                Outcome::Logged(logged) => visit.logged(logged.index, true),
+                Outcome::Duplicate(index) => visit.logged(*index, false),
+                Outcome::Refused(_) => unreachable!("refusals were answered above"),
+            }
+            Ok(Submitted { kind, leaf, body, outcome })
+        }
         Err(_) => Err(refused(&Refusal::Stopping).into()),
     }
 }

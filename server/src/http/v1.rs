@@ -17,19 +17,23 @@ use treering_proto::proof::{plan_consistency, plan_inclusion};
 use treering_proto::tree::{LeafIndex, TreeSize};
 
 use super::App;
+use super::gate::Visit;
 use super::query::Query;
 use super::reply::{Fault, JSON, NO_ENTRY, Reply, v1_read};
-use super::submit::{NotSubmitted, Submitted, check_open, read_body, submit};
+use super::submit::{NotSubmitted, Submitted, read_body, submit};
 use crate::limits::V1_BODY_BYTES_MAX;
 use crate::pool::{Logged, Outcome};
 use crate::publisher::Snapshot;
 
 /// `POST /api/v1/log/entries`.
-pub async fn serve_submit(app: &App, request: Request<Incoming>) -> Result<Reply, Fault> {
+pub async fn serve_submit(
+    app: &App,
+    visit: &mut Visit<'_>,
+    request: Request<Incoming>,
+) -> Result<Reply, Fault> {
     require_json(&request)?;
-    check_open(app)?;
     let body = read_body(app, request, V1_BODY_BYTES_MAX).await?;
-    let submitted = submit(app, body, VerifiedEntry::from_v1_request).await;
+    let submitted = submit(app, visit, body, VerifiedEntry::from_v1_request).await;
     let Submitted { leaf, body, outcome, .. } = submitted.map_err(|error| match error {
         NotSubmitted::Fault(fault) => fault,
         NotSubmitted::Entry(error) => invalid(&error),

@@ -10,15 +10,19 @@ use treering_proto::api::v2::TransparencyLogEntry;
 use treering_proto::entry::{EntryError, VerifiedEntry};
 
 use super::App;
+use super::gate::Visit;
 use super::native::log_entry;
 use super::reply::{Fault, Reply, json};
-use super::submit::{NotSubmitted, Submitted, check_open, read_body, submit};
+use super::submit::{NotSubmitted, Submitted, read_body, submit};
 use crate::limits::V2_BODY_BYTES_MAX;
 use crate::pool::Outcome;
 
 /// `POST /api/v2/log/entries`.
-pub async fn serve_submit(app: &App, request: Request<Incoming>) -> Result<Reply, Fault> {
-    check_open(app)?;
+pub async fn serve_submit(
+    app: &App,
+    visit: &mut Visit<'_>,
+    request: Request<Incoming>,
+) -> Result<Reply, Fault> {
     let body = read_body(app, request, V2_BODY_BYTES_MAX).await.map_err(|fault| {
         // grpc-gateway answers 400 where HTTP would have 413.
         if fault.status == StatusCode::PAYLOAD_TOO_LARGE {
@@ -26,7 +30,7 @@ pub async fn serve_submit(app: &App, request: Request<Incoming>) -> Result<Reply
         }
         fault
     })?;
-    let submitted = submit(app, body, VerifiedEntry::from_v2_request).await;
+    let submitted = submit(app, visit, body, VerifiedEntry::from_v2_request).await;
     let Submitted { kind, body, outcome, .. } = submitted.map_err(|error| match error {
         NotSubmitted::Fault(fault) => fault,
         NotSubmitted::Entry(error) => invalid(&error),

@@ -3,6 +3,7 @@
 pub mod claim;
 pub mod fsck;
 pub mod init;
+mod keeper;
 pub mod rebuild;
 pub mod serve;
 pub mod trust_export;

@@ -9,19 +9,24 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use treering_proto::identity::LogIdentity;
 
+use crate::access::{Access, AccessError, AccessSettings, jwks};
 use crate::clock::{self, BatchClock};
 use crate::crash_point;
-use crate::data_directory::DataDirectory;
+use crate::data_directory::{DataDirectory, JOURNAL_DIRECTORY, TOKENS_FILE};
 use crate::health::{Health, Refusal};
 use crate::http::connection::Budget;
+use crate::http::gate::Gate;
 use crate::http::heavy::Heavy;
 use crate::http::rates::{RateSettings, Rates};
 use crate::http::{App, accept};
+use crate::journal::{Journal, JournalError};
 use crate::metrics::Metrics;
+use crate::ops::keeper::{End, Keeper};
 use crate::pool::Pool;
 use crate::scrubber::{self, Stop};
 use crate::sequencer::Sequencer;
 use crate::startup::{self, OpenLog, StartError};
+use crate::systemd::{Heartbeat, Manager};
 use crate::thinning::Thinning;
 use crate::tls::{Tls, TlsError, TlsFiles};
 use crate::witness::{self, AskerContext, Config, ConfigError, Mode, Witnessing};
@@ -41,8 +46,12 @@ pub struct Service {
     pub tls: Option<TlsFiles>,
     /// Whether HTTP without TLS may leave this machine.
     pub plain_http: bool,
+    /// The file that says who may write what, if there is one.
+    pub access_policy: Option<PathBuf>,
     /// Whether anybody may write.
     pub open_writes: bool,
+    /// The directory of the access journal, if it is not in the data directory.
+    pub journal: Option<PathBuf>,
     /// How often anybody may ask.
     pub rates: RateSettings,
     /// Free space below which nothing is acknowledged, in bytes.
@@ -94,6 +103,12 @@ pub enum ServeError {
         /// Where.
         listen: SocketAddr,
     },
+    /// Nobody knows who may write.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// What happens cannot be written down.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// Others, such as witnesses, cannot be asked.
     #[error("cannot set up TLS for requests to others: {0}")]
     Client(reqwest::Error),
@@ -119,27 +134,37 @@ pub async fn serve(service: Service) -> Result<(), ServeError> {
         service.without_witnesses,
     )?;
     let needs_quorum = config.as_ref().is_some_and(|config| config.mode == Mode::Closed);
-    let app = Arc::new(app(&log, &service, needs_quorum));
+    let gate = service.gate()?;
+    let app = Arc::new(app(&log, &service, gate, needs_quorum));
     let witnessing = config.map(|config| witnessing(&log, &app, config)).transpose()?;
-    let sequencer = sequencer(log, &app, &service, witnessing);
+    let heartbeat = Heartbeat::default();
+    let sequencer = sequencer(log, &app, &service, witnessing, heartbeat.clone());
     let (pool, health) = (app.pool.clone(), app.health.clone());
     let sequencing = std::thread::Builder::new()
         .name("sequencer".into())
         .spawn(move || abort_on_panic(|| sequencer.run()))
         .expect("a process that just started can start a thread");
 
-    let scrubbing = Stop::default();
+    let (scrubbing, end) = (Stop::default(), End::default());
     spawn_scrubber(&app, &scrubbing);
+    let manager = Manager::from_environment();
+    let watchdog = manager.watchdog(&heartbeat);
+    let keeping = spawn_keeper(Keeper { app: app.clone(), tls: tls.clone(), watchdog }, &end);
 
     // Before anybody hears that the server is ready, who may stop it at once.
     let stop = stop_signal().map_err(ServeError::Signal)?;
     announce(&app, &service, address, started.elapsed());
+    manager.ready("serving");
     accept::serve(app, listener, tls, stop).await;
+    manager.stopping();
     scrubbing.stop();
     health.set_passing(Some(Refusal::Stopping));
     pool.stop();
     let joined = tokio::task::spawn_blocking(move || sequencing.join()).await;
     assert!(matches!(joined, Ok(Ok(()))), "the sequencer ends when its pool stops");
+    end.end();
+    let joined = tokio::task::spawn_blocking(move || keeping.join()).await;
+    assert!(matches!(joined, Ok(Ok(()))), "the keeper ends when it is told to");
     tracing::info!("stopped");
     Ok(())
 }
@@ -151,7 +176,25 @@ impl Service {
     /// The first thing that is wrong.
     pub fn check(&self) -> Result<(), ServeError> {
         self.check_transport()?;
+        self.access()?;
         self.witnesses.as_ref().map_or(Ok(()), |witnesses| witnesses.load(&self.data).map(drop))
+    }
+
+    /// Who may write what. The file of tokens need not exist.
+    fn access(&self) -> Result<Access, ServeError> {
+        let settings = AccessSettings {
+            policy: self.access_policy.clone(),
+            tokens: self.data.join(TOKENS_FILE),
+            open_writes: self.open_writes,
+        };
+        let client = jwks::http_client().build().map_err(ServeError::Client)?;
+        Ok(Access::load(settings, client)?)
+    }
+
+    /// What keeps the gate.
+    fn gate(&self) -> Result<Gate, ServeError> {
+        let journal = self.journal.clone().unwrap_or_else(|| self.data.join(JOURNAL_DIRECTORY));
+        Ok(Gate::new(self.access()?, Journal::open(&journal)?))
     }
 
     /// Loads TLS; refuses to do without where others would listen in.
@@ -165,7 +208,7 @@ impl Service {
     }
 }
 
-fn app(log: &OpenLog, service: &Service, needs_quorum: bool) -> App {
+fn app(log: &OpenLog, service: &Service, gate: Gate, needs_quorum: bool) -> App {
     let health = Health::default();
     App {
         pool: Arc::new(Pool::new(log.store.clone(), health.clone())),
@@ -175,7 +218,7 @@ fn app(log: &OpenLog, service: &Service, needs_quorum: bool) -> App {
         identity_document: log.signer.identity_document(),
         health,
         metrics: Arc::new(Metrics::default()),
-        open_writes: service.open_writes,
+        gate,
         needs_quorum,
         heavy: Heavy::default(),
         budget: Budget::default(),
@@ -219,6 +262,7 @@ fn sequencer(
     app: &App,
     service: &Service,
     witnessing: Option<Witnessing>,
+    heartbeat: Heartbeat,
 ) -> DirectorySequencer {
     let OpenLog { directory, store, anchor, signer, publisher, fenced, .. } = log;
     let OpenLog { edge, selfcheck, time_ms, .. } = log;
@@ -238,6 +282,7 @@ fn sequencer(
         // undone.
         renewal_ms: dates_itself.then(|| clock::read().boot_ms.saturating_add(FIRST_RENEWAL_MS)),
         unpublished: Vec::new(),
+        heartbeat,
         health: app.health.clone(),
         metrics: app.metrics.clone(),
         data: directory.path().to_owned(),
@@ -278,13 +323,23 @@ fn spawn_scrubber(app: &Arc<App>, stop: &Stop) {
     drop(spawned.expect("a process that just started can start a thread"));
 }
 
+fn spawn_keeper(keeper: Keeper, end: &End) -> std::thread::JoinHandle<()> {
+    let end = end.clone();
+    let spawned = std::thread::Builder::new().name("keeper".into()).spawn(move || keeper.run(&end));
+    spawned.expect("a process that just started can start a thread")
+}
+
 fn announce(app: &App, service: &Service, address: SocketAddr, took: std::time::Duration) {
     let identity = app.signer.identity();
     let size = app.published.snapshot().head.size;
-    if app.open_writes {
-        tracing::warn!("writes are open: whoever reaches {address} can add entries for ever");
-    } else {
-        tracing::info!("writes are closed; --open-writes opens them");
+    match (app.gate.access.is_open(), app.gate.access.is_configured()) {
+        (true, _) => {
+            tracing::warn!("writes are open: whoever reaches {address} can add entries for ever");
+        }
+        (false, true) => tracing::info!("writes are open to the principals of the log"),
+        (false, false) => tracing::info!(
+            "writes are closed: nobody may write yet. `treering-server token create` lets somebody in, --open-writes all"
+        ),
     }
     if service.tls.is_none() && !address.ip().to_canonical().is_loopback() {
         tracing::warn!(

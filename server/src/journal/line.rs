@@ -1,0 +1,208 @@
+//! One line of the journal: its JSON, and the two hashes that hold the chain together.
+//!
+//! ```text
+//! {"v":1,"sequence":2,"time":"2026-01-02T03:04:05.678Z","request":"8f3c","act":"submit",
+//!  "principal":"ci","source":"192.0.2.7","kind":"dsse","leaf":"ab..","index":7,
+//!  "outcome":"logged","repeated":0,"previous":"cd..","check":"0123456789abcdef"}
+//! ```
+//!
+//! It is one line without spaces. `previous` is SHA-256 of the line before, its line feed left out;
+//! 64 zeros in the very first line. `check` is the first 8 bytes of SHA-256 of everything before
+//! `,"check"`, so that a damaged line is found even when none follows it.
+//!
+//! Invariants: one record has one text, and no other text parses; a line is printable ASCII, so that
+//! what a stranger chose cannot move a terminal's cursor or look like a second line; a line has at
+//! most [`LINE_BYTES_MAX`] bytes. Hashes without a key prove damage and clumsy hands, not malice:
+//! whoever may rewrite the files may rewrite the chain, unless its head was noted elsewhere.
+
+use std::io;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use treering_proto::hash::{Hash, sha256};
+
+/// The version of the format.
+const VERSION: u8 = 1;
+
+/// Characters of a field that is kept; more are cut off, and an ellipsis says so.
+const FIELD_CHARS_MAX: usize = 200;
+
+/// Bytes of a line: seven fields of characters that take twelve bytes each, and the rest.
+pub const LINE_BYTES_MAX: usize = 20 << 10;
+
+const _: () = assert!(LINE_BYTES_MAX > 7 * 12 * FIELD_CHARS_MAX + 1024, "a line always fits");
+
+/// What happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Act {
+    /// An entry was logged, or was there already.
+    Submit,
+    /// A request to write was refused.
+    Refuse,
+    /// Somebody with access to the machine changed something; the stable name of it.
+    Admin(&'static str),
+}
+
+/// What is written about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    /// The request's id, as the server's log and the answer name it.
+    pub request: &'a str,
+    /// What happened.
+    pub act: Act,
+    /// Who did it.
+    pub principal: &'a str,
+    /// From where.
+    pub source: Option<IpAddr>,
+    /// For which project.
+    pub project: Option<&'a str>,
+    /// The rule of the policy that decided.
+    pub rule: Option<&'a str>,
+    /// The kind of the entry.
+    pub kind: Option<&'a str>,
+    /// The hash of its leaf.
+    pub leaf: Option<&'a Hash>,
+    /// Its index.
+    pub index: Option<u64>,
+    /// How it ended: a stable label.
+    pub outcome: &'a str,
+    /// How many more like this one stand for in this line.
+    pub repeated: u64,
+}
+
+/// A line as it is read back.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    v: u8,
+    /// Counts the lines from 1.
+    pub sequence: u64,
+    /// When it was written: RFC 3339, UTC, milliseconds.
+    pub time: String,
+    /// The request's id.
+    pub request: String,
+    /// `submit`, `refuse`, or `admin:` and what it was.
+    pub act: String,
+    /// Who did it.
+    pub principal: String,
+    /// From which address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// For which project.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// The rule that decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// The kind of the entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// The hash of its leaf, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaf: Option<String>,
+    /// Its index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<u64>,
+    /// How it ended.
+    pub outcome: String,
+    /// How many more like this one it stands for.
+    pub repeated: u64,
+    /// SHA-256 of the line before, in hexadecimal.
+    pub previous: String,
+}
+
+impl Record {
+    /// The record of `line` as the `sequence`th, after the line with the hash `previous`.
+    pub(super) fn new(line: &Line<'_>, sequence: u64, time_ms: u64, previous: &Hash) -> Self {
+        let act = match line.act {
+            Act::Submit => "submit".to_owned(),
+            Act::Refuse => "refuse".to_owned(),
+            Act::Admin(what) => capped(&format!("admin:{what}")),
+        };
+        Self {
+            v: VERSION,
+            sequence,
+            time: timestamp(time_ms),
+            request: capped(line.request),
+            act,
+            principal: capped(line.principal),
+            source: line.source.map(|address| address.to_string()),
+            project: line.project.map(capped),
+            rule: line.rule.map(capped),
+            kind: line.kind.map(capped),
+            leaf: line.leaf.map(Hash::to_hex),
+            index: line.index,
+            outcome: capped(line.outcome),
+            repeated: line.repeated,
+            previous: previous.to_hex(),
+        }
+    }
+
+    /// The line, without its line feed.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(512);
+        let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Ascii);
+        self.serialize(&mut serializer).expect("text and numbers always have a JSON form");
+        bytes.pop();
+        let check = sha256(&bytes);
+        bytes.extend_from_slice(CHECK_KEY);
+        bytes.extend_from_slice(hex::encode(&check.as_bytes()[..CHECK_BYTES]).as_bytes());
+        bytes.extend_from_slice(b"\"}");
+        bytes
+    }
+
+    /// Reads a line without its line feed; `None` if it is not exactly as it was written.
+    pub fn parse(line: &[u8]) -> Option<Self> {
+        let mut json = line.get(..line.len().checked_sub(CHECK_LEN)?)?.to_vec();
+        json.push(b'}');
+        let record: Self = serde_json::from_slice(&json).ok()?;
+        (record.v == VERSION && record.to_bytes() == line).then_some(record)
+    }
+
+    /// When it was written, Unix milliseconds; `None` if the time is none.
+    pub fn time_ms(&self) -> Option<u64> {
+        let time: jiff::Timestamp = self.time.parse().ok()?;
+        u64::try_from(time.as_millisecond()).ok()
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds.
+fn timestamp(time_ms: u64) -> String {
+    let time =
+        i64::try_from(time_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    // A clock beyond the year 9999 is wrong; the line is written all the same.
+    time.unwrap_or(jiff::Timestamp::MAX).strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
+fn capped(text: &str) -> String {
+    match text.char_indices().nth(FIELD_CHARS_MAX) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(FIELD_CHARS_MAX - 1).chain(['\u{2026}']).collect(),
+    }
+}
+
+/// Compact JSON in which everything but printable ASCII is escaped.
+struct Ascii;
+
+impl serde_json::ser::Formatter for Ascii {
+    fn write_string_fragment<W>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()>
+    where
+        W: ?Sized + io::Write,
+    {
+        for character in fragment.chars() {
+            if matches!(character, ' '..='~') {
+                writer.write_all(&[character as u8])?;
+                continue;
+            }
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+const CHECK_KEY: &[u8] = b",\"check\":\"";
+const CHECK_BYTES: usize = 8;
+/// Key, 16 hexadecimal digits, quote and bracket.
+const CHECK_LEN: usize = CHECK_KEY.len() + 2 * CHECK_BYTES + 2;
