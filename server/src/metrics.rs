@@ -313,7 +313,8 @@ impl Metrics {
             self.refusing.get_or_create(&ReasonLabel { reason: label }).set(i64::from(is_now));
         }
         if let Some(Refusal::Latched(reason, _)) = refusal {
-            let _ = self.latch_reasons.get_or_create(&ReasonLabel { reason: reason.label() }).set(1);
+            let _ =
+                self.latch_reasons.get_or_create(&ReasonLabel { reason: reason.label() }).set(1);
         }
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)

@@ -17,6 +17,7 @@ use treering_server::metrics::Metrics;
 use treering_server::pool::{Outcome, Pool};
 use treering_server::sequencer::Sequencer;
 use treering_server::startup::{self, OpenLog};
+use treering_server::systemd::Heartbeat;
 use treering_server::thinning::Thinning;
 
 use crate::requests::Maker;
@@ -43,6 +44,7 @@ pub(crate) fn fill(data: &Path, entries: u64, threads: usize) -> anyhow::Result<
         newest: fenced,
         renewal_ms: None,
         unpublished: Vec::new(),
+        heartbeat: Heartbeat::default(),
         health,
         metrics: Arc::new(Metrics::default()),
         data: directory.path().to_owned(),

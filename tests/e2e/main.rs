@@ -10,6 +10,7 @@ mod bad_input;
 mod checkpoints;
 mod client;
 mod fsck;
+mod gate;
 mod lies;
 mod recovery;
 mod refusals;

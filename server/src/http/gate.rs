@@ -84,9 +84,10 @@ impl<'a> Visit<'a> {
         };
         let known = self.app.gate.access.authenticate(credentials).await;
         let principal = known.map_err(|denied| self.denied(denied))?;
-        let name = principal.to_string();
+        // Of those whom nobody knows only the address can be counted.
+        let name = (principal != Principal::Anonymous).then(|| principal.to_string());
         self.principal = Some(principal);
-        let by_principal = self.app.rates.principal(&name);
+        let by_principal = name.map_or(Ok(()), |name| self.app.rates.principal(&name));
         by_principal.map_err(|wait| self.too_often(Limited::Principal, wait))
     }
 
