@@ -49,7 +49,31 @@ pub const REQUEST_BYTES_MAX: usize = 256 << 20;
 pub const ANSWER_BYTES_MAX: usize = 256 << 20;
 
 /// Answers below this are not counted: there is one for each stream, and streams are bounded.
-pub const BUDGETED_BYTES_MIN: usize = 64 << 10;
+pub const BUDGETED_BYTES_MIN: usize = 8 << 10;
+
+/// An answer goes to its connection in pieces of this size: what a client does not read is not all
+/// in the connection's buffers.
+pub const ANSWER_PIECE_BYTES: usize = 64 << 10;
+
+/// Connections of one address: half a dozen machines behind one gateway, each with its CI jobs.
+pub const ADDRESS_CONNECTIONS_MAX: usize = 256;
+
+/// Memory that one address may hold in requests and answers on the way, in KiB: an eighth of what
+/// there is for everybody, and several of the largest requests.
+pub const ADDRESS_KIBIBYTES_MAX: usize = 64 << 10;
+
+/// Bytes of the headers of one request.
+pub const HEADER_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes that one HTTP/2 stream may send before they are taken, and all streams of a connection
+/// together: a request that waits for its turn holds no more.
+pub const STREAM_WINDOW_BYTES: u32 = 64 << 10;
+
+/// See [`STREAM_WINDOW_BYTES`].
+pub const WINDOW_BYTES: u32 = 256 << 10;
+
+/// Bytes of answers in the buffers of one HTTP/2 stream.
+pub const SEND_BYTES_MAX: usize = 64 << 10;
 
 /// A body above this is verified off the connection threads, so that it does not hold up others. A
 /// digest with a certificate fits; ten signatures of a large curve, 60 ms of work, do not.
@@ -67,6 +91,14 @@ pub const RESETS_MAX: usize = 20;
 
 /// Silence on a connection, between requests too.
 pub const SILENCE_MAX: Duration = Duration::from_secs(90);
+
+/// Age at which a connection is ended when its open requests are answered: nothing that a client
+/// does keeps a place for ever. Connecting again costs a monitor nothing.
+pub const CONNECTION_AGE_MAX: Duration = Duration::from_secs(600);
+
+/// Time for open requests of a connection that ends for its age or silence: longer than any answer
+/// takes that is read.
+pub const LEAVE_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Time in which a client must take some of an answer.
 pub const WRITE_TIME_MAX: Duration = Duration::from_secs(30);
@@ -123,8 +155,12 @@ pub const BURST_SECONDS: u32 = 10;
 /// is bounded whoever asks, and two that share a bucket share its rate. 8 bytes each.
 pub const RATE_BUCKETS: usize = 1 << 16;
 
-/// Lines about refusals in the journal, per second: a flood of refused requests must not fill the
-/// disk. What is not written is counted in the next line.
+/// Lines about refused strangers in the journal, per second: a flood of refused requests must not
+/// fill the disk; these make 100 MB a day. What is not written is counted in the next line.
+pub const STRANGER_LINES_PER_SECOND: u32 = 4;
+
+/// Lines about refusals of principals that the log knows, per second; counted apart, so that no
+/// stranger can hide them.
 pub const REFUSAL_LINES_PER_SECOND: u32 = 50;
 
 /// Free disk space below which no submission is acknowledged. RocksDB needs room to open again.

@@ -221,7 +221,7 @@ impl Access {
     }
 
     /// The same, found out once a second: strangers ask as often as they like.
-    fn was_configured(&self) -> bool {
+    pub fn was_configured(&self) -> bool {
         let second = self.now().boot_ms / 1000;
         let mut last = self.configured.lock().unwrap_or_else(PoisonError::into_inner);
         match *last {
@@ -264,6 +264,12 @@ impl Access {
                 let message = format!("the client certificate cannot be used: {error}");
                 Denied::unauthenticated("certificate-unreadable", message)
             })?;
+            // TLS verified it when the connection began, which may be a while ago.
+            let now = self.now().wall_ms / 1000;
+            if !(certificate.not_before()..=certificate.not_after()).contains(&now) {
+                let message = "the client certificate is not valid now".to_owned();
+                return Err(Denied::unauthenticated("certificate-expired", message));
+            }
             return Ok(Principal::Certificate { names: certificate.identities().to_vec() });
         }
         if self.open_writes {
@@ -278,6 +284,34 @@ impl Access {
         let message = "this log takes entries from those it knows: send a token in the header \
                        Authorization, or a client certificate";
         Err(Denied::unauthenticated("credential-missing", message.to_owned()))
+    }
+
+    /// Whether `p` may log anything at all, as far as can be told before there is an entry: somebody
+    /// for whom no rule is must not make the log read a body and verify signatures.
+    ///
+    /// # Errors
+    /// [`Denied`]: forbidden, or unavailable.
+    pub fn may_ask(&self, p: &Principal) -> Result<(), Denied> {
+        if self.open_writes {
+            return Ok(());
+        }
+        let policy = self.policy()?;
+        let mut missed = policy::Missed::Principal;
+        match &policy {
+            None if matches!(p, Principal::Token { .. }) => return Ok(()),
+            None => {}
+            Some(policy) => {
+                for rule in &policy.get().rules {
+                    match rule.who.matches(p) {
+                        Ok(_) => return Ok(()),
+                        Err(closer @ policy::Missed::Claim(_)) => missed = closer,
+                        Err(_) => {}
+                    }
+                }
+            }
+        }
+        let (label, message) = missed.refusal();
+        Err(Denied::forbidden(label, message, Some(p)))
     }
 
     /// Decides whether `p` may log `e`, and takes it from the quota.

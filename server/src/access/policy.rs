@@ -225,7 +225,7 @@ impl Rule {
 
 impl Who {
     /// What of the principal counts for its quota, if the rule is for it.
-    fn matches(&self, principal: &Principal) -> Result<String, Missed> {
+    pub(super) fn matches(&self, principal: &Principal) -> Result<String, Missed> {
         match (self, principal) {
             (Self::Token(wanted), Principal::Token { name, .. }) if wanted == name => {
                 Ok(name.clone())

@@ -42,6 +42,18 @@ pub enum Principal {
     },
 }
 
+impl Principal {
+    /// What its rate is counted by; `None` for those whom nobody knows. A second token of one name
+    /// is no second rate.
+    pub fn rate_name(&self) -> Option<String> {
+        match self {
+            Self::Anonymous => None,
+            Self::Token { name, .. } => Some(format!("token:{name}")),
+            Self::Certificate { .. } | Self::Workload { .. } => Some(self.to_string()),
+        }
+    }
+}
+
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {

@@ -70,22 +70,13 @@ fn show(matches: &ArgMatches, file: &ConfigFile) -> serde_json::Value {
             continue;
         }
         let id = argument.get_id().as_str();
-        let values: Vec<String> = matches
-            .get_raw(id)
-            .into_iter()
-            .flatten()
-            .map(|value| value.to_string_lossy().into_owned())
-            .collect();
+        let value = matches.get_raw(id).and_then(|mut values| values.next());
+        let value = value.map(|value| value.to_string_lossy().into_owned());
         let source = match matches.value_source(id) {
             Some(ValueSource::CommandLine) => "flag",
             Some(ValueSource::EnvVariable) => "variable",
             _ if file.sets(name) => "file",
             _ => "default",
-        };
-        let value = match values.as_slice() {
-            [] => json!(null),
-            [value] => json!(value),
-            values => json!(values),
         };
         settings.insert(name.to_owned(), json!({ "value": value, "source": source }));
     }

@@ -216,10 +216,15 @@ impl WitnessArguments {
         let says_more = self.witness_mode.is_some()
             || self.witness_timeout.is_some()
             || self.min_publish_interval.is_some();
-        // A flag wins over the configuration file, which may name a policy.
-        let policy = self.witness_policy.filter(|_| !self.without_witnesses);
-        let Some(policy) = policy else {
-            return match says_more && !self.without_witnesses {
+        if self.witness_policy.is_some() && self.without_witnesses {
+            return Err(Failure::Usage(anyhow::anyhow!(
+                "witness-policy and without-witnesses contradict each other; one of them comes from \
+                 a variable or the configuration file (see treering-server config show). Say \
+                 --without-witnesses=false, or take the policy out"
+            )));
+        }
+        let Some(policy) = self.witness_policy else {
+            return match says_more {
                 true => Err(Failure::Usage(anyhow::anyhow!(
                     "witness-mode, witness-timeout and min-publish-interval mean nothing without \
                      witness-policy"

@@ -32,7 +32,7 @@ const DISTANCE_MAX: usize = 4;
 pub struct ConfigFile {
     path: PathBuf,
     /// Values by the flag's name without its dashes.
-    values: BTreeMap<String, Vec<String>>,
+    values: BTreeMap<String, String>,
 }
 
 /// Why the file cannot be used.
@@ -71,7 +71,7 @@ pub enum ConfigError {
         nearest: Option<String>,
     },
     /// A value of a kind that no setting has.
-    #[error("{path}: {key} must be a text, a number, true or false, or a list of texts")]
+    #[error("{path}: {key} must be a text, a number, true or false")]
     Value {
         /// Which file.
         path: PathBuf,
@@ -145,9 +145,9 @@ impl ConfigFile {
             let nearest = nearest(known, &name);
             return Err(ConfigError::Unknown { path, key: key.to_owned(), nearest });
         }
-        let texts = texts(value);
-        let texts = texts.ok_or(ConfigError::Value { path: path.clone(), key: key.to_owned() })?;
-        match self.values.insert(name, texts) {
+        let text = text(&value);
+        let text = text.ok_or(ConfigError::Value { path: path.clone(), key: key.to_owned() })?;
+        match self.values.insert(name, text) {
             None => Ok(()),
             Some(_) => Err(ConfigError::Twice { path, key: key.to_owned() }),
         }
@@ -161,9 +161,9 @@ impl ConfigFile {
             .into_iter()
             .fold(command, |command, name| command.mut_subcommand(name, |sub| self.apply(sub)));
         with_subcommands.mut_args(|argument| {
-            let values = argument.get_long().and_then(|name| self.values.get(name)).cloned();
-            match values {
-                Some(values) => argument.required(false).default_values(values),
+            let value = argument.get_long().and_then(|name| self.values.get(name)).cloned();
+            match value {
+                Some(value) => argument.required(false).default_value(value),
                 None => argument,
             }
         })
@@ -182,29 +182,26 @@ impl ConfigFile {
     /// What to say beside an error of the parser, which knows nothing of the file.
     pub fn note(&self) -> Option<String> {
         let path = self.path()?;
-        let values: Vec<String> = self
-            .values
-            .iter()
-            .map(|(name, texts)| format!("{name} = {}", texts.join(", ")))
-            .collect();
+        let values: Vec<String> =
+            self.values.iter().map(|(name, text)| format!("{name} = {text}")).collect();
         Some(format!("note: {} sets {}", path.display(), values.join("; ")))
     }
 }
 
-/// The value of `--config` on the command line. It is looked for before the rest is parsed, because
-/// the rest is parsed with what it says.
+/// The value of `--config` on the command line, the last one as everywhere. It is looked for before
+/// the rest is parsed, because the rest is parsed with what it says.
 fn named(arguments: &[OsString]) -> Option<OsString> {
     let mut arguments = arguments.iter();
+    let mut found = None;
     while let Some(argument) = arguments.next() {
         let text = argument.to_string_lossy();
         if text == "--config" {
-            return arguments.next().cloned();
-        }
-        if let Some(path) = text.strip_prefix("--config=") {
-            return Some(path.into());
+            found = arguments.next().cloned();
+        } else if let Some(path) = text.strip_prefix("--config=") {
+            found = Some(path.into());
         }
     }
-    None
+    found
 }
 
 /// The names of all settings: the flags of `serve`.
@@ -218,16 +215,6 @@ fn nearest(known: &[String], name: &str) -> Option<String> {
     let distances = known.iter().map(|known| (damerau_levenshtein(known, name), known));
     let (distance, nearest) = distances.min()?;
     (distance <= DISTANCE_MAX.min(name.len() / 2)).then(|| nearest.clone())
-}
-
-fn texts(value: toml::Value) -> Option<Vec<String>> {
-    match value {
-        toml::Value::Array(values) => {
-            let texts = values.into_iter().map(|value| value.as_str().map(str::to_owned));
-            texts.collect()
-        }
-        value => text(&value).map(|text| vec![text]),
-    }
 }
 
 fn text(value: &toml::Value) -> Option<String> {
@@ -269,7 +256,7 @@ mod tests {
     #[test]
     fn what_no_setting_can_be_is_refused() {
         assert!(matches!(parse("listen = 1.5"), Err(ConfigError::Value { .. })));
-        assert!(matches!(parse("listen = [1]"), Err(ConfigError::Value { .. })));
+        assert!(matches!(parse("listen = [\"127.0.0.1:1\"]"), Err(ConfigError::Value { .. })));
         assert!(matches!(parse("[tls.deep]\nkey = 1"), Err(ConfigError::Unknown { .. })));
         assert!(matches!(
             parse("open-writes = true\nopen_writes = true"),

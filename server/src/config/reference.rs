@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use clap::{Arg, ArgAction};
+use clap::Arg;
 
 /// Markdown: one row for each setting.
 pub fn reference() -> String {
@@ -30,9 +30,6 @@ fn value(argument: &Arg) -> String {
         let values = argument.get_possible_values();
         let names: Vec<&str> = values.iter().map(|value| value.get_name()).collect();
         return names.join(", ");
-    }
-    if matches!(argument.get_action(), ArgAction::Append) {
-        return "list".to_owned();
     }
     let names = argument.get_value_names().unwrap_or_default();
     names.first().map(ToString::to_string).unwrap_or_default()

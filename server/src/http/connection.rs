@@ -1,26 +1,20 @@
-//! One connection, bounded: in time to its first byte, in silence, and in how long it may take to
-//! read an answer. And the two budgets of memory that all connections share.
+//! One connection, bounded: in time to its first request, in silence, in age, and in how long it
+//! may take to read an answer.
 //!
-//! Invariant: a client that does nothing costs a connection for `SILENCE_MAX` at most, and bytes
-//! that wait for a slow client are counted until they are gone.
+//! Invariant: a connection that has no open request ends within `SILENCE_MAX`, whatever else its
+//! client sends, and every connection within `CONNECTION_AGE_MAX`.
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::{Body, Frame, SizeHint};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
 
-use super::reply::Fault;
 use crate::limits::{
-    ANSWER_BYTES_MAX, BUDGETED_BYTES_MIN, CONNECTIONS_MAX, HEADER_TIME_MAX, REQUEST_BYTES_MAX,
-    SILENCE_MAX, WRITE_TIME_MAX,
+    CONNECTION_AGE_MAX, CONNECTIONS_MAX, HEADER_TIME_MAX, SILENCE_MAX, WRITE_TIME_MAX,
 };
 use crate::store::OPEN_FILES_MAX;
 
@@ -54,74 +48,87 @@ pub async fn bounded(stream: TcpStream) -> Option<Pin<Box<TimeoutStream<TcpStrea
     Some(Box::pin(stream))
 }
 
-/// Bytes of requests and answers that may be in memory at once.
-#[derive(Clone)]
-pub struct Budget {
-    requests: Arc<Semaphore>,
-    answers: Arc<Semaphore>,
+/// What a connection does, as seen from its requests. Frames that ask for nothing, pings among
+/// them, are no activity.
+#[derive(Debug)]
+pub struct Activity {
+    began: Instant,
+    open: AtomicUsize,
+    requests: AtomicUsize,
+    /// When a request last began or ended, in milliseconds after `began`.
+    last_ms: AtomicU64,
 }
 
-impl Default for Budget {
-    fn default() -> Self {
-        let kibibytes = |bytes: usize| Arc::new(Semaphore::new(bytes >> 10));
-        Self { requests: kibibytes(REQUEST_BYTES_MAX), answers: kibibytes(ANSWER_BYTES_MAX) }
-    }
-}
+/// An open request.
+#[derive(Debug)]
+pub struct OpenRequest(Arc<Activity>);
 
-impl Budget {
-    /// Room for a request body of at most `bytes`, kept until the permit is dropped.
-    pub fn request(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Fault> {
-        take(&self.requests, bytes)
+impl Activity {
+    /// A connection that begins now.
+    pub fn begin() -> Arc<Self> {
+        let (open, requests) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Self { began: Instant::now(), open, requests, last_ms: AtomicU64::new(0) })
     }
 
-    /// An answer's body; a large one holds its room until the client has read it.
-    pub fn answer(&self, bytes: Bytes) -> Result<AnswerBody, Fault> {
-        let room = match bytes.len() {
-            0..BUDGETED_BYTES_MIN => None,
-            large => Some(take(&self.answers, large)?),
+    /// A request begins; it ends when what is returned is dropped.
+    pub fn request(self: &Arc<Self>) -> OpenRequest {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.touch();
+        OpenRequest(self.clone())
+    }
+
+    /// Whether the connection should end: it asked for nothing, has been idle, or is old.
+    pub fn is_over(&self) -> bool {
+        let age = self.began.elapsed();
+        self.is_over_at(age)
+    }
+
+    fn is_over_at(&self, age: Duration) -> bool {
+        if age >= CONNECTION_AGE_MAX {
+            return true;
+        }
+        if self.open.load(Ordering::Relaxed) > 0 {
+            return false;
+        }
+        let limit = match self.requests.load(Ordering::Relaxed) {
+            0 => HEADER_TIME_MAX,
+            _ => SILENCE_MAX,
         };
-        Ok(AnswerBody { bytes: Full::new(bytes), _room: room })
+        let last = Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
+        age.saturating_sub(last) >= limit
+    }
+
+    fn touch(&self) {
+        let elapsed = self.began.elapsed().as_millis();
+        self.last_ms.store(u64::try_from(elapsed).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 
-fn take(semaphore: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, Fault> {
-    let kibibytes = u32::try_from((bytes >> 10) + 1).unwrap_or(u32::MAX);
-    let taken = semaphore.clone().try_acquire_many_owned(kibibytes);
-    taken.map_err(|_| Fault::unavailable("memory-full", "too much is being sent at once; retry"))
-}
-
-/// The body of an answer, and the room that it takes.
-pub struct AnswerBody {
-    bytes: Full<Bytes>,
-    _room: Option<OwnedSemaphorePermit>,
-}
-
-impl AnswerBody {
-    /// A body that is small by nature.
-    pub fn small(bytes: Bytes) -> Self {
-        Self { bytes: Full::new(bytes), _room: None }
-    }
-}
-
-impl Body for AnswerBody {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Pin::new(&mut self.bytes).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.bytes.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.bytes.size_hint()
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        self.0.touch();
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// Pause after a connection could not be accepted: the reason, mostly too many open files, lasts.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_ends_when_it_asks_nothing_is_idle_or_old() {
+        let activity = Activity::begin();
+        assert!(!activity.is_over_at(Duration::ZERO));
+        assert!(activity.is_over_at(HEADER_TIME_MAX), "no request came");
+        let request = activity.request();
+        assert!(!activity.is_over_at(2 * SILENCE_MAX), "a request is open");
+        assert!(activity.is_over_at(CONNECTION_AGE_MAX));
+        drop(request);
+        assert!(!activity.is_over_at(HEADER_TIME_MAX));
+        assert!(activity.is_over_at(SILENCE_MAX + Duration::from_secs(5)));
+    }
+}

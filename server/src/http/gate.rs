@@ -6,18 +6,19 @@
 //!      429            503            401, 403      429           400              403, 429
 //! ```
 //!
-//! Invariants: whatever becomes of a submission, one line of the journal says so before the client
-//! hears it, and without the line the client hears 503; what a refused or failed submission took
-//! from a quota goes back. Of refusals in a flood one line stands for many, and says for how many.
+//! Invariants: whatever becomes of a submission that may be in the log, one line of the journal says
+//! so before the client hears it, and without the line the client hears 503; while lines cannot be
+//! written nothing is taken. What an entry that is certainly not in the log took from a quota goes
+//! back. Of refusals in a flood one line stands for many, and says for how many.
 
-use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use hyper::StatusCode;
-use hyper::header::{AUTHORIZATION, HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{AUTHORIZATION, HeaderMap, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE};
 use treering_proto::entry::{EntryKind, VerifiedEntry};
 use treering_proto::hash::Hash;
 use treering_proto::tree::LeafIndex;
@@ -25,11 +26,11 @@ use treering_proto::tree::LeafIndex;
 use super::App;
 use super::accept::Peer;
 use super::rates::TooOften;
-use super::reply::Fault;
-use super::request_id::RequestId;
+use super::reply::{Fault, Reply};
+use super::request_id::{REQUEST_ID, RequestId};
 use crate::access::{Access, Credentials, Denied, DeniedStatus, Grant, Principal};
 use crate::journal::{Act, Journal, JournalError, Line};
-use crate::limits::REFUSAL_LINES_PER_SECOND;
+use crate::limits::{REFUSAL_LINES_PER_SECOND, STRANGER_LINES_PER_SECOND};
 use crate::metrics::Limited;
 
 /// What keeps the gate.
@@ -38,56 +39,78 @@ pub struct Gate {
     pub access: Access,
     /// Where it is written down.
     pub journal: Journal,
-    refusals: RefusalLines,
+    /// Lines about those whom nobody knows, and about principals.
+    strangers: RefusalLines,
+    principals: RefusalLines,
 }
 
 impl Gate {
     /// A gate that nobody has passed.
     pub fn new(access: Access, journal: Journal) -> Self {
-        Self { access, journal, refusals: RefusalLines::default() }
+        let strangers = RefusalLines::new(STRANGER_LINES_PER_SECOND);
+        Self { access, journal, strangers, principals: RefusalLines::new(REFUSAL_LINES_PER_SECOND) }
     }
 }
 
 /// One submission at the gate.
-pub struct Visit<'a> {
-    app: &'a App,
+pub struct Visit {
+    app: Arc<App>,
+    peer: Arc<Peer>,
     request: RequestId,
-    source: IpAddr,
     principal: Option<Principal>,
     /// Who was refused, if it is not known who it is.
     refused: Option<String>,
     grant: Option<Grant>,
     entry: Option<(EntryKind, Hash)>,
+    /// Whether the entry may be in the log.
+    is_taken: bool,
     index: Option<LeafIndex>,
 }
 
-impl<'a> Visit<'a> {
+impl Visit {
     /// Somebody knocks.
-    pub fn new(app: &'a App, request: RequestId, source: IpAddr) -> Self {
+    pub fn new(app: Arc<App>, peer: Arc<Peer>, request: RequestId) -> Self {
         let (principal, refused, grant, entry, index) = (None, None, None, None, None);
-        Self { app, request, source, principal, refused, grant, entry, index }
+        let is_taken = false;
+        Self { app, peer, request, principal, refused, grant, entry, is_taken, index }
     }
 
-    /// Lets in whoever may write at all now. Nothing of the body is read before.
+    /// The server.
+    pub fn app(&self) -> Arc<App> {
+        self.app.clone()
+    }
+
+    /// Who knocks.
+    pub fn peer(&self) -> Arc<Peer> {
+        self.peer.clone()
+    }
+
+    /// Lets in whoever may write something now. Nothing of the body is read before.
     ///
     /// # Errors
     /// The answer.
-    pub async fn enter(&mut self, peer: &Peer, headers: &HeaderMap) -> Result<(), Fault> {
-        let by_address = self.app.rates.write(peer.address);
+    pub async fn enter(&mut self, headers: &HeaderMap) -> Result<(), Fault> {
+        let app = self.app();
+        let by_address = app.rates.write(self.peer.address);
         by_address.map_err(|wait| self.too_often(Limited::Address, wait))?;
-        if let Some(refusal) = self.app.health.refusal() {
+        if let Some(refusal) = app.health.refusal() {
             return Err(Fault::unavailable(refusal.label(), refusal.public_message()));
         }
+        if app.gate.journal.is_failing() {
+            return Err(not_written_down());
+        }
         let credentials = Credentials {
-            authorization: headers.get(AUTHORIZATION).map(|value| value.as_bytes()),
-            certificate: peer.certificate.as_deref(),
+            authorization: one_authorization(headers)?,
+            certificate: self.peer.certificate.as_deref(),
         };
-        let known = self.app.gate.access.authenticate(credentials).await;
+        let known = app.gate.access.authenticate(credentials).await;
         let principal = known.map_err(|denied| self.denied(denied))?;
-        // Of those whom nobody knows only the address can be counted.
-        let name = (principal != Principal::Anonymous).then(|| principal.to_string());
+        let allowed = app.gate.access.may_ask(&principal);
+        refuse_other_sites(&principal, headers)?;
+        let rate_name = principal.rate_name();
         self.principal = Some(principal);
-        let by_principal = name.map_or(Ok(()), |name| self.app.rates.principal(&name));
+        allowed.map_err(|denied| self.denied(denied))?;
+        let by_principal = rate_name.map_or(Ok(()), |name| app.rates.principal(&name));
         by_principal.map_err(|wait| self.too_often(Limited::Principal, wait))
     }
 
@@ -106,43 +129,69 @@ impl<'a> Visit<'a> {
 
     /// The entry may end up in the log from here on, whatever becomes of its sender.
     pub fn taken(&mut self) {
+        self.is_taken = true;
         if let Some(grant) = &mut self.grant {
             grant.keep();
         }
     }
 
-    /// The entry is in the log, at `index`.
-    pub fn logged(&mut self, index: LeafIndex, is_new: bool) {
-        self.index = Some(index);
-        if !is_new {
-            self.refund();
+    /// The entry is certainly not in the log after all.
+    pub fn not_logged(&mut self) {
+        self.is_taken = false;
+        if let Some(grant) = &mut self.grant {
+            grant.refund();
         }
     }
 
+    /// The entry is in the log, at `index`, now or since an earlier submission.
+    pub fn logged(&mut self, index: LeafIndex) {
+        self.index = Some(index);
+    }
+
     /// Writes down how it ended; gives `result` back, or 503 if that failed.
-    pub fn close<T>(mut self, result: Result<T, Fault>) -> Result<T, Fault> {
-        let is_own_fault = result.as_ref().is_err_and(|fault| fault.status.is_server_error());
-        if is_own_fault {
-            self.refund();
-        }
+    ///
+    /// # Errors
+    /// Those of `result`; 503.
+    pub fn close(self, result: Result<Reply, Fault>) -> Result<Reply, Fault> {
         let outcome = result.as_ref().map_or_else(|fault| fault.label, |_| "logged");
-        let gate = &self.app.gate;
-        let act = if self.index.is_some() { Act::Submit } else { Act::Refuse };
-        let repeated = match act {
-            Act::Refuse => gate.refusals.next(),
-            _ => Some(0),
-        };
-        let Some(repeated) = repeated else { return result };
-        let written = self.write_line(act, outcome, repeated);
-        match written {
-            Ok(()) => result,
-            Err(error) => {
+        // A line may wait for another process, or for the disk; other requests go on meanwhile.
+        let written = tokio::task::block_in_place(|| self.write_down(outcome));
+        let result = written.map_or_else(
+            |error| {
                 tracing::error!(%error, request = %self.request, outcome, "no line in the journal");
                 self.app.metrics.journal_failed(&error);
-                let message = "what happened could not be written down; submit it again later";
-                Err(Fault::unavailable("journal-failed", message))
-            }
+                Err(not_written_down())
+            },
+            |()| result,
+        );
+        let label = result.as_ref().map_or_else(|fault| fault.label, |_| "logged");
+        self.app.metrics.submission(label);
+        result.map(|mut reply| {
+            reply.headers_mut().insert(REQUEST_ID, self.request.header());
+            reply
+        })
+    }
+
+    fn write_down(&self, outcome: &str) -> Result<(), JournalError> {
+        if self.is_taken {
+            return self.write_line(Act::Submit, outcome, 0);
         }
+        let gate = &self.app.gate;
+        let lines = match self.principal {
+            None | Some(Principal::Anonymous) => &gate.strangers,
+            Some(_) => &gate.principals,
+        };
+        // While lines fail each refusal tries to write one: the first that succeeds ends that.
+        let repeated = match gate.journal.is_failing() {
+            true => Some(lines.unwritten()),
+            false => lines.next(),
+        };
+        let Some(repeated) = repeated else { return Ok(()) };
+        let written = self.write_line(Act::Refuse, outcome, repeated);
+        if written.is_err() {
+            lines.add(repeated + 1);
+        }
+        written
     }
 
     fn write_line(&self, act: Act, outcome: &str, repeated: u64) -> Result<(), JournalError> {
@@ -158,7 +207,7 @@ impl<'a> Visit<'a> {
             request: &request,
             act,
             principal: &principal,
-            source: Some(self.source),
+            source: Some(self.peer.address),
             project: self.grant.as_ref().map(|grant| grant.project.as_str()),
             rule: self.grant.as_ref().map(|grant| grant.rule.as_str()),
             kind: kind.as_deref(),
@@ -172,12 +221,6 @@ impl<'a> Visit<'a> {
     fn too_often(&self, by: Limited, wait: TooOften) -> Fault {
         self.app.metrics.rate_refused(by);
         Fault::too_often(wait)
-    }
-
-    fn refund(&mut self) {
-        if let Some(grant) = &mut self.grant {
-            grant.refund();
-        }
     }
 
     fn denied(&mut self, denied: Denied) -> Fault {
@@ -200,6 +243,34 @@ impl<'a> Visit<'a> {
     }
 }
 
+fn not_written_down() -> Fault {
+    let message = "what happens cannot be written down now; submit it again later";
+    Fault::unavailable("journal-failed", message)
+}
+
+/// The header `Authorization`. Two of them would leave open who asks.
+fn one_authorization(headers: &HeaderMap) -> Result<Option<&[u8]>, Fault> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value.map(|value| value.as_bytes())),
+        (_, Some(_)) => {
+            let message = "more than one header Authorization";
+            Err(Fault::new(StatusCode::UNAUTHORIZED, "credential-ambiguous", message))
+        }
+    }
+}
+
+/// A browser sends what another site's page wants it to send, with the client certificate of its
+/// user or from inside the network; it does not send a token that the page does not have.
+fn refuse_other_sites(principal: &Principal, headers: &HeaderMap) -> Result<(), Fault> {
+    let brings_token = matches!(principal, Principal::Token { .. } | Principal::Workload { .. });
+    if brings_token || !headers.contains_key(ORIGIN) {
+        return Ok(());
+    }
+    let message = "a web page may submit only with a token";
+    Err(Fault::new(StatusCode::FORBIDDEN, "cross-site", message))
+}
+
 /// Seconds to wait, never 0.
 pub fn whole_seconds(wait: Duration) -> u64 {
     (wait.as_secs_f64().ceil() as u64).max(1)
@@ -211,24 +282,29 @@ struct RefusalLines {
     unwritten: AtomicU64,
 }
 
-impl Default for RefusalLines {
-    fn default() -> Self {
-        let rate = NonZeroU32::new(REFUSAL_LINES_PER_SECOND).unwrap_or(NonZeroU32::MIN);
+impl RefusalLines {
+    fn new(per_second: u32) -> Self {
+        let rate = NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN);
         let limiter = RateLimiter::direct(Quota::per_second(rate));
         Self { limiter, unwritten: AtomicU64::new(0) }
     }
-}
 
-impl RefusalLines {
     /// For how many earlier refusals the next line stands; `None` if there is no line now.
     fn next(&self) -> Option<u64> {
-        match self.limiter.check() {
-            Ok(()) => Some(self.unwritten.swap(0, Ordering::Relaxed)),
-            Err(_) => {
-                self.unwritten.fetch_add(1, Ordering::Relaxed);
-                None
-            }
+        if self.limiter.check().is_ok() {
+            return Some(self.unwritten());
         }
+        self.add(1);
+        None
+    }
+
+    /// How many refusals have no line; the caller writes one for them.
+    fn unwritten(&self) -> u64 {
+        self.unwritten.swap(0, Ordering::Relaxed)
+    }
+
+    fn add(&self, count: u64) {
+        self.unwritten.fetch_add(count, Ordering::Relaxed);
     }
 }
 
@@ -238,9 +314,9 @@ mod tests {
 
     #[test]
     fn a_flood_of_refusals_is_counted_and_not_written() {
-        let refusals = RefusalLines::default();
+        let refusals = RefusalLines::new(50);
         let written = (0..10_000).filter_map(|_| refusals.next()).collect::<Vec<_>>();
-        assert!(written.len() >= REFUSAL_LINES_PER_SECOND as usize && written.len() < 10_000);
+        assert!(written.len() >= 50 && written.len() < 10_000);
         let unwritten = refusals.unwritten.load(Ordering::Relaxed);
         let said = written.len() as u64 + written.iter().sum::<u64>();
         assert_eq!(said + unwritten, 10_000, "every refusal is counted once");

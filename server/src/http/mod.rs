@@ -5,9 +5,11 @@
 //! RocksDB; connections, silence, header and body time, and bytes in memory are bounded (`limits`).
 
 pub mod accept;
+pub mod body;
 pub mod checkpoints;
 pub mod connection;
 pub mod gate;
+pub mod guests;
 pub mod heavy;
 pub mod native;
 pub mod query;
@@ -22,8 +24,8 @@ pub mod v1;
 pub mod v2;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ALLOW, CONTENT_LENGTH, HeaderValue,
@@ -31,13 +33,13 @@ use hyper::header::{
 use hyper::{Method, Request, StatusCode};
 
 use self::accept::Peer;
-use self::connection::{AnswerBody, Budget};
+use self::body::{AnswerBody, Budget};
 use self::gate::{Gate, Visit};
 use self::heavy::Heavy;
 use self::query::Query;
 use self::rates::Rates;
 use self::reply::{Fault, Reply};
-use self::request_id::{REQUEST_ID, RequestId};
+use self::request_id::RequestId;
 use self::route::{Face, NoRoute, Route};
 use crate::health::Health;
 use crate::metrics::Metrics;
@@ -64,10 +66,14 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Who may write.
     pub gate: Gate,
+    /// Whether the server takes no new connections.
+    pub stopping: AtomicBool,
     /// Whether nothing is acknowledged that the quorum of witnesses did not cosign.
     pub needs_quorum: bool,
-    /// Where large work is done.
+    /// Where large reads are done.
     pub heavy: Heavy,
+    /// Where large submissions are verified: readers cannot keep them from their turn.
+    pub heavy_writes: Heavy,
     /// What requests and answers may take of memory.
     pub budget: Budget,
     /// How often anybody may ask.
@@ -75,57 +81,62 @@ pub struct App {
 }
 
 /// Answers one request, whatever happens in it.
-async fn answer(app: &Arc<App>, peer: &Peer, request: Request<Incoming>) -> Reply {
+async fn answer(app: Arc<App>, peer: Arc<Peer>, request: Request<Incoming>) -> Reply {
     let id = RequestId::next();
     let face = Face::of(request.uri().path());
     let is_head = request.method() == Method::HEAD;
     let result = match Route::parse(request.method(), request.uri().path()) {
-        Ok(Route::V1Submit) => submission(app, peer, id, Face::V1, request).await,
-        Ok(Route::V2Submit) => submission(app, peer, id, Face::V2, request).await,
-        Ok(route) => match admit(app, peer, &route) {
-            Ok(()) => dispatch(app, route, request).await,
+        Ok(Route::V1Submit) => submission(&app, &peer, id, Face::V1, request).await,
+        Ok(Route::V2Submit) => submission(&app, &peer, id, Face::V2, request).await,
+        route => match admit(&app, &peer, &route) {
             Err(fault) => Err(fault),
+            Ok(()) => match route {
+                Ok(route) => dispatch(&app, &peer, route, request).await,
+                Err(NoRoute::Preflight) => Ok(preflight()),
+                Err(no_route) => Err(unrouted(face, no_route, request.uri().path())),
+            },
         },
-        Err(NoRoute::Preflight) => return preflight(),
-        Err(no_route) => Err(unrouted(face, no_route, request.uri().path())),
     };
-    let reply = result.unwrap_or_else(|fault| fault.into_reply(face, id));
+    let counted = result.and_then(|reply| app.budget.answer(reply, &peer.guest));
+    let reply = counted.unwrap_or_else(|fault| fault.into_reply(face, id));
     if is_head { without_body(reply) } else { reply }
 }
 
 /// Takes a submission through the gate, and writes down how it ended.
+///
+/// In a task of its own: a client that hangs up ends its connection, and must not end what was
+/// begun for it in the middle.
 async fn submission(
-    app: &App,
-    peer: &Peer,
+    app: &Arc<App>,
+    peer: &Arc<Peer>,
     id: RequestId,
     face: Face,
     request: Request<Incoming>,
 ) -> Result<Reply, Fault> {
-    let mut visit = Visit::new(app, id, peer.address);
-    let result = match visit.enter(peer, request.headers()).await {
-        Err(fault) => Err(fault),
-        Ok(()) if face == Face::V1 => v1::serve_submit(app, &mut visit, request).await,
-        Ok(()) => v2::serve_submit(app, &mut visit, request).await,
-    };
-    let result = visit.close(result).map(|mut reply| {
-        reply.headers_mut().insert(REQUEST_ID, id.header());
-        reply
+    let mut visit = Visit::new(app.clone(), peer.clone(), id);
+    let task = tokio::spawn(async move {
+        let result = match visit.enter(request.headers()).await {
+            Err(fault) => Err(fault),
+            Ok(()) if face == Face::V1 => v1::serve_submit(&mut visit, request).await,
+            Ok(()) => v2::serve_submit(&mut visit, request).await,
+        };
+        visit.close(result)
     });
-    app.metrics.submission(result.as_ref().map_or_else(|fault| fault.label, |_| "logged"));
-    result
+    task.await.unwrap_or_else(|error| Err(Fault::internal(error)))
 }
 
 /// Refuses a read of somebody who asks too often, before anything is read of it. Whoever asks how
 /// the server is, is always answered.
-fn admit(app: &App, peer: &Peer, route: &Route) -> Result<(), Fault> {
+fn admit(app: &App, peer: &Peer, route: &Result<Route, NoRoute>) -> Result<(), Fault> {
     match route {
-        Route::Live | Route::Ready | Route::Healthz | Route::Ping | Route::Metrics => Ok(()),
+        Ok(Route::Live | Route::Ready | Route::Healthz | Route::Ping | Route::Metrics) => Ok(()),
         _ => app.rates.read(peer.address).map_err(Fault::too_often),
     }
 }
 
 async fn dispatch(
     app: &Arc<App>,
+    peer: &Peer,
     route: Route,
     request: Request<Incoming>,
 ) -> Result<Reply, Fault> {
@@ -143,7 +154,7 @@ async fn dispatch(
         Route::Entry(index) => native::serve_entry(app, &index),
         Route::Search => native::serve_search(app, &query).await,
         Route::Statement(hash) => native::serve_statement(app, &hash).await,
-        Route::Statements => native::serve_statements(app, request).await,
+        Route::Statements => native::serve_statements(app, peer, request).await,
         Route::Checkpoints => checkpoints::serve_checkpoints(app, &query).await,
         Route::Identity => Ok(native::serve_identity(app)),
         Route::Live => Ok(status::serve_live()),
@@ -190,5 +201,5 @@ fn without_body(reply: Reply) -> Reply {
     if let Some(length) = body.size_hint().exact() {
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
-    Reply::from_parts(parts, AnswerBody::small(Bytes::new()))
+    Reply::from_parts(parts, AnswerBody::default())
 }

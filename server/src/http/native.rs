@@ -21,6 +21,7 @@ use treering_proto::proof::plan_inclusion;
 use treering_proto::tree::{LeafIndex, TreeSize};
 
 use super::App;
+use super::accept::Peer;
 use super::query::Query;
 use super::reply::{Fault, JSON, Reply, immutable, json, plain, with_body};
 use super::submit::read_body;
@@ -113,7 +114,7 @@ pub async fn serve_search(app: &Arc<App>, query: &Query) -> Result<Reply, Fault>
     let searched = app.clone();
     let answer = app.heavy.run(move || search.answer(&searched)).await??;
     let body = serde_json::to_vec(&answer).map_err(Fault::internal)?;
-    Ok(with_body(JSON, app.budget.answer(body.into())?))
+    Ok(with_body(JSON, body.into()))
 }
 
 impl Search {
@@ -225,7 +226,7 @@ pub async fn serve_statement(app: &Arc<App>, hash: &str) -> Result<Reply, Fault>
         let message = "no published entry came with this statement";
         Fault::not_found("no-statement", message)
     })?;
-    Ok(immutable(IN_TOTO, app.budget.answer(statement.into())?))
+    Ok(immutable(IN_TOTO, statement.into()))
 }
 
 /// A bulk request.
@@ -247,8 +248,12 @@ struct BulkAnswer {
 }
 
 /// `POST /api/treering/v1/statements` with `{"hashes":["..."]}`: many payloads at once.
-pub async fn serve_statements(app: &Arc<App>, request: Request<Incoming>) -> Result<Reply, Fault> {
-    let body = read_body(app, request, BULK_BODY_BYTES_MAX).await?;
+pub async fn serve_statements(
+    app: &Arc<App>,
+    peer: &Peer,
+    request: Request<Incoming>,
+) -> Result<Reply, Fault> {
+    let body = read_body(app, peer, request, BULK_BODY_BYTES_MAX).await?;
     let request: BulkRequest = serde_json::from_slice(&body.bytes)
         .map_err(|error| Fault::bad_request("malformed", error.to_string()))?;
     if request.hashes.len() > BULK_STATEMENTS_MAX {
@@ -258,7 +263,7 @@ pub async fn serve_statements(app: &Arc<App>, request: Request<Incoming>) -> Res
     let reader = app.clone();
     let answer = app.heavy.run(move || bulk(&reader, request)).await??;
     let body = serde_json::to_vec(&answer).map_err(Fault::internal)?;
-    Ok(with_body(JSON, app.budget.answer(body.into())?))
+    Ok(with_body(JSON, body.into()))
 }
 
 fn bulk(app: &App, request: BulkRequest) -> Result<BulkAnswer, Fault> {

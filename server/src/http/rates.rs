@@ -55,6 +55,11 @@ impl Rates {
         }
     }
 
+    /// Whether addresses of this machine count.
+    pub fn limit_loopback(&self) -> bool {
+        self.limit_loopback
+    }
+
     /// Counts a read from `address`.
     ///
     /// # Errors
@@ -114,8 +119,11 @@ impl Buckets {
     }
 }
 
+/// See [`network`].
+pub(super) type Network = [u8; 8];
+
 /// The network that one client has: the address itself, or the upper half of one of IPv6.
-fn network(address: IpAddr) -> [u8; 8] {
+pub(super) fn network(address: IpAddr) -> Network {
     match address {
         IpAddr::V4(address) => {
             let mut network = [0; 8];

@@ -19,7 +19,7 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 use treering_proto::api::v1::{ApiError, to_json};
 
-use super::connection::AnswerBody;
+use super::body::AnswerBody;
 use super::gate::whole_seconds;
 use super::rates::TooOften;
 use super::request_id::{REQUEST_ID, RequestId};
@@ -128,7 +128,7 @@ impl Fault {
                 message: &self.message,
             }),
         };
-        let mut reply = Response::new(AnswerBody::small(Bytes::from(body)));
+        let mut reply = Response::new(body.into());
         *reply.status_mut() = self.status;
         let headers = reply.headers_mut();
         headers.extend(self.headers);
@@ -162,7 +162,7 @@ struct NativeError<'a> {
 
 /// 200 with `no-store`, for a small body.
 pub fn plain(content_type: HeaderValue, body: impl Into<Bytes>) -> Reply {
-    with_body(content_type, AnswerBody::small(body.into()))
+    with_body(content_type, AnswerBody::from(body.into()))
 }
 
 /// 200 with `no-store`.

@@ -1,10 +1,13 @@
 //! Health and metrics.
 
+use std::sync::atomic::Ordering;
+
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
 
 use super::App;
 use super::reply::{JSON, Reply, TEXT, json, plain};
+use crate::health::Refusal;
 use crate::publisher::Witnessed;
 
 /// `GET /livez`: the process answers; nothing else is looked at.
@@ -15,7 +18,8 @@ pub fn serve_live() -> Reply {
 /// `GET /readyz`: 200 when the log takes entries, else 503 and why. Closed writes are a choice, not
 /// a fault.
 pub fn serve_ready(app: &App) -> Reply {
-    let refusal = app.health.refusal();
+    let stopping = app.stopping.load(Ordering::Relaxed).then_some(Refusal::Stopping);
+    let refusal = app.health.refusal().or(stopping);
     let snapshot = app.published.snapshot();
     let body = serde_json::json!({
         "ready": refusal.is_none(),
@@ -28,6 +32,7 @@ pub fn serve_ready(app: &App) -> Reply {
             Witnessed::Missing => "missing",
         },
         "writes": writes(app),
+        "accessProblems": app.gate.access.problems().iter().map(|(label, _)| *label).collect::<Vec<_>>(),
     });
     let mut reply = json(format!("{body}\n"));
     if refusal.is_some() {
@@ -39,7 +44,7 @@ pub fn serve_ready(app: &App) -> Reply {
 /// To whom the log is open.
 fn writes(app: &App) -> &'static str {
     let access = &app.gate.access;
-    match (access.is_open(), access.is_configured()) {
+    match (access.is_open(), access.was_configured()) {
         (true, _) => "open",
         (false, true) => "restricted",
         (false, false) => "closed",

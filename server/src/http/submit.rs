@@ -3,15 +3,16 @@
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::header::CONTENT_ENCODING;
 use hyper::{Request, StatusCode};
-use tokio::sync::OwnedSemaphorePermit;
 use treering_proto::entry::{EntryError, EntryKind, VerifiedEntry};
 use treering_proto::hash::Hash;
 use treering_proto::tree::LeafIndex;
 
 use super::App;
+use super::accept::Peer;
+use super::body::Room;
 use super::gate::Visit;
 use super::reply::Fault;
 use crate::health::Refusal;
@@ -52,13 +53,14 @@ impl From<Fault> for NotSubmitted {
 pub struct RequestBody {
     /// The bytes.
     pub bytes: Bytes,
-    _room: OwnedSemaphorePermit,
+    _room: Room,
 }
 
 /// Reads a body of at most `max` bytes, if there is room for it. Compressed bodies are refused:
 /// what they unpack to has no bound.
 pub async fn read_body(
     app: &App,
+    peer: &Peer,
     request: Request<Incoming>,
     max: usize,
 ) -> Result<RequestBody, Fault> {
@@ -66,10 +68,9 @@ pub async fn read_body(
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         return Err(Fault::new(status, "content-encoding", "compressed bodies are not accepted"));
     }
-    let stated = request.body().size_hint().exact().and_then(|len| usize::try_from(len).ok());
-    let room = app.budget.request(stated.unwrap_or(max).min(max))?;
-    let collected = tokio::time::timeout(BODY_TIME_MAX, collect(request.into_body(), max)).await;
-    let bytes = collected.map_err(|_| {
+    let mut room = app.budget.request(&peer.guest);
+    let collected = collect(request.into_body(), max, &mut room);
+    let bytes = tokio::time::timeout(BODY_TIME_MAX, collected).await.map_err(|_| {
         let message = "the request body took too long";
         Fault::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", message)
     })??;
@@ -78,13 +79,14 @@ pub async fn read_body(
 
 /// Keeps at most `max` bytes. What comes after them is read and dropped for a while: a client whose
 /// connection is closed while it still sends does not hear why.
-async fn collect(mut body: Incoming, max: usize) -> Result<Bytes, Fault> {
+async fn collect(mut body: Incoming, max: usize, room: &mut Room) -> Result<Bytes, Fault> {
     let (mut kept, mut read) = (BytesMut::new(), 0);
     while let Some(frame) = body.frame().await {
         let cut_off = |_| Fault::bad_request("body-cut-off", "the request body was cut off");
         let Ok(data) = frame.map_err(cut_off)?.into_data() else { continue };
         read += data.len();
         if read <= max {
+            room.grow_to(read)?;
             kept.extend_from_slice(&data);
         } else if read > max + DROPPED_BYTES_MAX {
             break;
@@ -99,12 +101,13 @@ async fn collect(mut body: Incoming, max: usize) -> Result<Bytes, Fault> {
 
 /// Verifies a submission, asks whether it may be logged, and takes it through the pool, within the time that clients wait.
 pub async fn submit(
-    app: &App,
-    visit: &mut Visit<'_>,
+    visit: &mut Visit,
     body: RequestBody,
     parse: Parse,
 ) -> Result<Submitted, NotSubmitted> {
-    match tokio::time::timeout(ANSWER_TIME_MAX, verify_and_wait(app, visit, body, parse)).await {
+    let app = visit.app();
+    let verified = verify_and_wait(&app, visit, body, parse);
+    match tokio::time::timeout(ANSWER_TIME_MAX, verified).await {
         Ok(submitted) => submitted,
         Err(_) => {
             let message = "the entry was not published in time; submit it again to learn its fate";
@@ -115,7 +118,7 @@ pub async fn submit(
 
 async fn verify_and_wait(
     app: &App,
-    visit: &mut Visit<'_>,
+    visit: &mut Visit,
     body: RequestBody,
     parse: Parse,
 ) -> Result<Submitted, NotSubmitted> {
@@ -134,7 +137,14 @@ async fn verify_and_wait(
         Err(Rejected::Refused(refusal)) => return Err(refused(&refusal).into()),
     };
     match receiver.await {
-        Ok(Outcome::Refused(refusal)) => Err(refused(&refusal).into()),
+        Ok(Outcome::Refused(refusal)) => {
+            // After a latch, or when the server stops, nobody knows whether it is in the log; else it
+            // certainly is not.
+            if !matches!(refusal, Refusal::Latched(..) | Refusal::Stopping) {
+                visit.not_logged();
+            }
+            Err(refused(&refusal).into())
+        }
         // Logged by an earlier process, whose head the witnesses have not cosigned yet.
         Ok(Outcome::Duplicate(index)) if !is_published(app, index) => {
             let message = "the entry is logged and not published yet; submit it again";
@@ -142,8 +152,8 @@ async fn verify_and_wait(
         }
         Ok(outcome) => {
             match &outcome {
-                Outcome::Logged(logged) => visit.logged(logged.index, true),
-                Outcome::Duplicate(index) => visit.logged(*index, false),
+                Outcome::Logged(logged) => visit.logged(logged.index),
+                Outcome::Duplicate(index) => visit.logged(*index),
                 Outcome::Refused(_) => unreachable!("refusals were answered above"),
             }
             Ok(Submitted { kind, leaf, body, outcome })
@@ -166,7 +176,7 @@ async fn verify(app: &App, body: RequestBody, parse: Parse) -> Result<VerifiedEn
     if body.bytes.len() <= LARGE_BODY_BYTES {
         return parse(&body.bytes).map_err(NotSubmitted::Entry);
     }
-    let verified = app.heavy.run(move || parse(&body.bytes)).await?;
+    let verified = app.heavy_writes.run(move || parse(&body.bytes)).await?;
     verified.map_err(NotSubmitted::Entry)
 }
 

@@ -26,14 +26,12 @@ use crate::pool::{Logged, Outcome};
 use crate::publisher::Snapshot;
 
 /// `POST /api/v1/log/entries`.
-pub async fn serve_submit(
-    app: &App,
-    visit: &mut Visit<'_>,
-    request: Request<Incoming>,
-) -> Result<Reply, Fault> {
+pub async fn serve_submit(visit: &mut Visit, request: Request<Incoming>) -> Result<Reply, Fault> {
+    let app = visit.app();
+    let app = app.as_ref();
     require_json(&request)?;
-    let body = read_body(app, request, V1_BODY_BYTES_MAX).await?;
-    let submitted = submit(app, visit, body, VerifiedEntry::from_v1_request).await;
+    let body = read_body(app, &visit.peer(), request, V1_BODY_BYTES_MAX).await?;
+    let submitted = submit(visit, body, VerifiedEntry::from_v1_request).await;
     let Submitted { leaf, body, outcome, .. } = submitted.map_err(|error| match error {
         NotSubmitted::Fault(fault) => fault,
         NotSubmitted::Entry(error) => invalid(&error),

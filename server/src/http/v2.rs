@@ -9,7 +9,6 @@ use hyper::{Request, StatusCode};
 use treering_proto::api::v2::TransparencyLogEntry;
 use treering_proto::entry::{EntryError, VerifiedEntry};
 
-use super::App;
 use super::gate::Visit;
 use super::native::log_entry;
 use super::reply::{Fault, Reply, json};
@@ -18,19 +17,18 @@ use crate::limits::V2_BODY_BYTES_MAX;
 use crate::pool::Outcome;
 
 /// `POST /api/v2/log/entries`.
-pub async fn serve_submit(
-    app: &App,
-    visit: &mut Visit<'_>,
-    request: Request<Incoming>,
-) -> Result<Reply, Fault> {
-    let body = read_body(app, request, V2_BODY_BYTES_MAX).await.map_err(|fault| {
-        // grpc-gateway answers 400 where HTTP would have 413.
-        if fault.status == StatusCode::PAYLOAD_TOO_LARGE {
-            return Fault::bad_request(fault.label, "http: request body too large");
-        }
-        fault
-    })?;
-    let submitted = submit(app, visit, body, VerifiedEntry::from_v2_request).await;
+pub async fn serve_submit(visit: &mut Visit, request: Request<Incoming>) -> Result<Reply, Fault> {
+    let app = visit.app();
+    let app = app.as_ref();
+    let body =
+        read_body(app, &visit.peer(), request, V2_BODY_BYTES_MAX).await.map_err(|fault| {
+            // grpc-gateway answers 400 where HTTP would have 413.
+            if fault.status == StatusCode::PAYLOAD_TOO_LARGE {
+                return Fault::bad_request(fault.label, "http: request body too large");
+            }
+            fault
+        })?;
+    let submitted = submit(visit, body, VerifiedEntry::from_v2_request).await;
     let Submitted { kind, body, outcome, .. } = submitted.map_err(|error| match error {
         NotSubmitted::Fault(fault) => fault,
         NotSubmitted::Entry(error) => invalid(&error),

@@ -1,5 +1,6 @@
-//! What is done once a second beside the log: lines of the journal reach the disk, the age of the
-//! certificate is measured, and the service manager hears that the loop goes round.
+//! What is done once a second beside the log: lines of the journal reach the disk, and the age of the
+//! certificate is measured. On a thread of its own, because a disk may hold it up: the service
+//! manager hears that the loop goes round.
 //!
 //! Invariant: a journal that cannot be synced is said once and refuses writes by itself; nothing
 //! here stops the log.
@@ -21,8 +22,13 @@ pub struct Keeper {
     pub app: Arc<App>,
     /// Its TLS, if it speaks any.
     pub tls: Option<Arc<Tls>>,
-    /// What the service manager wants to hear.
-    pub watchdog: Option<Watchdog>,
+}
+
+/// Feeds the watchdog until told to end.
+pub fn feed(mut watchdog: Watchdog, end: &End) {
+    while !end.pause(watchdog.every()) {
+        watchdog.feed();
+    }
 }
 
 /// Tells the keeper to end.
@@ -46,21 +52,13 @@ impl End {
 
 impl Keeper {
     /// Goes round until told to end; the last round is after that.
-    pub fn run(mut self, end: &End) {
-        let pause = self.watchdog.as_ref().map_or(ROUND, |watchdog| watchdog.every().min(ROUND));
+    pub fn run(self, end: &End) {
         let mut is_synced = true;
-        let mut fed = Instant::now();
         loop {
-            let is_over = end.pause(pause);
+            let is_over = end.pause(ROUND);
             is_synced = self.sync_journal(is_synced);
             if let Some(tls) = &self.tls {
                 self.app.metrics.tls(tls.not_after(), tls.reload_failures());
-            }
-            if let Some(watchdog) = &mut self.watchdog
-                && fed.elapsed() >= watchdog.every()
-            {
-                watchdog.feed();
-                fed = Instant::now();
             }
             if is_over {
                 return;

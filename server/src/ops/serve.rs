@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -14,19 +15,19 @@ use crate::clock::{self, BatchClock};
 use crate::crash_point;
 use crate::data_directory::{DataDirectory, JOURNAL_DIRECTORY, TOKENS_FILE};
 use crate::health::{Health, Refusal};
-use crate::http::connection::Budget;
+use crate::http::body::Budget;
 use crate::http::gate::Gate;
 use crate::http::heavy::Heavy;
 use crate::http::rates::{RateSettings, Rates};
 use crate::http::{App, accept};
 use crate::journal::{Journal, JournalError};
 use crate::metrics::Metrics;
-use crate::ops::keeper::{End, Keeper};
+use crate::ops::keeper::{self, End, Keeper};
 use crate::pool::Pool;
 use crate::scrubber::{self, Stop};
 use crate::sequencer::Sequencer;
 use crate::startup::{self, OpenLog, StartError};
-use crate::systemd::{Heartbeat, Manager};
+use crate::systemd::{Heartbeat, Manager, Watchdog};
 use crate::thinning::Thinning;
 use crate::tls::{Tls, TlsError, TlsFiles};
 use crate::witness::{self, AskerContext, Config, ConfigError, Mode, Witnessing};
@@ -148,8 +149,8 @@ pub async fn serve(service: Service) -> Result<(), ServeError> {
     let (scrubbing, end) = (Stop::default(), End::default());
     spawn_scrubber(&app, &scrubbing);
     let manager = Manager::from_environment();
-    let watchdog = manager.watchdog(&heartbeat);
-    let keeping = spawn_keeper(Keeper { app: app.clone(), tls: tls.clone(), watchdog }, &end);
+    spawn_feeder(manager.watchdog(&heartbeat), &end);
+    let keeping = spawn_keeper(Keeper { app: app.clone(), tls: tls.clone() }, &end);
 
     // Before anybody hears that the server is ready, who may stop it at once.
     let stop = stop_signal().map_err(ServeError::Signal)?;
@@ -220,7 +221,9 @@ fn app(log: &OpenLog, service: &Service, gate: Gate, needs_quorum: bool) -> App 
         metrics: Arc::new(Metrics::default()),
         gate,
         needs_quorum,
+        stopping: AtomicBool::new(false),
         heavy: Heavy::default(),
+        heavy_writes: Heavy::default(),
         budget: Budget::default(),
         rates: Rates::new(service.rates),
     }
@@ -327,6 +330,15 @@ fn spawn_keeper(keeper: Keeper, end: &End) -> std::thread::JoinHandle<()> {
     let end = end.clone();
     let spawned = std::thread::Builder::new().name("keeper".into()).spawn(move || keeper.run(&end));
     spawned.expect("a process that just started can start a thread")
+}
+
+/// Ends with the process, so nobody waits for it.
+fn spawn_feeder(watchdog: Option<Watchdog>, end: &End) {
+    let Some(watchdog) = watchdog else { return };
+    let end = end.clone();
+    let feed = move || keeper::feed(watchdog, &end);
+    let spawned = std::thread::Builder::new().name("watchdog".into()).spawn(feed);
+    drop(spawned.expect("a process that just started can start a thread"));
 }
 
 fn announce(app: &App, service: &Service, address: SocketAddr, took: std::time::Duration) {

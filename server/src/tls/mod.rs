@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -80,6 +80,8 @@ struct Current {
     /// Of the files that were tried last, whether they made sense or not.
     stamps: Vec<Stamp>,
     loaded: Loaded,
+    /// Whether the files could not be read the last time, so that it is said once.
+    is_unreadable: bool,
     failures: u64,
 }
 
@@ -101,7 +103,10 @@ impl Tls {
         // Before the files: one that changes in between is read again.
         let stamps = files.stamps();
         let loaded = files.load()?;
-        Ok(Self { files, current: Mutex::new(Current { stamps, loaded, failures: 0 }) })
+        Ok(Self {
+            files,
+            current: Mutex::new(Current { stamps, loaded, is_unreadable: false, failures: 0 }),
+        })
     }
 
     /// What a new connection speaks, by the files as they are now.
@@ -114,12 +119,21 @@ impl Tls {
                     tracing::info!("the TLS files changed; new connections use them");
                     current.loaded = loaded;
                 }
+                // What could not be read now may be read at the next connection.
+                Err(TlsError::Read { path, source }) if !current.is_unreadable => {
+                    tracing::error!(path = %path.display(), error = %source, "cannot read the TLS files");
+                    current.is_unreadable = true;
+                    current.failures += 1;
+                    return current.loaded.acceptor.clone();
+                }
+                Err(TlsError::Read { .. }) => return current.loaded.acceptor.clone(),
                 Err(error) => {
                     tracing::error!(%error, "the TLS files changed and cannot be used; the old ones stay");
                     current.failures += 1;
                 }
             }
             current.stamps = stamps;
+            current.is_unreadable = false;
         }
         current.loaded.acceptor.clone()
     }
@@ -163,6 +177,11 @@ impl TlsFiles {
             }
         };
         let mut config = builder.with_single_cert(certificates, key).map_err(failed)?;
+        if self.client_ca.is_some() {
+            // A session that is resumed brings its certificate along unverified.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Loaded { acceptor: TlsAcceptor::from(Arc::new(config)), not_after })
     }
