@@ -37,7 +37,7 @@ pub(super) fn pairwise_consistent(case: &Case<'_>) -> Findings {
     }
     let count = heads.len() as u64;
     let findings = case.rebuilt.judge(heads);
-    found.decided = count - findings.len() as u64;
+    found.decided = count.saturating_sub(findings.len() as u64);
     for finding in findings {
         found.judge(false, || match finding {
             Finding::HeadWrong { signed, rebuilt } => format!(

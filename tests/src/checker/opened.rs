@@ -37,7 +37,7 @@ fn open(history: &History, note: &str) -> Opened {
     let all = open_checkpoint(note.as_bytes(), &origin, &keys);
     let own = match &all {
         Ok(_) => None,
-        Err(_) => Some(open_checkpoint(note.as_bytes(), &origin, &[log_key.clone()])),
+        Err(_) => Some(open_checkpoint(note.as_bytes(), &origin, std::slice::from_ref(&log_key))),
     };
     match (all, own) {
         (Ok(opened), _) if is_signed_by(&opened, &log_key) => Opened {

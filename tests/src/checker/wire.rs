@@ -68,7 +68,8 @@ fn v1_duplicate(connection: &mut Connection, response: &Response) -> io::Result<
 /// The entry in an answer of the Rekor v1 face; `None` if it is not exactly one.
 pub fn v1_bundle(answer: &[u8]) -> Option<Bundle<String>> {
     let entries: LogEntries = serde_json::from_slice(answer).ok()?;
-    let [entry] = entries.into_values().collect::<Vec<LogEntry>>().try_into().ok()?;
+    let entries: Vec<LogEntry> = entries.into_values().collect();
+    let [entry]: [LogEntry; 1] = entries.try_into().ok()?;
     let leaf = hash_leaf(&from_base64(&entry.body)?);
     let proof = &entry.verification.inclusion_proof;
     let head = TreeHead { size: TreeSize::new(proof.tree_size)?, root: hash(&proof.root_hash)? };
