@@ -1,4 +1,4 @@
-//! The invariant of times: along the log, against dated checkpoints, and against the client's clock.
+//! The invariant of times: along the log, against dated checkpoints, and the clock of the client.
 
 use std::collections::BTreeMap;
 
