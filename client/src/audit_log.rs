@@ -26,7 +26,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
-use treering_proto::audit::{self, Audit, Finding, FindingClass};
+use treering_proto::audit::{self, Audit, Finding, FindingClass, Times};
 use treering_proto::hash::Hash;
 use treering_proto::tile::{TILE_LEVEL_MAX, TILE_WIDTH, Tile, TileKind, hashes_at};
 use treering_proto::tree::{LeafIndex, TreeSize};
@@ -37,7 +37,7 @@ use crate::monitor::read::{Source, Tally};
 use crate::report::{Exit, Report};
 use crate::transport::Reading;
 use faults::Faults;
-use heads::{Bounds, Heads};
+use heads::Heads;
 use read::{Part, ReadTile, read_tile};
 use terms::Terms;
 
@@ -75,12 +75,11 @@ struct Found {
     signatures: Faults,
     statements: Faults,
     timestamps: Faults,
-    times: Faults,
+    times_wrong: Faults,
     timestamped: u64,
     /// Whether the Rekor v1 face showed any entry.
     has_sets: bool,
-    last_time: u64,
-    bounds: Bounds,
+    times: Times,
     tally: Tally,
     unread: Option<LogError>,
 }
@@ -110,7 +109,7 @@ pub async fn audit(
     let tiles = Box::new(move |tile: Tile| asked.borrow_mut().remove(&tile).flatten());
     let mut audit = Audit::new(heads.all.iter().map(|(head, _)| *head), tiles);
     let mut terms = Terms::new(options.search_terms, options.seed);
-    let mut found = Found { bounds: Bounds::new(&heads.dated), ..Found::default() };
+    let mut found = Found { times: Times::new(&heads.dated), ..Found::default() };
     let done = read_all(source, options, size, |part| {
         served.borrow_mut().extend(part.tiles.iter().cloned());
         part.entries.iter().for_each(|entry| audit.entry(entry));
@@ -227,16 +226,12 @@ impl Found {
             self.has_sets |= set.is_shown;
             match &set.outcome {
                 Err(why) => self.timestamps.add(format!("entry {}: {why}", set.index)),
-                Ok(time) if !self.bounds.allow(set.index, *time) => self.times.add(format!(
-                    "entry {} is dated {time}, when by the log's own dated checkpoints it was not \
-                     logged yet, or logged already",
-                    set.index
-                )),
-                Ok(time) if *time < self.last_time => self.times.add(format!(
-                    "entry {} is dated {time}, before the {} of an entry below it",
-                    set.index, self.last_time
-                )),
-                Ok(time) => self.last_time = *time,
+                Ok(time) => {
+                    if let Err(why) = self.times.entry(set.index, *time) {
+                        let text = format!("entry {} is dated {time}, {why}", set.index);
+                        self.times_wrong.add(text);
+                    }
+                }
             }
         }
     }
@@ -289,6 +284,14 @@ fn fault(heads: &Heads, finding: &Finding) -> String {
         Finding::HeadBeyondEntries { signed } => {
             format!("{} is of {} entries, which are not there", heads.whose(signed), signed.size)
         }
+        Finding::HeadsDisagree { one, other } => format!(
+            "{} and {} are of {} entries, with roots {} and {}",
+            heads.whose(one),
+            heads.whose(other),
+            one.size,
+            one.root,
+            other.root
+        ),
     }
 }
 
@@ -317,7 +320,7 @@ fn report_entries(report: &mut Report, source: &Source, found: &Found, has_v1: b
         let text = format!("the signed timestamps of {} entries verify", found.timestamped);
         add(report, "entry-timestamps", &found.timestamps, &text);
         let text = "times never go back, and fit the log's dated heads";
-        add(report, "entry-times", &found.times, text);
+        add(report, "entry-times", &found.times_wrong, text);
     } else {
         for check in ["entry-timestamps", "entry-times"] {
             report

@@ -6,10 +6,14 @@
 //! log ever signed with the head that the rebuilt tree has at that size. What does not agree comes
 //! out as findings.
 //!
+//! [`Times`] does the same for the times that a log gave its entries.
+//!
 //! Invariants: no input is believed; a log without findings holds every entry that its signed heads
 //! commit to. The number of findings kept is bounded; their count is not.
 //! Out of scope: who signed the heads (the caller opens notes), where bytes come from, and derived
 //! rows.
+
+mod times;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +22,8 @@ use crate::entry::{Entry, EntryKind};
 use crate::hash::{Hash, hash_leaf};
 use crate::tile::{TILE_LEVEL_MAX, TILE_WIDTH, Tile, TileKind, hashes_at};
 use crate::tree::{LeafIndex, TreeHead};
+
+pub use times::{Bounds, TimeFault, Times};
 
 /// How many findings of each class are kept. More say nothing new, and a hostile log could fill
 /// memory with them; those of one class must not keep out those of another.
@@ -58,6 +64,13 @@ pub enum Finding {
         /// What was signed.
         signed: TreeHead,
     },
+    /// Two heads of one size were signed with two roots. This needs no entries to be wrong.
+    HeadsDisagree {
+        /// One of them.
+        one: TreeHead,
+        /// The other.
+        other: TreeHead,
+    },
 }
 
 /// What a finding is about.
@@ -94,7 +107,9 @@ impl Finding {
         match self {
             Self::EntryUnreadable { .. } => FindingClass::Entries,
             Self::TileMissing { .. } | Self::TileWrong { .. } => FindingClass::Tiles,
-            Self::HeadWrong { .. } | Self::HeadBeyondEntries { .. } => FindingClass::Heads,
+            Self::HeadWrong { .. }
+            | Self::HeadBeyondEntries { .. }
+            | Self::HeadsDisagree { .. } => FindingClass::Heads,
         }
     }
 }
@@ -139,7 +154,7 @@ impl<'a> Audit<'a> {
 
     /// Takes the next entry.
     pub fn entry(&mut self, bytes: &[u8]) {
-        let index = self.edge.size().get() + self.batch.len() as u64;
+        let index = self.next_index();
         match Entry::parse(bytes) {
             Ok(entry) => *self.report.kinds.entry(kind_key(entry.kind())).or_default() += 1,
             Err(_) => {
@@ -148,8 +163,13 @@ impl<'a> Audit<'a> {
                 self.find(Finding::EntryUnreadable { index });
             }
         }
-        self.batch.push(hash_leaf(bytes));
-        if self.batch.len() == BATCH || self.heads.contains_key(&(index + 1)) {
+        self.leaf(hash_leaf(bytes));
+    }
+
+    /// Takes the leaf of the next entry, whose bytes the caller read.
+    pub fn leaf(&mut self, leaf: Hash) {
+        self.batch.push(leaf);
+        if self.batch.len() == BATCH || self.heads.contains_key(&self.next_index()) {
             self.grow();
         }
     }
@@ -173,17 +193,35 @@ impl<'a> Audit<'a> {
     /// Ends the audit: what is still unmatched becomes a finding.
     pub fn finish(mut self) -> Report {
         self.grow();
-        for signed in std::mem::take(&mut self.heads).into_values().flatten() {
+        let heads = self.take_beyond();
+        for signed in heads {
             self.find(Finding::HeadBeyondEntries { signed });
         }
         self.finish_early()
     }
 
-    /// Ends an audit that did not read every entry: heads of larger trees say nothing.
+    /// Ends an audit that did not read every entry: heads of larger trees say nothing, unless they
+    /// disagree among themselves.
     pub fn finish_early(mut self) -> Report {
         self.grow();
+        self.take_beyond();
         self.report.head = self.edge.head();
         self.report
+    }
+
+    /// The heads of larger trees. Two of one size are a fork, whatever the entries are.
+    fn take_beyond(&mut self) -> Vec<TreeHead> {
+        let beyond: Vec<Vec<TreeHead>> = std::mem::take(&mut self.heads).into_values().collect();
+        for same_size in &beyond {
+            for pair in same_size.windows(2) {
+                self.find(Finding::HeadsDisagree { one: pair[0], other: pair[1] });
+            }
+        }
+        beyond.into_iter().flatten().collect()
+    }
+
+    fn next_index(&self) -> u64 {
+        self.edge.size().get() + self.batch.len() as u64
     }
 
     /// Grows the tree by the batch, and compares what became complete.

@@ -119,11 +119,8 @@ fn entries_that_were_never_signed_can_be_taken_out_and_submitted_again() {
         let (watch, _unheard) = Watch::new();
         let outcome = Load { signers: 8, each: 100 }.run(server.address, &watch);
         assert!(server.wait().is_killed());
-        outcome.notes.iter().for_each(|note| {
-            history.saw(note);
-        });
         let first = history.attempts.len();
-        history.add(outcome.attempts);
+        history.take(outcome);
 
         let export = log.beside(&format!("{point}.jsonl"));
         let dropped = log.run(&["fsck", "--drop-unsigned", "--export", text(&export)]);
@@ -168,7 +165,7 @@ fn dropping_needs_a_place_to_save_what_it_drops() {
     let (watch, _unheard) = Watch::new();
     let outcome = Load { signers: 4, each: 10 }.run(server.address, &watch);
     assert!(server.wait().is_killed());
-    history.add(outcome.attempts);
+    history.take(outcome);
     let taken = log.beside("taken.jsonl");
     fs::write(&taken, "somebody's").unwrap();
     let refused = log.run(&["fsck", "--drop-unsigned", "--export", text(&taken)]);

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use treering_tests::check::check_log;
+use treering_tests::checker::event::Answer;
+use treering_tests::checker::wire::ask;
 use treering_tests::history::History;
 use treering_tests::load::{Load, Outcome, Watch};
 use treering_tests::random::Random;
 use treering_tests::server::{Log, Server, text};
-use treering_tests::submission::{Answer, submit};
 use treering_tests::witness::{TestWitness, policy};
 
 /// The gaps, as `TREERING_CRASH_AT` names them, in order.
@@ -50,11 +51,14 @@ fn dying_at_every_gap_with_witnesses_loses_nothing_and_forks_nothing() {
 
 fn die_at_every_gap(log: &Log, flags: &[&str], deaths: u64) {
     let mut history = History::new(&log.identity);
+    history.record.set_whole();
     let mut batches = BTreeMap::new();
     for point in CRASH_POINTS {
         for count in 1..=deaths {
             let server = log.serve_with(flags, Some(&format!("{point}:{count}")));
-            let (watch, _unheard) = Watch::new();
+            let (mut watch, _unheard) = Watch::new();
+            history.process += 1;
+            watch.process = history.process;
             let outcome = Load { signers: 8, each: 200 }.run(server.address, &watch);
             assert!(outcome.unanswered > 0, "{point}:{count} was not reached under load");
             let ended = server.wait();
@@ -78,6 +82,7 @@ fn dying_at_random_loses_nothing_and_forks_nothing() {
     let mut random = Random::seeded("dying_at_random");
     let log = Log::create();
     let mut history = History::new(&log.identity);
+    history.record.set_whole();
     let (mut deaths, mut tries, mut interrupted) = (0, 0, 0);
     while deaths < DEATHS_AT_RANDOM {
         tries += 1;
@@ -123,12 +128,10 @@ fn dying_while_starting_after_a_death_loses_nothing_and_forks_nothing() {
 /// Takes in what was said before the death, starts the log again, checks it, retries everything
 /// that was submitted in this round, and checks it again.
 fn resume_and_check(log: &Log, flags: &[&str], history: &mut History, outcome: Outcome) {
-    outcome.notes.iter().for_each(|note| {
-        history.saw(note);
-    });
     let first = history.attempts.len();
-    history.add(outcome.attempts);
+    history.take(outcome);
     let server = log.serve_with(flags, None);
+    history.process += 1;
     // What was fenced before the death is shown when the witnesses have cosigned it.
     let is_whole = || server.get("/readyz").json()["witnessed"] != "missing";
     while !is_whole() {}
@@ -144,30 +147,23 @@ fn resume_and_check(log: &Log, flags: &[&str], history: &mut History, outcome: O
 /// Submits every attempt from `first` on again: a known index is repeated, an unknown one learnt.
 fn retry(server: &Server, history: &mut History, first: usize) {
     let mut connection = server.connect();
-    let mut notes = Vec::new();
+    let who = history.who();
+    let mut heard = Vec::new();
     for attempt in &mut history.attempts[first..] {
-        let mut ask = || submit(&mut connection, &attempt.submission).unwrap();
-        let mut answer = ask();
+        let mut again = || ask(&mut connection, &attempt.submission, who);
+        let mut told = again();
         // Until the witnesses have cosigned what was fenced before the death.
-        while matches!(&answer, Answer::Refused(response)
-            if response.header("treering-error") == Some("not-published"))
-        {
-            answer = ask();
+        while matches!(&told.answer, Answer::Refused { label, .. } if label == "not-published") {
+            told = again();
         }
-        let index = match answer {
-            Answer::Logged { index, note } => {
-                assert_eq!(attempt.index, None, "an acknowledged entry was logged again");
-                notes.push(note);
-                index
-            }
-            Answer::Duplicate { index } => index,
-            Answer::Refused(response) => panic!("a retry was refused: {response:?}"),
-        };
+        let index = told.index().unwrap_or_else(|| panic!("a retry was refused: {told:?}"));
+        if matches!(told.answer, Answer::Logged(_)) {
+            assert_eq!(attempt.index, None, "an acknowledged entry was logged again");
+        }
         assert_eq!(*attempt.index.get_or_insert(index), index, "a retry has another index");
+        heard.push(told);
     }
-    notes.iter().for_each(|note| {
-        history.saw(note);
-    });
+    heard.into_iter().for_each(|told| history.heard(told));
 }
 
 /// The number in the line that the server writes before it dies.

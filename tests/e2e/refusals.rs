@@ -23,10 +23,7 @@ pub fn write(server: &Server, history: &mut History, count: u64) {
     let (watch, _unheard) = Watch::new();
     let outcome = Load { signers: 4, each: count / 4 }.run(server.address, &watch);
     assert_eq!((outcome.unanswered, outcome.refused), (0, 0));
-    outcome.notes.iter().for_each(|note| {
-        history.saw(note);
-    });
-    history.add(outcome.attempts);
+    history.take(outcome);
 }
 
 /// A log of 40 entries whose server was killed: all of them are in the write-ahead log.

@@ -76,10 +76,7 @@ fn grow_to(server: &Server, history: &mut History, size: u64) {
     for load in [load, rest] {
         let outcome = load.run(server.address, &watch);
         assert_eq!((outcome.unanswered, outcome.refused), (0, 0));
-        outcome.notes.iter().for_each(|note| {
-            history.saw(note);
-        });
-        history.add(outcome.attempts);
+        history.take(outcome);
     }
     assert_eq!(server.size(), size);
 }
@@ -128,10 +125,7 @@ fn stopping_under_load_loses_no_acknowledged_entry() {
         let ended = server.terminate();
         assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
         let outcome = load.join().unwrap();
-        outcome.notes.iter().for_each(|note| {
-            history.saw(note);
-        });
-        history.add(outcome.attempts);
+        history.take(outcome);
         check_log(&log.serve(), &mut history);
     }
 }

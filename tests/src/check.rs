@@ -1,5 +1,6 @@
 //! `check_log`: rebuilds a served log from its entry tiles and holds everything against it: tiles,
-//! every checkpoint ever seen, every acknowledgement, and single entries with their proofs.
+//! every checkpoint ever seen, every acknowledgement, and single entries with their proofs. What it
+//! reads goes into the record of the history, and the checker judges all of that.
 //!
 //! Nothing that the server computes is believed: entries are hashed again, the tree is grown again
 //! (`treering_proto::audit`), and only then compared.
@@ -18,6 +19,8 @@ use treering_proto::tile::{
 };
 use treering_proto::tree::{LeafIndex, TreeHead, TreeSize};
 
+use crate::checker::event::{Span, now};
+use crate::checker::{self, wire};
 use crate::history::{Attempt, History};
 use crate::http::Connection;
 use crate::server::Server;
@@ -47,11 +50,15 @@ pub fn check_log(server: &Server, history: &mut History) -> Rebuilt {
 /// With the first thing that does not agree.
 pub fn check_served(address: SocketAddr, history: &mut History) -> Rebuilt {
     let connection = Connection::open(address).expect("the log listens");
-    let connection = RefCell::new(connection);
-    let get = |path: &str| fetch(&mut connection.borrow_mut(), path);
-    let head = history.saw_newest(&String::from_utf8_lossy(&get("/checkpoint")));
-    let info: serde_json::Value = serde_json::from_slice(&get("/api/v1/log")).expect("JSON");
-    let v1_head = history.saw(info["signedTreeHead"].as_str().expect("a v1 checkpoint"));
+    let reader = Reader { connection: RefCell::new(connection), read: RefCell::default() };
+    let get = |path: &str| reader.get(path).0;
+    let at = now();
+    let (note, span) = reader.get("/checkpoint");
+    let head = history.fetched(&String::from_utf8_lossy(&note), span);
+    let (info, span) = reader.get("/api/v1/log");
+    let info: serde_json::Value = serde_json::from_slice(&info).expect("JSON");
+    let v1_note = info["signedTreeHead"].as_str().expect("a v1 checkpoint");
+    let v1_head = history.fetched(v1_note, span);
     assert!(v1_head.size >= head.size, "the v1 face was asked later and knows less");
 
     let entries = fetch_entries(&get, v1_head.size);
@@ -67,8 +74,45 @@ pub fn check_served(address: SocketAddr, history: &mut History) -> Rebuilt {
     check_growing_tiles(&get, &entries);
     check_attempts(&entries, &history.attempts);
     check_singles(&get, &entries, history);
+    let rebuilt = checker::Rebuilt::new(at, entries.iter().map(|e| hash_leaf(e)).collect());
+    reader.remember(history);
+    let verdict = checker::check(&history.record, &rebuilt);
+    assert!(verdict.violations.is_empty(), "{verdict}");
     Rebuilt { head: v1_head, entries }
 }
+
+/// A connection that remembers what it read.
+struct Reader {
+    connection: RefCell<Connection>,
+    read: RefCell<Vec<(String, Span, Vec<u8>)>>,
+}
+
+impl Reader {
+    /// The bytes at `path`, and when they were read.
+    fn get(&self, path: &str) -> (Vec<u8>, Span) {
+        let start = now();
+        let bytes = fetch(&mut self.connection.borrow_mut(), path);
+        let span = Span { start, end: now() };
+        self.read.borrow_mut().push((path.to_owned(), span, bytes.clone()));
+        (bytes, span)
+    }
+
+    /// Puts tiles and entries into the record.
+    fn remember(self, history: &mut History) {
+        let who = history.who();
+        for (path, span, bytes) in self.read.into_inner() {
+            if let Ok(tile) = Tile::parse_path(path.trim_start_matches('/')) {
+                history.record.tile(who, span, tile, &bytes);
+            } else if path.starts_with(SINGLE) {
+                let bundle = wire::v2_bundle(&bytes).expect("it was read before");
+                history.record.entry(who, span, bundle);
+            }
+        }
+    }
+}
+
+/// Where single entries are.
+const SINGLE: &str = "/api/treering/v1/entries/";
 
 /// The bytes at `path`.
 ///
@@ -134,7 +178,7 @@ fn check_attempts(entries: &[Vec<u8>], attempts: &[Attempt]) {
 fn check_singles(get: &impl Fn(&str) -> Vec<u8>, entries: &[Vec<u8>], history: &mut History) {
     let step = (entries.len() as u64 / SINGLES_MAX).max(1);
     for index in (0..entries.len() as u64).step_by(step as usize) {
-        let answer = get(&format!("/api/treering/v1/entries/{index}"));
+        let answer = get(&format!("{SINGLE}{index}"));
         let entry = TransparencyLogEntry::parse(&answer).expect("an entry with its proof");
         let proof = &entry.inclusion_proof;
         let at = LeafIndex::new(index).expect("a small index");

@@ -9,6 +9,7 @@ pub mod authority;
 pub mod binaries;
 pub mod certificate;
 pub mod check;
+pub mod checker;
 pub mod convictions;
 pub mod history;
 pub mod http;

@@ -2,13 +2,15 @@
 //! server is gone.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use crate::checker::event::{Answer, Told, Who};
+use crate::checker::wire::ask;
 use crate::history::Attempt;
 use crate::http::Connection;
 use crate::model::statement;
-use crate::submission::{Answer, Face, Signer, Submission, submit};
+use crate::submission::{Face, Signer, Submission};
 
 /// How much is submitted.
 #[derive(Clone, Copy)]
@@ -23,13 +25,15 @@ pub struct Load {
 pub struct Watch {
     acknowledged: Sender<()>,
     in_flight: AtomicU64,
+    /// The number of the server process that is asked.
+    pub process: u32,
 }
 
 impl Watch {
     /// A watch, and a receiver that hears of each success.
     pub fn new() -> (Self, Receiver<()>) {
         let (acknowledged, heard) = channel();
-        (Self { acknowledged, in_flight: AtomicU64::new(0) }, heard)
+        (Self { acknowledged, in_flight: AtomicU64::new(0), process: 0 }, heard)
     }
 
     /// Requests that are sent and not answered.
@@ -43,6 +47,8 @@ impl Watch {
 pub struct Outcome {
     /// Every submission, in the order in which each signer made them.
     pub attempts: Vec<Attempt>,
+    /// The same for the checker: who, when, and whole answers.
+    pub told: Vec<Told>,
     /// Every checkpoint in an answer, each once in a row.
     pub notes: Vec<String>,
     /// Submissions that were sent and never answered.
@@ -65,6 +71,7 @@ impl Load {
         });
         for outcome in outcomes {
             total.attempts.extend(outcome.attempts);
+            total.told.extend(outcome.told);
             total.notes.extend(outcome.notes);
             total.unanswered += outcome.unanswered;
             total.refused += outcome.refused;
@@ -77,32 +84,38 @@ impl Load {
         let signer = Signer::new();
         // The server may be gone before this signer starts.
         let Ok(mut connection) = Connection::open(address) else { return outcome };
+        let who = Who { client: new_client(), process: watch.process };
         for _ in 0..self.each {
             let submission = any_submission(&signer);
             watch.in_flight.fetch_add(1, Ordering::SeqCst);
-            let answer = submit(&mut connection, &submission);
+            let told = ask(&mut connection, &submission, who);
             watch.in_flight.fetch_sub(1, Ordering::SeqCst);
-            let mut attempt = Attempt { submission, index: None };
-            match answer {
-                Ok(Answer::Logged { index, note }) => {
-                    attempt.index = Some(index);
-                    if outcome.notes.last() != Some(&note) {
-                        outcome.notes.push(note);
+            match &told.answer {
+                Answer::Logged(bundle) => {
+                    if outcome.notes.last() != Some(&bundle.note) {
+                        outcome.notes.push(bundle.note.clone());
                     }
                     let _ = watch.acknowledged.send(());
                 }
-                Ok(Answer::Duplicate { index }) => panic!("a new entry was at {index} before"),
-                Ok(Answer::Refused(_)) => outcome.refused += 1,
-                Err(_) => outcome.unanswered += 1,
+                Answer::Duplicate { index } => panic!("a new entry was at {index} before"),
+                Answer::Refused { .. } => outcome.refused += 1,
+                Answer::Unknown => outcome.unanswered += 1,
             }
-            let is_over = attempt.index.is_none();
-            outcome.attempts.push(attempt);
-            if is_over {
+            let index = told.index();
+            outcome.told.push(told);
+            outcome.attempts.push(Attempt { submission, index });
+            if index.is_none() {
                 break;
             }
         }
         outcome
     }
+}
+
+/// The number of a client that nobody has yet; 0 is whoever checks.
+pub fn new_client() -> u32 {
+    static NUMBER: AtomicU32 = AtomicU32::new(1);
+    NUMBER.fetch_add(1, Ordering::Relaxed)
 }
 
 /// A submission like no other: kinds and faces take turns.

@@ -31,49 +31,12 @@ pub struct Heads {
     pub dated: Vec<(u64, u64)>,
 }
 
-/// Between which times an entry was logged, by the log's own dated heads.
-#[derive(Default)]
-pub struct Bounds {
-    /// By size, with the newest time of a head up to that size.
-    before: Vec<(u64, u64)>,
-    /// By size, with the oldest time of a head from that size on.
-    after: Vec<(u64, u64)>,
-}
-
 /// A checkpoint that the log kept.
 struct Opened {
     /// The heads of its notes, with what they are.
     heads: Vec<(TreeHead, &'static str)>,
     /// Size and time, if the log itself dated it.
     dated: Option<(u64, u64)>,
-}
-
-impl Bounds {
-    /// The bounds that dated heads set.
-    pub fn new(dated: &[(u64, u64)]) -> Self {
-        let mut before = dated.to_vec();
-        before.sort_unstable();
-        let mut after = before.clone();
-        let mut newest = 0;
-        for (_, time) in &mut before {
-            newest = newest.max(*time);
-            *time = newest;
-        }
-        let mut oldest = u64::MAX;
-        for (_, time) in after.iter_mut().rev() {
-            oldest = oldest.min(*time);
-            *time = oldest;
-        }
-        Self { before, after }
-    }
-
-    /// Whether the entry at `index` can have been logged at `time`.
-    pub fn allow(&self, index: u64, time: u64) -> bool {
-        let at = self.before.partition_point(|(size, _)| *size <= index);
-        let not_before = at.checked_sub(1).map_or(0, |last| self.before[last].1);
-        let not_after = self.after.get(at).map_or(u64::MAX, |(_, time)| *time);
-        (not_before..=not_after).contains(&time)
-    }
 }
 
 impl Heads {
@@ -212,25 +175,5 @@ fn open_kept(source: &Source, kept: &KeptCheckpoint) -> Result<Opened, String> {
             Ok(Opened { heads, dated: time.map(|time| (size, time)) })
         }
         false => Err("it is listed under another size".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_entry_lies_between_the_heads_without_and_with_it() {
-        let bounds = Bounds::new(&[(10, 200), (5, 100), (7, 150)]);
-        for (index, from, to) in [(0, 0, 100), (4, 0, 100), (5, 100, 150), (9, 150, 200)] {
-            assert!(bounds.allow(index, from) && bounds.allow(index, to), "{index}");
-            assert!(!bounds.allow(index, to + 1), "{index}");
-            assert!(from == 0 || !bounds.allow(index, from - 1), "{index}");
-        }
-        assert!(bounds.allow(10, u64::MAX) && !bounds.allow(10, 199));
-        // A log that dates a larger tree earlier bounds by the stricter of the two.
-        let back = Bounds::new(&[(5, 100), (7, 90)]);
-        assert!(back.allow(0, 90) && !back.allow(0, 91) && !back.allow(8, 99));
-        assert!(Bounds::new(&[]).allow(3, 7));
     }
 }

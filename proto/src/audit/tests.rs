@@ -141,3 +141,34 @@ fn an_audit_that_ended_early_does_not_miss_what_it_did_not_read() {
     // Heads that are missing leave room for what else was found.
     assert_eq!(whole.findings.len(), 500 + FINDINGS_MAX);
 }
+
+#[test]
+fn heads_beyond_the_entries_that_disagree_are_a_fork_though_nothing_was_read() {
+    let mut log = Log::of(700, 100);
+    let last = *log.heads.last().unwrap();
+    let fork = TreeHead { size: last.size, root: Hash([9; 32]) };
+    log.heads.push(fork);
+    log.entries.truncate(650);
+    let tiles = |tile: Tile| log.tiles.get(&tile).cloned();
+    let mut audit = Audit::new(log.heads.iter().copied(), Box::new(tiles));
+    log.entries.iter().for_each(|entry| audit.entry(entry));
+    let early = audit.finish_early();
+    let expected = Finding::HeadsDisagree { one: last, other: fork };
+    assert_eq!(early.counts.get(&FindingClass::Heads), Some(&1));
+    assert!(early.findings.contains(&expected), "{:?}", early.findings);
+    let whole = log.findings();
+    assert!(whole.contains(&expected), "{whole:?}");
+    assert!(whole.contains(&Finding::HeadBeyondEntries { signed: fork }), "{whole:?}");
+}
+
+#[test]
+fn leaves_lead_to_the_same_tree_as_their_entries() {
+    let log = Log::of(700, 100);
+    let tiles = |tile: Tile| log.tiles.get(&tile).cloned();
+    let mut audit = Audit::new(log.heads.iter().copied(), Box::new(tiles));
+    log.entries.iter().for_each(|entry| audit.leaf(hash_leaf(entry)));
+    let report = audit.finish();
+    assert_eq!((report.findings, report.heads_checked), (vec![], log.heads.len()));
+    assert_eq!(Some(&report.head), log.heads.last());
+    assert!(report.kinds.is_empty(), "nobody read the entries");
+}

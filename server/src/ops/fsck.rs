@@ -8,16 +8,20 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use treering_proto::audit::{Audit, Finding, Report};
+use treering_proto::api::v1::set_payload;
+use treering_proto::audit::{Audit, Finding, Report, Times};
 use treering_proto::checkpoint::open_checkpoint;
+use treering_proto::encoding::to_base64;
 use treering_proto::entry::Entry;
 use treering_proto::facts::search_key;
 use treering_proto::hash::{Hash, hash_leaf};
 use treering_proto::identity::LogIdentity;
+use treering_proto::note::NoteKey;
 use treering_proto::tile::TileKind;
 use treering_proto::tree::{LeafIndex, TreeHead, TreeSize};
 
 use crate::anchor::sync_directory_of;
+use crate::data_directory::DataDirectory;
 use crate::startup::{Parts, StartError, compare, parts};
 use crate::store::{Store, StoreError};
 
@@ -70,7 +74,9 @@ pub fn check(
     let committed = store.committed()?.head;
     let mut problems = Problems::default();
     let mut heads = vec![committed, anchor.head()];
-    heads.extend(signed_heads(&store, &identity, &mut problems)?);
+    let time_key = time_key(data, &mut problems)?;
+    let signed = signed_heads(&store, &identity, time_key, &mut problems)?;
+    heads.extend(&signed.heads);
     let mut audit = Audit::new(
         heads,
         Box::new(|tile| {
@@ -78,7 +84,7 @@ pub fn check(
             store.tile_if_present(level, tile.index).ok().flatten()
         }),
     );
-    let mut last_time = 0;
+    let mut times = Times::new(&signed.dated);
     for index in 0..committed.size.get() {
         let at = LeafIndex::new(index).expect("a committed size is a tree size");
         let Some(body) = store.entry(at)? else {
@@ -87,7 +93,8 @@ pub fn check(
         };
         let leaf = hash_leaf(&body);
         audit.entry(&body);
-        last_time = check_rows(&store, at, leaf, &body, last_time, &mut problems)?;
+        check_rows(&store, at, leaf, &body, &mut problems)?;
+        check_time(&store, &identity, at, &body, &mut times, &mut problems)?;
         if index % PROGRESS_ENTRIES == 0 {
             progress(index);
         }
@@ -118,28 +125,52 @@ pub fn drop_unsigned(data: &Path, anchor: Option<&Path>, export: &Path) -> Resul
     Ok(count)
 }
 
+/// What the published notes say.
+#[derive(Default)]
+struct Signed {
+    heads: Vec<TreeHead>,
+    /// Size and time of those that the log dated itself.
+    dated: Vec<(u64, u64)>,
+}
+
+/// The key of the log's own dated line, if it has one.
+fn time_key(data: &Path, problems: &mut Problems) -> Result<Option<NoteKey>, StartError> {
+    let Some(vkey) = DataDirectory::public(data)?.ml_dsa_vkey else { return Ok(None) };
+    let key = NoteKey::parse_vkey(&vkey).ok();
+    if key.is_none() {
+        problems.add("ml-dsa.vkey holds no key".to_owned());
+    }
+    Ok(key)
+}
+
 /// The heads of every published note, each checked for its signature.
 fn signed_heads(
     store: &Store,
     identity: &LogIdentity,
+    time_key: Option<NoteKey>,
     problems: &mut Problems,
-) -> Result<Vec<TreeHead>, StoreError> {
-    let mut heads = Vec::new();
+) -> Result<Signed, StoreError> {
+    let mut signed = Signed::default();
+    let v1_key = [identity.v1_note_key()];
+    let mut note_keys = vec![identity.note_key().clone()];
+    note_keys.extend(time_key.clone());
     let mut next = 0;
     loop {
         let notes = store.notes_from(next, NOTES_AT_ONCE)?;
-        let Some((last, _)) = notes.last() else { return Ok(heads) };
+        let Some((last, _)) = notes.last() else { return Ok(signed) };
         next = last + 1;
         for (size, pair) in notes {
-            let note_key = [identity.note_key().clone()];
-            let v1_key = [identity.v1_note_key()];
-            let note = open_checkpoint(pair.note.as_bytes(), identity.origin(), &note_key);
+            let note = open_checkpoint(pair.note.as_bytes(), identity.origin(), &note_keys);
             let v1_note = open_checkpoint(pair.v1_note.as_bytes(), &identity.v1_origin(), &v1_key);
             match (note, v1_note) {
                 (Ok(note), Ok(v1))
                     if note.head() == v1.head() && note.head().size.get() == size =>
                 {
-                    heads.push(note.head());
+                    signed.heads.push(note.head());
+                    let line =
+                        note.verified().iter().find(|line| Some(&line.key) == time_key.as_ref());
+                    let time = line.and_then(|line| line.time).filter(|time| *time != 0);
+                    signed.dated.extend(time.map(|time| (size, time)));
                 }
                 _ => problems
                     .add(format!("the notes stored for size {size} are not both ours and equal")),
@@ -148,32 +179,49 @@ fn signed_heads(
     }
 }
 
-/// Checks the rows that belong to one entry; returns its time.
+/// Checks the rows that lead to an entry.
 fn check_rows(
     store: &Store,
     index: LeafIndex,
     leaf: Hash,
     body: &[u8],
-    last_time: u64,
     problems: &mut Problems,
-) -> Result<u64, StoreError> {
+) -> Result<(), StoreError> {
     if store.index_of(&leaf)? != Some(index) {
         problems.add(format!("index_by_leaf does not lead to entry {index}, or it is there twice"));
-    }
-    let time = store.time(index)?;
-    match time {
-        None => problems.add(format!("entry {index} has no time")),
-        Some(time) if time < last_time => {
-            problems.add(format!("entry {index} is dated {time}, before the entry below it"));
-        }
-        Some(_) => {}
     }
     for key in posted_keys(store, body)? {
         if !store.is_posted(&key, index)? {
             problems.add(format!("entry {index} cannot be found under search key {key}"));
         }
     }
-    Ok(time.unwrap_or(last_time))
+    Ok(())
+}
+
+/// Checks the time of an entry, and the signature over it that is kept.
+fn check_time(
+    store: &Store,
+    identity: &LogIdentity,
+    index: LeafIndex,
+    body: &[u8],
+    times: &mut Times,
+    problems: &mut Problems,
+) -> Result<(), StoreError> {
+    let Some(time) = store.time(index)? else {
+        problems.add(format!("entry {index} has no time"));
+        return Ok(());
+    };
+    if let Err(why) = times.entry(index.get(), time) {
+        problems.add(format!("entry {index} is dated {time}, {why}"));
+    }
+    if let Some(set) = store.set(index)? {
+        let log_id = identity.v1_log_id().to_hex();
+        let payload = set_payload(&to_base64(body), time, &log_id, index.get());
+        if identity.v1_key().verify(&payload, &set).is_err() {
+            problems.add(format!("the signed timestamp kept for entry {index} does not verify"));
+        }
+    }
+    Ok(())
 }
 
 /// The search keys of an entry, computed again from its bytes and its statement.
@@ -230,6 +278,10 @@ pub fn describe(finding: &Finding) -> String {
         Finding::HeadBeyondEntries { signed } => {
             format!("a head of {} entries was signed, and they are not all here", signed.size)
         }
+        Finding::HeadsDisagree { one, other } => format!(
+            "two heads of {} entries were signed, with roots {} and {}",
+            one.size, one.root, other.root
+        ),
     }
 }
 

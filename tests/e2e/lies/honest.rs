@@ -27,10 +27,7 @@ fn an_audit_of_it_finds_nothing() {
     for each in [1, 70] {
         let outcome = Load { signers: 4, each }.run(log.address(), &watch);
         assert_eq!((outcome.unanswered, outcome.refused), (0, 0));
-        outcome.notes.iter().for_each(|note| {
-            history.saw(note);
-        });
-        history.add(outcome.attempts);
+        history.take(outcome);
         check_served(log.address(), &mut history);
     }
     let attempt = history.attempts[7].clone();

@@ -206,6 +206,16 @@ impl Keys {
         key.expect("a witness has a name and a strong key")
     }
 
+    /// The key of the log's own dated line, if it has one.
+    ///
+    /// # Panics
+    /// If the origin cannot name a key.
+    pub fn time_key(&self) -> Option<NoteKey> {
+        let key = self.ml_dsa.as_ref()?;
+        let key = NoteKey::ml_dsa_44(self.identity.origin(), key.public_key());
+        Some(key.expect("the origin names a key"))
+    }
+
     /// A trust file for the log at `url` that asks for `quorum` of the witnesses and accepts nobody
     /// yet.
     pub fn trust(&self, url: &str, quorum: usize) -> Value {
@@ -220,10 +230,8 @@ impl Keys {
             },
             "signers": [],
         });
-        if let Some(key) = &self.ml_dsa {
-            let key = NoteKey::ml_dsa_44(identity.origin(), key.public_key());
-            let vkey = key.expect("the origin names a key").to_vkey();
-            trust["log"]["keys"].as_array_mut().expect("a list").push(vkey.into());
+        if let Some(key) = self.time_key() {
+            trust["log"]["keys"].as_array_mut().expect("a list").push(key.to_vkey().into());
         }
         if !self.witnesses.is_empty() {
             trust["witnessPolicy"] = self.policy(quorum).into();
