@@ -8,6 +8,7 @@
 mod bad_input;
 mod checkpoints;
 mod client;
+mod cve;
 mod fsck;
 mod lies;
 mod recovery;
