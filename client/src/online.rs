@@ -23,7 +23,7 @@ use crate::consistency::{FollowError, Since, contradiction, follow};
 use crate::log::{LogError, LogReader};
 use crate::report::{Exit, Report};
 use crate::state::StateDirectory;
-use crate::transport::TransportError;
+use crate::transport::{Fault, TransportError};
 use crate::verify::{Newest, Opened, ProvenEntry, Shown, Verification};
 use newest::Searcher;
 
@@ -215,9 +215,17 @@ pub fn follow_exit(error: &FollowError) -> Exit {
 /// How a failure to read the log ends the process.
 pub fn log_exit(error: &LogError) -> Exit {
     match error {
-        LogError::Transport(TransportError::NotAuthorised { .. }) => Exit::NotAuthorised,
+        LogError::Transport(
+            TransportError::NotAuthorised { .. }
+            | TransportError::Fault {
+                fault: Fault::ClientCertificateRequired | Fault::ClientCertificateRefused,
+                ..
+            },
+        ) => Exit::NotAuthorised,
         LogError::Transport(
             TransportError::Url(_)
+            | TransportError::Authorities
+            | TransportError::ClientIdentity
             | TransportError::TokenInClear
             | TransportError::TokenMalformed
             | TransportError::Setup(_),

@@ -5,8 +5,10 @@
 //! arrived, because only the caller can look.
 //!
 //! Invariants: no answer above its limit is held in memory; no redirect leaves the log's scheme,
-//! host and port; a token is not sent in clear text except to this machine. Out of scope: what
-//! answers mean (see [`crate::log`]).
+//! host and port; a token is not sent in clear text except to this machine, and to no proxy; no
+//! error and no debug output has a secret. Out of scope: what answers mean (see [`crate::log`]).
+
+mod fault;
 
 use std::time::Duration;
 
@@ -15,6 +17,15 @@ use reqwest::header::{
 };
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
 use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+pub use fault::Fault;
+
+/// The header with the stable word for an error.
+const ERROR_LABEL: &str = "treering-error";
+
+/// The longest word taken from that header.
+const ERROR_LABEL_LEN_MAX: usize = 40;
 
 /// How long one attempt may take: a log answers within seconds, and a dead connection should leave
 /// time for another try.
@@ -34,15 +45,17 @@ const ERROR_BODY_LEN_MAX: usize = 8 << 10;
 
 const REDIRECTS_MAX: usize = 3;
 
-/// How to reach a log.
+/// How to reach a log. Not `Debug`: there are secrets in it.
 #[derive(Clone, Default)]
 pub struct TransportOptions {
     /// Time for everything that is sent through this transport.
     pub deadline: Option<Duration>,
     /// Sent as a bearer token.
-    pub token: Option<String>,
+    pub token: Option<Zeroizing<String>>,
     /// PEM of authorities that may certify the server, beside the system's.
-    pub tls_authorities: Option<Vec<u8>>,
+    pub authorities: Option<Vec<u8>>,
+    /// PEM of the client's certificates and its private key, one after the other.
+    pub client_identity: Option<Zeroizing<Vec<u8>>>,
 }
 
 /// Connections to one log, and the time that is left for them.
@@ -71,6 +84,8 @@ pub struct Answer {
     pub location: Option<String>,
     /// The body, within the limit that was given.
     pub body: Vec<u8>,
+    /// The stable word for an error, in the header `treering-error`.
+    pub label: Option<String>,
     retry_after: Option<Duration>,
 }
 
@@ -104,9 +119,24 @@ pub enum TransportError {
     /// A token with control characters.
     #[error("the token has characters that no header can have")]
     TokenMalformed,
-    /// The HTTP client could not start: most often a bad `--tls-ca` file.
+    /// The HTTP client could not start.
     #[error("cannot set up TLS: {0}")]
     Setup(#[source] reqwest::Error),
+    /// Not PEM of certificates.
+    #[error("the authorities are not PEM certificates")]
+    Authorities,
+    /// Not PEM of certificates and of the key that belongs to the first; says no more, for there
+    /// is a private key in it.
+    #[error("the client certificate and its key are not PEM, or do not belong together")]
+    ClientIdentity,
+    /// A fault of TLS or of a proxy that does not pass by itself.
+    #[error("{fault} ({why})")]
+    Fault {
+        /// Which.
+        fault: Fault,
+        /// In the words of the library.
+        why: String,
+    },
     /// No usable answer before the deadline.
     #[error("{why}")]
     Unavailable {
@@ -134,7 +164,8 @@ impl Transport {
     ///
     /// # Errors
     /// [`TransportError::Url`], [`TransportError::TokenInClear`],
-    /// [`TransportError::TokenMalformed`], [`TransportError::Setup`].
+    /// [`TransportError::TokenMalformed`], [`TransportError::Authorities`],
+    /// [`TransportError::ClientIdentity`], [`TransportError::Setup`].
     pub fn new(url: &str, options: &TransportOptions) -> Result<Self, TransportError> {
         let base = Url::parse(url).map_err(|_| TransportError::Url(url.to_owned()))?;
         let here = matches!(base.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
@@ -156,18 +187,25 @@ impl Transport {
             .user_agent(concat!("treering/", env!("CARGO_PKG_VERSION")))
             .redirect(redirects)
             .connect_timeout(Duration::from_secs(10));
-        if let Some(pem) = &options.tls_authorities {
-            let authorities =
-                reqwest::Certificate::from_pem_bundle(pem).map_err(TransportError::Setup)?;
-            builder = builder.tls_certs_merge(authorities);
+        if let Some(pem) = &options.authorities {
+            builder = builder.tls_certs_merge(authorities(pem)?);
+        }
+        if let Some(pem) = &options.client_identity {
+            let identity = reqwest::Identity::from_pem(pem);
+            builder = builder.identity(identity.map_err(|_| TransportError::ClientIdentity)?);
         }
         if base.scheme() == "http" && here {
             // A proxy is another machine, and would get the token in clear text.
             builder = builder.no_proxy();
         }
-        let http = builder.build().map_err(TransportError::Setup)?;
+        let http = builder.build().map_err(|error| match options.client_identity {
+            // A key of another certificate is noticed only here.
+            Some(_) => TransportError::ClientIdentity,
+            None => TransportError::Setup(error),
+        })?;
         let deadline = Instant::now() + options.deadline.unwrap_or(Duration::from_secs(60));
-        let authorization = options.token.as_deref().map(authorization).transpose()?;
+        let token = options.token.as_deref();
+        let authorization = token.map(|token| authorization(token)).transpose()?;
         Ok(Self { http, base, deadline, authorization })
     }
 
@@ -210,7 +248,7 @@ impl Transport {
     /// Sends JSON once.
     ///
     /// # Errors
-    /// [`TransportError::TooLong`], [`TransportError::NotAuthorised`],
+    /// [`TransportError::TooLong`], [`TransportError::NotAuthorised`], [`TransportError::Fault`],
     /// [`TransportError::Unavailable`] when no time is left.
     pub async fn post_once(
         &self,
@@ -266,10 +304,14 @@ impl Transport {
         }
         let response = match request.timeout(left.min(ATTEMPT_TIME_MAX)).send().await {
             Ok(response) => response,
-            Err(error) if error.is_connect() => {
-                return Ok(Sent::NotTaken(Trouble::of(&error)));
+            Err(error) => {
+                let trouble = Trouble::of(&error);
+                if let Some(fault) = Fault::of(&trouble.why) {
+                    return Err(TransportError::Fault { fault, why: trouble.why });
+                }
+                let before = error.is_connect();
+                return Ok(if before { Sent::NotTaken(trouble) } else { Sent::Unknown(trouble) });
             }
-            Err(error) => return Ok(Sent::Unknown(Trouble::of(&error))),
         };
         let status = response.status();
         let retry_after = retry_after(response.headers());
@@ -278,6 +320,7 @@ impl Transport {
             .get(LOCATION)
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned);
+        let label = label(response.headers());
         let body = if status.is_success() {
             match read_body(response, limit).await {
                 Ok(Some(body)) => body,
@@ -287,7 +330,7 @@ impl Transport {
         } else {
             read_error_body(response).await
         };
-        let answer = Answer { status: status.as_u16(), location, body, retry_after };
+        let answer = Answer { status: status.as_u16(), location, body, label, retry_after };
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 Err(TransportError::NotAuthorised { message: answer.message() })
@@ -304,7 +347,8 @@ impl Transport {
 }
 
 impl Answer {
-    /// The log's own words about an error: the `message` of a JSON body, or the start of the text.
+    /// The log's own words about an error: the `message` of a JSON body, or the start of the text,
+    /// and its stable word for it.
     pub fn message(&self) -> String {
         let parsed = serde_json::from_slice::<serde_json::Value>(&self.body).ok();
         let message = parsed.as_ref().and_then(|json| json["message"].as_str());
@@ -315,7 +359,11 @@ impl Answer {
         // Control characters of a stranger could rewrite a terminal.
         let clean: String =
             text.chars().filter(|c| !c.is_control()).take(ERROR_TEXT_LEN_MAX).collect();
-        if clean.is_empty() { format!("HTTP {}", self.status) } else { clean }
+        let text = if clean.is_empty() { format!("HTTP {}", self.status) } else { clean };
+        match &self.label {
+            Some(label) => format!("{text} ({label})"),
+            None => text,
+        }
     }
 
     fn trouble(&self, path: &str) -> Trouble {
@@ -328,7 +376,11 @@ impl Answer {
 
 impl Trouble {
     fn of(error: &reqwest::Error) -> Self {
-        let mut why = error.to_string();
+        // The URL of an error may be that of a proxy, with a password in it.
+        let mut why = match error.url() {
+            Some(url) => error.to_string().replace(url.as_str(), &without_secrets(url)),
+            None => error.to_string(),
+        };
         let mut source = std::error::Error::source(error);
         while let Some(inner) = source {
             why = format!("{why}: {inner}");
@@ -336,6 +388,27 @@ impl Trouble {
         }
         Self { why, retry_after: None }
     }
+}
+
+/// The URL as it may be shown.
+fn without_secrets(url: &Url) -> String {
+    let mut url = url.clone();
+    let hidden = url.password().is_some() && url.set_password(Some("hidden")).is_err();
+    if hidden { "a URL".to_owned() } else { url.to_string() }
+}
+
+/// The certificates in `pem`, of which there must be one.
+fn authorities(pem: &[u8]) -> Result<Vec<reqwest::Certificate>, TransportError> {
+    let read = reqwest::Certificate::from_pem_bundle(pem);
+    read.ok().filter(|read| !read.is_empty()).ok_or(TransportError::Authorities)
+}
+
+/// The stable word of an error: lower-case letters, digits and hyphens, or it is none.
+fn label(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(ERROR_LABEL)?.to_str().ok()?;
+    let is_word = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    let fine = (1..=ERROR_LABEL_LEN_MAX).contains(&text.len()) && text.bytes().all(is_word);
+    fine.then(|| text.to_owned())
 }
 
 /// The header with a token, which debug output does not show.

@@ -15,6 +15,9 @@ use serde_json::{Map, Number, Value};
 /// an attack on the stack.
 pub const JSON_DEPTH_MAX: usize = 32;
 
+/// How many characters of a key an error repeats.
+const DUPLICATE_SHOWN_MAX: usize = 64;
+
 /// Why a text is not acceptable JSON.
 #[derive(Debug, thiserror::Error)]
 #[error("not acceptable JSON: {0}")]
@@ -111,7 +114,9 @@ impl<'de> Visitor<'de> for Strict {
         while let Some(key) = map.next_key::<String>()? {
             let value = map.next_value_seed(inner)?;
             if members.contains_key(&key) {
-                return Err(de::Error::custom(format_args!("duplicate key {key:?}")));
+                // Whoever sent it chose it, and how long it is.
+                let start: String = key.chars().take(DUPLICATE_SHOWN_MAX).collect();
+                return Err(de::Error::custom(format_args!("duplicate key {start:?}")));
             }
             members.insert(key, value);
         }
@@ -157,6 +162,13 @@ mod tests {
             assert!(parse(text.as_bytes()).is_err(), "{text:?}");
         }
         assert!(parse(b"\"\xff\"").is_err());
+    }
+
+    #[test]
+    fn an_error_does_not_repeat_a_long_key() {
+        let key = "\u{7f}".repeat(1 << 20);
+        let error = parse(format!(r#"{{"{key}":1,"{key}":2}}"#).as_bytes()).unwrap_err();
+        assert!(error.to_string().len() < 1_024);
     }
 
     #[test]

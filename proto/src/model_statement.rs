@@ -36,6 +36,9 @@ pub const IGNORE_PATHS_MAX: usize = 1_000;
 /// The longest name of a resource, in bytes: `PATH_MAX` of Linux.
 pub const PATH_LEN_MAX: usize = 4_096;
 
+/// How many characters of a name an error repeats.
+const SHOWN_LEN_MAX: usize = 256;
+
 /// The longest model name or version, in bytes: what file systems allow for one name.
 pub const LABEL_LEN_MAX: usize = 255;
 
@@ -123,10 +126,10 @@ pub enum ModelStatementError {
     #[error("predicate field {0} is missing or malformed")]
     BadField(&'static str),
     /// A method other than `files` and `shards`.
-    #[error("unknown serialization method {0:?}")]
+    #[error("unknown serialization method {}", short(.0))]
     UnknownMethod(String),
     /// A hash other than `sha256`, `blake2b` and `blake3`.
-    #[error("unknown hash {0:?}")]
+    #[error("unknown hash {}", short(.0))]
     UnknownHash(String),
     /// No resources: the statement would fit any directory.
     #[error("the statement lists no files")]
@@ -135,26 +138,26 @@ pub enum ModelStatementError {
     #[error("more than {RESOURCES_MAX} resources")]
     TooManyResources,
     /// An absolute name, or one that climbs out of the model.
-    #[error("name {0:?} leaves the model")]
+    #[error("name {} leaves the model", short(.0))]
     Traversal(String),
     /// A name with another spelling for the same file, or one that cannot be shown.
-    #[error("name {0:?} is not a canonical relative path")]
+    #[error("name {} is not a canonical relative path", short(.0))]
     NotCanonicalName(String),
     /// Two resources have this name.
-    #[error("name {0:?} occurs twice")]
+    #[error("name {} occurs twice", short(.0))]
     DuplicateName(String),
     /// The label of this resource is not the hash of the statement.
-    #[error("resource {0:?} has another algorithm than the statement")]
+    #[error("resource {} has another algorithm than the statement", short(.0))]
     BadAlgorithm(String),
     /// The digest of this resource is not lower-case hexadecimal of the hash's length.
-    #[error("resource {0:?} has a malformed digest")]
+    #[error("resource {} has a malformed digest", short(.0))]
     BadDigest(String),
     /// Not `path:start:end` with canonical decimal numbers.
-    #[error("shard name {0:?} is not path:start:end")]
+    #[error("shard name {} is not path:start:end", short(.0))]
     BadShardName(String),
     /// The shards of this file do not follow each other from 0: bytes of it are unsigned or
     /// ambiguous.
-    #[error("the shards of {0:?} are not contiguous")]
+    #[error("the shards of {} are not contiguous", short(.0))]
     ShardGap(String),
     /// The subject's digest is not that of the resources.
     #[error("the root digest is not that of the resources")]
@@ -166,10 +169,10 @@ pub enum ModelStatementError {
     #[error("the statement ignores the whole model")]
     IgnoresEverything,
     /// An ignored path that leaves the model, is a pattern, or is not canonical.
-    #[error("ignored path {0:?} is not a canonical path inside the model")]
+    #[error("ignored path {} is not a canonical path inside the model", short(.0))]
     BadIgnorePath(String),
     /// This resource is both listed and ignored.
-    #[error("resource {0:?} is listed and ignored")]
+    #[error("resource {} is listed and ignored", short(.0))]
     IgnoredResource(String),
     /// The payload would be longer than a statement may be.
     #[error("statement longer than {STATEMENT_LEN_MAX} bytes")]
@@ -177,6 +180,14 @@ pub enum ModelStatementError {
 }
 
 use ModelStatementError as Error;
+
+/// A stranger's text as an error repeats it: quoted, and not at any length.
+fn short(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_LEN_MAX) {
+        None => format!("{text:?}"),
+        Some((end, _)) => format!("{:?}...", &text[..end]),
+    }
+}
 
 impl ModelStatement {
     /// Admits `statement`, or says what is wrong with it. Members of the predicate that OMS v1.0

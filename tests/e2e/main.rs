@@ -9,6 +9,7 @@ mod abuse;
 mod bad_input;
 mod checkpoints;
 mod client;
+mod cve;
 mod fsck;
 mod gate;
 mod lies;

@@ -34,8 +34,14 @@ pub struct NetworkArguments {
     #[arg(long, value_name = "FILE", env = "TREERING_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
     /// PEM file of authorities that may certify the log's server, beside the system's
-    #[arg(long, value_name = "FILE", env = "TREERING_TLS_CA")]
-    pub tls_ca: Option<PathBuf>,
+    #[arg(long, alias = "tls-ca", value_name = "FILE", env = "TREERING_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// PEM file with the certificate that the log's server knows this client by, and its chain
+    #[arg(long, value_name = "FILE", env = "TREERING_CLIENT_CERTIFICATE", requires = "client_key")]
+    pub client_certificate: Option<PathBuf>,
+    /// PEM file with the private key of that certificate
+    #[arg(long, value_name = "FILE", env = "TREERING_CLIENT_KEY", requires = "client_certificate")]
+    pub client_key: Option<PathBuf>,
 }
 
 /// Where to remember what logs have said.
@@ -72,26 +78,47 @@ impl NetworkArguments {
     /// A transport to the log; its time starts now.
     pub fn connect(&self, trust: &TrustFile) -> Result<Transport, Failure> {
         let token = match &self.token_file {
-            Some(path) => Some(first_line(path)?.to_string()),
-            None => std::env::var("TREERING_TOKEN").ok().filter(|token| !token.is_empty()),
+            Some(path) => Some(first_line(path)?),
+            None => {
+                let text = std::env::var("TREERING_TOKEN").ok().filter(|token| !token.is_empty());
+                text.map(Zeroizing::new)
+            }
         };
-        self.connect_with(&trust.log.url, token)
+        self.connect_with(&trust.log.url, token, self.client_identity()?)
     }
 
-    /// A transport to what says that it serves the log; its time starts now. The token is for the
-    /// log of the trust file and nobody else.
+    /// A transport to what says that it serves the log; its time starts now. Token and certificate
+    /// are for the log of the trust file and nobody else.
     pub fn connect_to(&self, url: &str, trust: &TrustFile) -> Result<Transport, Failure> {
-        if url == trust.log.url { self.connect(trust) } else { self.connect_with(url, None) }
+        if url == trust.log.url { self.connect(trust) } else { self.connect_with(url, None, None) }
     }
 
-    fn connect_with(&self, url: &str, token: Option<String>) -> Result<Transport, Failure> {
-        let tls_authorities = match &self.tls_ca {
+    fn connect_with(
+        &self,
+        url: &str,
+        token: Option<Zeroizing<String>>,
+        client_identity: Option<Zeroizing<Vec<u8>>>,
+    ) -> Result<Transport, Failure> {
+        let authorities = match &self.ca_file {
             Some(path) => Some(read_bounded(path, 1 << 20, "the file of authorities")?),
             None => None,
         };
         let deadline = Some(self.deadline);
-        let options = TransportOptions { deadline, token, tls_authorities };
+        let options = TransportOptions { deadline, token, authorities, client_identity };
         Ok(Transport::new(url, &options)?)
+    }
+
+    /// The client's certificates and its key in one text.
+    fn client_identity(&self) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+        let (Some(certificate), Some(key)) = (&self.client_certificate, &self.client_key) else {
+            return Ok(None);
+        };
+        warn_if_readable_by_others(key);
+        let key = Zeroizing::new(read_bounded(key, 64 << 10, "the client's private key")?);
+        let mut pem = read_bounded(certificate, 1 << 20, "the client's certificate")?;
+        pem.push(b'\n');
+        pem.extend_from_slice(&key);
+        Ok(Some(Zeroizing::new(pem)))
     }
 }
 
@@ -118,6 +145,7 @@ impl StateArguments {
 impl KeyArguments {
     /// Reads the key, and asks for its password if it has one.
     pub fn load(&self) -> Result<PrivateKey, Failure> {
+        warn_if_readable_by_others(&self.key);
         let password = given_password(self.password_file.as_deref())?;
         let ask = || match password {
             Some(password) => Ok(password),
@@ -200,7 +228,21 @@ pub fn write_output(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     })
 }
 
+/// Tells of a secret that others on this machine may read, and goes on: it is theirs already, and
+/// the owner of the file decides. What cannot be looked at is told of by whoever reads it next.
+fn warn_if_readable_by_others(path: &Path) {
+    use std::io::Write as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    let Ok(metadata) = std::fs::metadata(path) else { return };
+    if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 {
+        let name = super::output::visible(&path.display().to_string());
+        let text = format!("warning: others may read {name}; say: chmod 600 {name}\n");
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
+}
+
 fn first_line(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    warn_if_readable_by_others(path);
     let failed =
         |error| Failure::usage(format!("the secret in {} cannot be read", path.display()), error);
     // May be a pipe: the caller names it, and shells make pipes of the output of commands.

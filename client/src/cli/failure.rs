@@ -90,8 +90,20 @@ impl From<LogError> for Failure {
 
 impl From<TransportError> for Failure {
     fn from(error: TransportError) -> Self {
+        let advice = match &error {
+            TransportError::Fault { fault, .. } => Some(fault.advice()),
+            TransportError::Authorities => Some("say --ca-file FILE with PEM certificates"),
+            TransportError::ClientIdentity => Some(
+                "say --client-certificate FILE and --client-key FILE: PEM, an unencrypted key, and \
+                 the key of that certificate",
+            ),
+            _ => None,
+        };
         let error = LogError::Transport(error);
         let failure = Self::new(log_exit(&error), "the log cannot be reached", &error);
+        if let Some(advice) = advice {
+            return failure.advise(advice);
+        }
         match failure.exit {
             Exit::NotAuthorised => failure.advise("say --token-file, or set TREERING_TOKEN"),
             Exit::Unavailable => {

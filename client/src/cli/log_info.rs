@@ -21,7 +21,9 @@ use super::verify::not_followed;
 #[command(after_help = "\
 Examples:
   treering log-info --trust trust.json
-  treering log-info --trust trust.json --output json")]
+  treering log-info --trust trust.json --output json
+  treering log-info --trust trust.json --ca-file corporate-ca.pem
+  HTTPS_PROXY=http://proxy.corp:3128 NO_PROXY=.corp treering log-info --trust trust.json")]
 pub struct Arguments {
     #[command(flatten)]
     trust: TrustArguments,

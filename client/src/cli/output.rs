@@ -178,7 +178,7 @@ fn printed(written: std::io::Result<()>) -> Result<(), Failure> {
 /// Names of files, models and signers, and the words of a log, are a stranger's text, which must
 /// neither steer a terminal nor make a line of its own, nor read otherwise than it is. What could
 /// is shown as an escape.
-fn visible(text: &str) -> String {
+pub(super) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() || is_format(c) {

@@ -39,7 +39,8 @@ use super::verify::{keep_evidence, model_json, not_followed};
 Examples:
   treering sign ./llama-3 --trust trust.json --key ci.pem
   treering sign ./output --name llama-3 --model-version 3.1 --trust trust.json --key ci.pem
-  treering sign model.gguf --name llama-3-q4 --trust trust.json --key ci.pem")]
+  treering sign model.gguf --name llama-3-q4 --trust trust.json --key ci.pem
+  treering sign ./llama-3 --trust trust.json --key ci.pem --token-file /run/secrets/token")]
 pub struct Arguments {
     /// Directory or file to sign
     #[arg(value_name = "MODEL")]

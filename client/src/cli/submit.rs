@@ -28,7 +28,9 @@ use super::sign::{Finish, not_submitted};
 Examples:
   model_signing sign key --private_key k.pem --signature model.sig ./model
   treering submit model.sig --public-key k.pub --trust trust.json
-  treering submit certified.sig --trust trust.json      (the bundle brings the certificate)")]
+  treering submit certified.sig --trust trust.json      (the bundle brings the certificate)
+  treering submit model.sig --public-key k.pub --trust trust.json \\
+      --ca-file corporate-ca.pem --client-certificate ci.crt --client-key ci.key")]
 pub struct Arguments {
     /// Bundle to log; the proof is written into it
     #[arg(value_name = "BUNDLE")]

@@ -105,7 +105,8 @@ async fn a_write_tells_refused_from_unknown() {
 
 #[test]
 fn tokens_are_not_sent_in_clear_text_to_other_machines() {
-    let options = TransportOptions { token: Some("secret".to_owned()), ..Default::default() };
+    let options =
+        TransportOptions { token: Some("secret".to_owned().into()), ..Default::default() };
     let refused = Transport::new("http://log.example", &options);
     assert!(matches!(refused, Err(TransportError::TokenInClear)));
     assert!(Transport::new("http://127.0.0.1:8080", &options).is_ok());
@@ -149,4 +150,49 @@ async fn a_long_error_keeps_its_status_and_its_meaning() {
 fn a_token_is_not_shown_and_must_fit_a_header() {
     assert_eq!(format!("{:?}", authorization("secret").unwrap()), "Sensitive");
     assert!(matches!(authorization("a\nb"), Err(TransportError::TokenMalformed)));
+}
+
+#[tokio::test]
+async fn the_stable_word_of_an_error_is_shown_and_nothing_else_that_stands_there() {
+    let busy = r#"{"code":429,"message":"too many requests"}"#;
+    let told = async |header: &str| {
+        let header = format!("{header}Retry-After: 3600\r\n");
+        let (url, _requests) = serve(vec![answer("429 Too Many Requests", &header, busy)]);
+        get(&url, 60, 100).await.unwrap_err().to_string()
+    };
+    let with = told("treering-error: rate-limited\r\n").await;
+    assert!(with.ends_with("too many requests (rate-limited)"), "{with}");
+    for other in ["", "treering-error: Two words\r\n", "treering-error: a\u{1b}[2J\r\n"] {
+        let without = told(other).await;
+        assert!(without.ends_with("too many requests"), "{without}");
+    }
+}
+
+#[test]
+fn bad_certificates_and_keys_are_refused_and_not_repeated() {
+    let with = |options: TransportOptions| {
+        let refused = Transport::new("https://log.example", &options).map(|_| ());
+        let error = refused.unwrap_err();
+        let told = format!("{error} {error:?}");
+        assert!(!told.contains("c2VjcmV0"), "{told}");
+        error
+    };
+    let key = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n";
+    for pem in ["", "no PEM", key] {
+        let bytes = pem.as_bytes().to_vec();
+        let authorities = Some(bytes.clone());
+        let error = with(TransportOptions { authorities, ..TransportOptions::default() });
+        assert!(matches!(error, TransportError::Authorities), "{error:?}");
+        let client_identity = Some(bytes.into());
+        let error = with(TransportOptions { client_identity, ..TransportOptions::default() });
+        assert!(matches!(error, TransportError::ClientIdentity), "{error:?}");
+    }
+}
+
+#[test]
+fn a_password_in_a_url_is_not_shown() {
+    let url = Url::parse("http://name:secret@proxy.example/").unwrap();
+    assert_eq!(without_secrets(&url), "http://name:hidden@proxy.example/");
+    let url = Url::parse("https://log.example/checkpoint").unwrap();
+    assert_eq!(without_secrets(&url), url.as_str());
 }

@@ -349,13 +349,23 @@ fn require_object(request: &[u8]) -> Result<(), EntryError> {
     Err(EntryError::Malformed("a JSON object is expected".to_owned()))
 }
 
+/// The reader's words repeat what it read, which may be megabytes, and belongs in no log.
 fn malformed(error: serde_json::Error) -> EntryError {
-    EntryError::Malformed(error.to_string())
+    let words = error.to_string();
+    if words.len() <= MALFORMED_LEN_MAX {
+        return EntryError::Malformed(words);
+    }
+    let start: String = words.chars().take(MALFORMED_LEN_MAX / 4).collect();
+    let (line, column) = (error.line(), error.column());
+    EntryError::Malformed(format!("{start}... at line {line} column {column}"))
 }
 
 fn unknown_version(kind: &'static str, version: &str) -> EntryError {
     EntryError::UnknownVersion { kind, version: version.chars().take(64).collect() }
 }
+
+/// The longest text about malformed JSON, in bytes.
+const MALFORMED_LEN_MAX: usize = 512;
 
 /// Rekor kinds that are known and not taken.
 const REFUSED_KINDS: [(&str, &str); 9] = [

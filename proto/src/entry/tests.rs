@@ -324,6 +324,28 @@ fn requests_that_are_not_entries_say_why() {
 }
 
 #[test]
+fn a_refusal_does_not_repeat_a_long_submission() {
+    let long = "x\u{7f}".repeat(1 << 20);
+    let hashedrekord = |spec: serde_json::Value| {
+        let request = serde_json::json!({
+            "kind": "hashedrekord", "apiVersion": "0.0.1", "spec": spec,
+        });
+        VerifiedEntry::from_v1_request(request.to_string().as_bytes())
+    };
+    let v2 =
+        |request: serde_json::Value| VerifiedEntry::from_v2_request(request.to_string().as_bytes());
+    for refused in [
+        hashedrekord(serde_json::json!({ "signature": long })),
+        hashedrekord(serde_json::json!({ "data": { "hash": { "algorithm": [long] } } })),
+        v2(serde_json::json!({ long.as_str(): 1 })),
+        v2(serde_json::json!({ "dsseRequestV002": long })),
+    ] {
+        let text = refused.unwrap_err().to_string();
+        assert!(text.len() <= 1_024 && text.contains("at line 1"), "{}", text.len());
+    }
+}
+
+#[test]
 fn bytes_that_are_not_canonical_are_not_an_entry() {
     let pair = Pair::new();
     let digest = hex::encode(sha2::Sha256::digest(b"model"));

@@ -353,3 +353,16 @@ fn refuses_a_version_that_is_not_text_and_a_name_that_cannot_be_shown() {
     assert_eq!(with("/subject/0", "name", json!("a\u{1b}[2J")), Err(Error::BadModelName));
     assert_eq!(with("/subject/0", "name", json!("")).unwrap().name(), None);
 }
+
+#[test]
+fn a_refusal_does_not_repeat_a_long_name() {
+    let long = "\u{7f}".repeat(1 << 20);
+    let mut value = sample(&[("a", 1), ("b", 2)]);
+    for at in [0, 1] {
+        value["predicate"]["resources"][at]["name"] = json!(long);
+    }
+    let text = parse(&value).unwrap_err().to_string();
+    assert!(text.contains("occurs twice") && text.len() < 4_096, "{}", text.len());
+    let unknown = with(SERIALIZATION, "method", json!(long)).unwrap_err().to_string();
+    assert!(unknown.len() < 4_096, "{}", unknown.len());
+}
