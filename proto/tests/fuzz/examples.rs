@@ -1,5 +1,7 @@
 //! Valid bytes for each target, made here. They are the same in every run: Ed25519 signatures
-//! depend on key and message alone, and the ECDSA signatures, which do not, are written down.
+//! depend on key and message alone; the ECDSA signatures, which do not, are written down; and
+//! ML-DSA-44 signatures, which do not and are long, are garbage of the right length, on lines that
+//! no target verifies.
 //!
 //! Invariant: every target takes all of its examples (a test holds them to it).
 
@@ -12,14 +14,14 @@ use ed25519_dalek::SigningKey;
 use serde_json::json;
 use treering_proto::api::v1::TreeId;
 use treering_proto::checkpoint::{Checkpoint, SignedCheckpoint, open_checkpoint};
-use treering_proto::cosignature::ml_dsa_44::MlDsa44SigningKey;
+use treering_proto::cosignature::ml_dsa_44::{self, MlDsa44SigningKey};
 use treering_proto::encoding::{from_base64, to_base64};
 use treering_proto::evidence::{Evidence, EvidenceFile, EvidenceKind, Promise};
 use treering_proto::hash::{Hash, hash_leaf};
 use treering_proto::identity::LogIdentity;
 use treering_proto::key::PublicKey;
 use treering_proto::note::{
-    Note, NoteKey, SignatureLine, sign_cosignature_line, sign_ed25519_line, sign_ml_dsa_44_line,
+    Note, NoteKey, SignatureLine, sign_cosignature_line, sign_ed25519_line,
 };
 use treering_proto::proof_file::ProofFile;
 use treering_proto::tile;
@@ -72,14 +74,26 @@ fn text(head: TreeHead) -> String {
     Checkpoint { origin: ORIGIN.to_owned(), head, extensions: Vec::new() }.format()
 }
 
-/// The note of a checkpoint, signed by the log and, if asked for, dated by two others.
-fn note(head: TreeHead, dated: bool) -> Vec<u8> {
+/// Who dates a checkpoint beside the log's plain signature.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Dated {
+    ByNobody,
+    ByWitness,
+    /// By the witness, and by a line that calls itself the log's.
+    ByAll,
+}
+
+/// The note of a checkpoint, signed by the log.
+fn note(head: TreeHead, dated: Dated) -> Vec<u8> {
     let text = text(head);
     let mut signatures = vec![sign_ed25519_line(ORIGIN, &seed(1), &text)];
-    if dated {
+    if dated != Dated::ByNobody {
         signatures.push(sign_cosignature_line("w.example", &seed(9), &text, TIME));
-        let key = MlDsa44SigningKey::from_seed(&[3; 32]);
-        signatures.push(sign_ml_dsa_44_line(ORIGIN, &key, ORIGIN, head, TIME));
+    }
+    if dated == Dated::ByAll {
+        let (name, key_id) = (ORIGIN.to_owned(), ml_dsa_key().key_id());
+        let signature = vec![7; ml_dsa_44::PAYLOAD_LEN];
+        signatures.push(SignatureLine { name, key_id, signature });
     }
     Note { text, signatures }.format().into_bytes()
 }
@@ -152,7 +166,7 @@ fn tree_examples(examples: &mut Examples) {
         extra: Some(b"for the application".to_vec()),
         index: LeafIndex::new(255).expect("an index"),
         hashes: tree.inclusion(255, 300),
-        checkpoint: String::from_utf8(note(tree.head(300), true)).expect("a note is text"),
+        checkpoint: String::from_utf8(note(tree.head(300), Dated::ByAll)).expect("a note is text"),
     };
     let bare = ProofFile { extra: None, hashes: Vec::new(), ..file.clone() };
     examples.insert("proof_file", [file, bare].map(|file| file.format().into_bytes()).to_vec());
@@ -160,8 +174,8 @@ fn tree_examples(examples: &mut Examples) {
 
 fn note_examples(examples: &mut Examples) {
     let tree = Tree::grown(7);
-    let notes =
-        [(0, false), (4, true), (7, true)].map(|(size, dated)| note(tree.head(size), dated));
+    let notes = [(0, Dated::ByNobody), (4, Dated::ByWitness), (7, Dated::ByAll)]
+        .map(|(size, dated)| note(tree.head(size), dated));
     examples.insert("checkpoint", notes.to_vec());
     let mut every = notes.to_vec();
     every.push(identity());
@@ -198,7 +212,8 @@ fn witness_examples(examples: &mut Examples) {
     let tree = Tree::grown(7);
     let request = |old: u64, new: u64| {
         let proof = if old == 0 { Vec::new() } else { tree.consistency(old, new) };
-        let note = String::from_utf8(note(tree.head(new), false)).expect("a note is text");
+        let note =
+            String::from_utf8(note(tree.head(new), Dated::ByNobody)).expect("a note is text");
         let old_size = TreeSize::new(old).expect("a size");
         AddCheckpoint { old_size, proof, note }.format().into_bytes()
     };
@@ -222,7 +237,7 @@ fn trust_file(whole: bool) -> Vec<u8> {
         let text = |bytes| String::from_utf8(bytes).expect("text");
         file["log"]["identity"] = json!(text(identity()));
         file["log"]["keys"] = json!([log_key().to_vkey(), ml_dsa_key().to_vkey()]);
-        file["floor"] = json!(text(note(Tree::grown(4).head(4), true)));
+        file["floor"] = json!(text(note(Tree::grown(4).head(4), Dated::ByWitness)));
         file["witnessPolicy"] = json!(witness_policy());
         file["maxCheckpointAgeSeconds"] = json!(86_400);
         file["signers"] = json!([
@@ -234,7 +249,7 @@ fn trust_file(whole: bool) -> Vec<u8> {
 }
 
 fn open(note: &[u8]) -> SignedCheckpoint {
-    let keys = [log_key(), witness_key(9), ml_dsa_key()];
+    let keys = [log_key(), witness_key(9)];
     open_checkpoint(note, ORIGIN, &keys).expect("our own note")
 }
 
@@ -242,7 +257,7 @@ fn open(note: &[u8]) -> SignedCheckpoint {
 fn evidence_examples(examples: &mut Examples) {
     const SEEN: &str = "2026-01-02T03:04:05Z https://log.example";
     let (tree, forked) = (Tree::grown(7), Tree::forked(7, 3));
-    let signed = |tree: &Tree, size| open(&note(tree.head(size), true));
+    let signed = |tree: &Tree, size| open(&note(tree.head(size), Dated::ByAll));
     let fork = Evidence::fork_size(&signed(&tree, 7), &signed(&forked, 7)).expect("a fork");
     let root = forked.head(5).root;
     let proof = forked.consistency(5, 7);
@@ -252,7 +267,7 @@ fn evidence_examples(examples: &mut Examples) {
         prefix.expect("another beginning"),
         Evidence::rollback(&signed(&tree, 7), &signed(&tree, 4)),
         Evidence::unproven(&signed(&tree, 4), &signed(&forked, 7)),
-        Evidence::foreign_key(&signed(&tree, 4), &note(forked.head(7), false)),
+        Evidence::foreign_key(&signed(&tree, 4), &note(forked.head(7), Dated::ByNobody)),
     ]
     .into_iter()
     .map(|evidence| evidence.format(SEEN).into_bytes())
@@ -263,7 +278,7 @@ fn evidence_examples(examples: &mut Examples) {
         origin: ORIGIN.to_owned(),
         keys: vec![log_key()],
         identity: Some(identity()),
-        notes: vec![note(tree.head(7), true)],
+        notes: vec![note(tree.head(7), Dated::ByAll)],
         alt_root: None,
         promise: Some(Promise { set: vec![0x30; 70], entry: b"{}".to_vec(), time: TIME, index }),
         leaf: Some(hash_leaf(b"another")),

@@ -16,7 +16,7 @@ use treering_proto::hash::{Hash, hash_leaf};
 use treering_proto::key::{HashAlgorithm, PublicKey};
 use treering_proto::tree::{LeafIndex, TreeSize};
 
-use super::{ECDSA_SPKI, Examples, Tree, decoded, ecdsa_key, note, seed};
+use super::{Dated, ECDSA_SPKI, Examples, Tree, decoded, ecdsa_key, note, seed};
 
 /// The statement of a model of three files, as OpenSSF Model Signing has it.
 const MODEL: &str = r#"{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"llm","digest":{"sha256":"1ea51598cbb9b3744ebfe90ff77cdee9f3c646b25808015c78bb7aa070961c3d"}}],"predicateType":"https://model_signing/signature/v1.0","predicate":{"serialization":{"method":"files","hash_type":"sha256","allow_symlinks":false,"ignore_paths":[".git"]},"resources":[{"name":"config.json","algorithm":"sha256","digest":"6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"},{"name":"weights/part-1.safetensors","algorithm":"sha256","digest":"d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35"},{"name":"weights/part-2.safetensors","algorithm":"sha256","digest":"4e07408562bedb8b60ce05c1decfe3ad16b72230967de01f640b7e4729b49fce"}]}}"#;
@@ -186,7 +186,7 @@ fn v2_requests(certificate: &[u8]) -> Vec<Vec<u8>> {
 /// Answers of both faces about the first entry, and bundles that carry them.
 fn answers(examples: &mut Examples, logged: &[Vec<u8>]) {
     let tree = Tree::grown(7);
-    let checkpoint = String::from_utf8(note(tree.head(7), true)).expect("a note is text");
+    let checkpoint = String::from_utf8(note(tree.head(7), Dated::ByAll)).expect("a note is text");
     let (index, head) = (LeafIndex::new(4).expect("an index"), tree.head(7));
     let hashes = tree.inclusion(4, 7);
     let proof = InclusionProof {
