@@ -55,7 +55,8 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every label, for metrics.
-    pub const LABELS: [&str; 5] = ["latched", "clock-behind", "disk-full", "no-quorum", "stopping"];
+    pub const LABELS: [&str; 6] =
+        ["latched", "clock-behind", "disk-full", "no-quorum", "restored-behind", "stopping"];
 
     /// The stable label, in answers and metrics.
     pub fn label(&self) -> &'static str {

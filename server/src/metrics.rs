@@ -345,6 +345,49 @@ mod tests {
         }
     }
 
+    /// Everything that can be counted, counted once.
+    fn full() -> String {
+        let (metrics, health) = (Metrics::default(), Health::default());
+        metrics.submission("logged");
+        metrics.witness("witness", WitnessOutcome::Cosigned);
+        metrics.denied("token-expired");
+        metrics.synced(Synced::Commit, Duration::ZERO);
+        metrics.tls(Some(0), 0);
+        metrics.render(0, 0, &health)
+    }
+
+    fn source(path: &str) -> String {
+        std::fs::read_to_string(format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    }
+
+    #[test]
+    fn every_metric_is_documented() {
+        let documented = source("docs/operations.md");
+        let text = full();
+        let types =
+            text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect::<Vec<_>>();
+        assert!(types.len() > 20, "{text}");
+        for line in types {
+            let name = line.split(' ').next().unwrap();
+            assert!(documented.contains(&format!("`{name}")), "{name} is not in the document");
+        }
+    }
+
+    #[test]
+    fn alarms_ask_for_metrics_that_are_there() {
+        let text = full();
+        let rules = source("deploy/alerts.yml");
+        let expressions = rules.lines().filter(|line| !line.trim_start().starts_with("action:"));
+        let words =
+            expressions.flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '_'));
+        let names: Vec<&str> = words.filter(|word| word.starts_with("treering_")).collect();
+        assert!(names.len() > 15, "{names:?}");
+        for name in names {
+            let is_there = text.lines().any(|line| line.starts_with(name));
+            assert!(is_there, "{name} is not among the metrics");
+        }
+    }
+
     #[test]
     fn what_happens_is_counted_under_its_stable_name() {
         let (metrics, health) = (Metrics::default(), Health::default());

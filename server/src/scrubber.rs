@@ -71,6 +71,9 @@ pub fn run(store: &Store, published: &Published, health: &Health, metrics: &Metr
                 ScrubError::Store(_) => LatchReason::Storage,
                 ScrubError::Mismatch { .. } => LatchReason::SelfCheck,
             };
+            if reason == LatchReason::SelfCheck {
+                metrics.selfcheck_failed();
+            }
             health.latch(reason, error.to_string());
             return;
         }

@@ -27,7 +27,7 @@ use crate::anchor::{Anchor, AnchorError, Fenced};
 use crate::clock::{self, BatchClock, ClockError};
 use crate::crash_point::CrashPoint;
 use crate::health::{Health, LatchReason, Refusal};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Synced};
 use crate::pool::{Logged, Pool};
 use crate::publisher::{Publisher, Ready, SetRequest, Snapshot, Witnessed};
 use crate::selfcheck::{SelfCheck, SelfCheckError};
@@ -143,6 +143,9 @@ impl Sequencer {
     fn latch(&mut self, reason: LatchReason, why: String) {
         let refusal = Refusal::Latched(reason, why.clone());
         self.health.latch(reason, why);
+        if reason == LatchReason::SelfCheck {
+            self.metrics.selfcheck_failed();
+        }
         self.refuse_unpublished(&refusal);
     }
 
@@ -187,14 +190,18 @@ impl Sequencer {
         let batch = self.unpublished.last().expect("it was pushed on the line above");
         let entries: Vec<_> = batch.entries.iter().collect();
         let rows = Batch { first, time_ms, entries: &entries, extension };
+        let began = Instant::now();
         let durable = self.store.commit(self.edge.head(), rows)?;
+        self.metrics.synced(Synced::Commit, began.elapsed());
         CrashPoint::Committed.pass(in_flight);
 
         let checked = self.selfcheck.check(&self.store, durable)?;
         CrashPoint::Checked.pass(in_flight);
 
         // A crash after this line must end in exactly this head being signed: the anchor says so.
+        let began = Instant::now();
         let fenced = Arc::new(self.anchor.fence(checked)?);
+        self.metrics.synced(Synced::Anchor, began.elapsed());
         self.newest = fenced.clone();
         self.edge = edge;
         CrashPoint::Fenced.pass(in_flight);
@@ -274,6 +281,7 @@ impl Sequencer {
         let (snapshot, sets) = self.publisher.publish(ready, &requests, in_flight)?;
         CrashPoint::Published.pass(in_flight);
         self.note_witnessed(&before, &snapshot);
+        self.metrics.checkpoint(snapshot.time_ms);
 
         let mut sets = sets.into_iter();
         for batch in self.unpublished.drain(..covered) {

@@ -9,8 +9,8 @@
 //! STOPPING=1     no new connections; open requests may end
 //! ```
 //!
-//! Invariants: without a socket everything here does nothing; a message that cannot be sent is never
-//! a reason to fail; the watchdog is fed only while the sequencer goes round, so a process whose
+//! Invariants: without a socket everything here does nothing; a message that cannot be sent is no
+//! reason to fail; the watchdog is fed only while the sequencer goes round, so a process whose
 //! loop hangs is restarted even if it still answers reads. A latched log goes round: it needs a
 //! person, not a restart.
 //!

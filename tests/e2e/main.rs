@@ -13,6 +13,7 @@ mod cve;
 mod fsck;
 mod gate;
 mod lies;
+mod operations;
 mod recovery;
 mod refusals;
 mod search;

@@ -5,9 +5,12 @@
 
 mod claim;
 mod config;
+mod doctor;
 mod failure;
 mod fsck;
+mod health;
 mod init;
+mod journal;
 mod location;
 pub mod serve;
 mod trust;
@@ -38,6 +41,9 @@ enum Command {
     Trust(trust::Arguments),
     Fsck(fsck::Arguments),
     Claim(claim::Arguments),
+    Doctor(Box<doctor::Arguments>),
+    Health(health::Arguments),
+    Journal(journal::Arguments),
 }
 
 /// Runs the command line of this process.
@@ -69,6 +75,9 @@ fn dispatch(
         Command::Trust(arguments) => trust::run(arguments),
         Command::Fsck(arguments) => fsck::run(arguments),
         Command::Claim(arguments) => claim::run(arguments),
+        Command::Doctor(arguments) => doctor::run(*arguments),
+        Command::Health(arguments) => health::run(arguments),
+        Command::Journal(arguments) => journal::run(arguments),
     }
 }
 
@@ -108,6 +117,8 @@ const EXAMPLES: &str = "Examples:
   treering-server serve --config /etc/treering/server.toml
   treering-server trust export --data ./log --out ./trust --witness-policy witnesses.policy
   treering-server fsck --data ./log
+  treering-server doctor --data ./log
+  treering-server journal show --data ./log --principal ci
 
 Exit codes: 0 ok, 2 usage, 5 unavailable, 6 integrity alarm (do not restart before a person has looked).";
 

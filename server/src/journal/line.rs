@@ -10,9 +10,9 @@
 //! 64 zeros in the very first line. `check` is the first 8 bytes of SHA-256 of everything before
 //! `,"check"`, so that a damaged line is found even when none follows it.
 //!
-//! Invariants: one record has one text, and no other text parses; a line is printable ASCII, so that
-//! what a stranger chose cannot move a terminal's cursor or look like a second line; a line has at
-//! most [`LINE_BYTES_MAX`] bytes. Hashes without a key prove damage and clumsy hands, not malice:
+//! Invariants: one record has one text, and no other text parses; a line is printable ASCII: what a
+//! stranger chose cannot move a terminal's cursor or look like a second line; a line has at most
+//! [`LINE_BYTES_MAX`] bytes. Hashes without a key prove damage and clumsy hands, not malice:
 //! whoever may rewrite the files may rewrite the chain, unless its head was noted elsewhere.
 
 use std::io;

@@ -118,6 +118,8 @@ pub struct Journal {
     directory: PathBuf,
     lock: File,
     append: Box<Append>,
+    /// How long others may keep the lock.
+    patience: Duration,
     state: Mutex<State>,
 }
 
@@ -166,7 +168,8 @@ impl Journal {
         let note = is_new.then(|| own_line("journal-started", 0));
         state.append(directory, note.as_ref(), clock::read().wall_ms, &*append)?;
         drop(held);
-        Ok(Self { directory: directory.to_owned(), lock, append, state: Mutex::new(state) })
+        let (directory, state) = (directory.to_owned(), Mutex::new(state));
+        Ok(Self { directory, lock, append, patience: LOCK_TIME_MAX, state })
     }
 
     /// Writes a line. It is in the file when this returns, and on disk after the next
@@ -197,7 +200,7 @@ impl Journal {
             return Err(JournalError::Unsynced);
         }
         // Whoever waited in vain must not make all others wait, one after the other.
-        let patience = if state.busy { Duration::ZERO } else { LOCK_TIME_MAX };
+        let patience = if state.busy { Duration::ZERO } else { self.patience };
         let held = Held::take(&self.lock, &self.directory.join(LOCK), patience);
         state.busy = matches!(held, Err(JournalError::Busy { .. }));
         let _held = held?;

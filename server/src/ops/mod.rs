@@ -1,7 +1,9 @@
 //! The commands of an operator: one file for each.
 
 pub mod claim;
+pub mod doctor;
 pub mod fsck;
+pub mod health_check;
 pub mod init;
 mod keeper;
 pub mod rebuild;
