@@ -6,6 +6,7 @@
 //! Out of scope: other people's clients (`tests/interop`) and speed (`scripts/bench`).
 
 mod abuse;
+mod access;
 mod bad_input;
 mod checkpoints;
 mod client;

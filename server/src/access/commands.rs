@@ -1,7 +1,8 @@
 //! What the commands `token` and `policy test` do; the command line only reads flags and prints.
 //!
-//! Invariant: the text of a token is in the answer to `create` and nowhere else. `policy test`
-//! decides with the code that decides requests. Out of scope: flags, exit codes.
+//! Invariants: the text of a token is in the answer to `create` and nowhere else; a token that was
+//! made or revoked stands in the access journal before anybody hears of it. `policy test` decides
+//! with the code that decides requests. Out of scope: flags, exit codes.
 
 use std::path::{Path, PathBuf};
 
@@ -14,13 +15,31 @@ use super::summary::{EntrySummary, Signer};
 use super::token::{KindName, Scope, Token, TokenText};
 use super::token_file::{self, NewToken, TokenFileError, time_text};
 use crate::clock;
+use crate::journal::{Act, Journal, JournalError, Line};
 
-/// Why a command did nothing.
+/// Where a log keeps its tokens, and where it is written down what became of them.
+#[derive(Clone, Debug)]
+pub struct TokenPlaces {
+    /// `DIR/tokens.json`.
+    pub tokens: PathBuf,
+    /// The directory of the access journal.
+    pub journal: PathBuf,
+}
+
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// The token file.
     #[error(transparent)]
     Tokens(#[from] TokenFileError),
+    /// Tokens were made or revoked, and it could not be written down.
+    #[error("{done}, but the access journal does not say so: {source}")]
+    Journal {
+        /// What was done.
+        done: &'static str,
+        /// What went wrong.
+        source: JournalError,
+    },
     /// The policy cannot be used.
     #[error("{path}: {why}")]
     Policy {
@@ -78,13 +97,15 @@ pub enum TestEntry {
     },
 }
 
-/// Makes a token in `file`. The answer has its text, this one time.
+/// Makes a token. The answer has its text, this one time.
 ///
 /// # Errors
-/// [`CommandError`]; then no token was made.
-pub fn create_token(file: &Path, new: NewToken) -> Result<Value, CommandError> {
+/// [`CommandError`]; then no token was made, or one that nobody holds.
+pub fn create_token(places: &TokenPlaces, new: NewToken) -> Result<Value, CommandError> {
     let text = TokenText::random().map_err(TokenFileError::Random)?;
-    let token = token_file::create(file, new, &text, now_s())?;
+    let token = token_file::create(&places.tokens, new, &text, now_s())?;
+    let done = "a token was made that nobody holds";
+    write_down(places, "token-create", "created", std::slice::from_ref(&token), done)?;
     let mut answer = describe(&token, now_s());
     answer["token"] = text.as_str().into();
     Ok(answer)
@@ -104,10 +125,43 @@ pub fn list_tokens(file: &Path) -> Result<Value, CommandError> {
 ///
 /// # Errors
 /// [`CommandError`].
-pub fn revoke_tokens(file: &Path, id_or_name: &str) -> Result<Value, CommandError> {
+pub fn revoke_tokens(places: &TokenPlaces, id_or_name: &str) -> Result<Value, CommandError> {
     let now = now_s();
-    let revoked = token_file::revoke(file, id_or_name, now)?;
+    let revoked = token_file::revoke(&places.tokens, id_or_name, now)?;
+    write_down(places, "token-revoke", "revoked", &revoked, "the tokens were revoked")?;
     Ok(revoked.iter().map(|token| describe(token, now)).collect())
+}
+
+/// One line in the journal about each token, durably. The one who did it is a user of this machine.
+fn write_down(
+    places: &TokenPlaces,
+    act: &'static str,
+    outcome: &str,
+    tokens: &[Token],
+    done: &'static str,
+) -> Result<(), CommandError> {
+    let written = || {
+        let journal = Journal::open(&places.journal)?;
+        let request = format!("uid-{}", rustix::process::getuid().as_raw());
+        for token in tokens {
+            let line = Line {
+                request: &request,
+                act: Act::Admin(act),
+                principal: &format!("token:{}#{}", token.name, token.id),
+                source: None,
+                project: None,
+                rule: None,
+                kind: None,
+                leaf: None,
+                index: None,
+                outcome,
+                repeated: 0,
+            };
+            journal.write(&line)?;
+        }
+        journal.sync()
+    };
+    written().map_err(|source| CommandError::Journal { done, source })
 }
 
 /// Reads a time such as `90d`, `12h`, `30m` or `45s`, in seconds.

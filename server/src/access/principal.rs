@@ -65,7 +65,7 @@ impl fmt::Display for Principal {
                     several => format!(" (+{})", several - 1),
                 };
                 let first = names.first().map_or("(no name)", String::as_str);
-                format!("certificate:{}{more}", printable(first, PRINCIPAL_TEXT_LEN_MAX - 30))
+                format!("certificate:{first}{more}")
             }
             Self::Workload { issuer, subject, .. } => format!("workload:{issuer}:{subject}"),
         };

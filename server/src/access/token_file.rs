@@ -16,7 +16,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -250,6 +250,7 @@ fn change<R>(
     let opened =
         OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock);
     let held: File = opened.map_err(failed(&lock))?;
+    give_to_owner(&held, path).map_err(failed(&lock))?;
     // Held for the time of one small write by each command, and by no server.
     held.lock().map_err(failed(&lock))?;
     let mut tokens = read(path)?;
@@ -268,10 +269,22 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         _ => {}
     }
     let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&new)?;
+    give_to_owner(&file, path)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&new, path)?;
     sync_directory_of(path)
+}
+
+/// Gives a file to whom the directory belongs: the server, who is seldom the one that an operator
+/// runs commands as, must be able to read it.
+fn give_to_owner(file: &File, path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let wanted = fs::metadata(parent.unwrap_or(Path::new(".")))?;
+    if wanted.uid() == file.metadata()?.uid() {
+        return Ok(());
+    }
+    std::os::unix::fs::fchown(file, Some(wanted.uid()), Some(wanted.gid()))
 }
 
 fn beside(path: &Path, ending: &str) -> PathBuf {

@@ -10,7 +10,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How old the last change must be before the times of the file are believed, in milliseconds.
@@ -59,11 +59,6 @@ impl<T> Watched<T> {
     /// Watches `path`; reads nothing yet.
     pub fn new(path: PathBuf, kind: Kind, parse: fn(&[u8]) -> Content<T>) -> Self {
         Self { path, kind, parse, last: Mutex::new(None) }
-    }
-
-    /// Which file.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// What the file says at `now_ms`, Unix time.

@@ -12,7 +12,9 @@ mod health;
 mod init;
 mod journal;
 mod location;
+mod policy;
 pub mod serve;
+mod token;
 mod trust;
 
 use std::io::IsTerminal as _;
@@ -38,6 +40,8 @@ enum Command {
     Init(init::Arguments),
     Serve(serve::Arguments),
     Config(config::Arguments),
+    Token(token::Arguments),
+    Policy(policy::Arguments),
     Trust(trust::Arguments),
     Fsck(fsck::Arguments),
     Claim(claim::Arguments),
@@ -72,6 +76,8 @@ fn dispatch(
         Command::Init(arguments) => init::run(arguments),
         Command::Serve(arguments) => serve::run(arguments),
         Command::Config(arguments) => config::run(arguments, matches, file),
+        Command::Token(arguments) => token::run(arguments),
+        Command::Policy(arguments) => policy::run(arguments),
         Command::Trust(arguments) => trust::run(arguments),
         Command::Fsck(arguments) => fsck::run(arguments),
         Command::Claim(arguments) => claim::run(arguments),

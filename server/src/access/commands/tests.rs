@@ -41,13 +41,15 @@ fn described(kind: &str, names: &[&str]) -> TestEntry {
 fn a_token_is_shown_once_and_never_listed() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("tokens.json");
+    let journal = directory.path().join("journal");
+    let places = TokenPlaces { tokens: file.clone(), journal: journal.clone() };
     let new = NewToken {
         name: "ci-llm".to_owned(),
         note: String::new(),
         lifetime_s: LIFETIME_DEFAULT_S,
         scope: Scope::default(),
     };
-    let made = create_token(&file, new).unwrap();
+    let made = create_token(&places, new).unwrap();
     let text = made["token"].as_str().unwrap();
     let presented = Presented::parse(text).unwrap();
     let kept = token_file::read(&file).unwrap();
@@ -58,12 +60,39 @@ fn a_token_is_shown_once_and_never_listed() {
     let secret = &text[text.len() - 43..];
     assert!(!listed.to_string().contains(secret));
     assert!(!std::fs::read_to_string(&file).unwrap().contains(secret));
-    let revoked = revoke_tokens(&file, "ci-llm").unwrap();
+    let revoked = revoke_tokens(&places, "ci-llm").unwrap();
     assert_eq!(revoked[0]["state"], "revoked");
     assert!(matches!(
-        revoke_tokens(&file, "nobody"),
+        revoke_tokens(&places, "nobody"),
         Err(CommandError::Tokens(TokenFileError::NotFound(_)))
     ));
+    let mut lines = Vec::new();
+    crate::journal::read(&journal, |line, _| {
+        lines.push(String::from_utf8_lossy(line).into_owned());
+        true
+    })
+    .unwrap();
+    let about = format!("token:ci-llm#{}", made["id"].as_str().unwrap());
+    let about: Vec<_> = lines.iter().filter(|line| line.contains(&about)).collect();
+    assert!(about[0].contains("token-create") && about[1].contains("token-revoke"), "{lines:?}");
+    assert!(!lines.concat().contains(secret));
+}
+
+#[test]
+fn a_token_that_cannot_be_written_down_is_not_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = directory.path().join("journal");
+    std::fs::write(&journal, "not a directory").unwrap();
+    let places = TokenPlaces { tokens: directory.path().join("tokens.json"), journal };
+    let new = NewToken {
+        name: "ci".to_owned(),
+        note: String::new(),
+        lifetime_s: LIFETIME_DEFAULT_S,
+        scope: Scope::default(),
+    };
+    assert!(matches!(create_token(&places, new), Err(CommandError::Journal { .. })));
+    assert!(matches!(revoke_tokens(&places, "ci"), Err(CommandError::Journal { .. })));
+    assert_eq!(list_tokens(&places.tokens).unwrap()[0]["state"], "revoked");
 }
 
 #[test]

@@ -287,7 +287,7 @@ fn each_mistake_in_a_policy_is_named() {
         assert!(error.contains(says), "{from} -> {to}: {error}");
     }
     let error = refused("kinds = [\"dsse\"]", "kinds = [\"dsse\"]\nnmaes = []");
-    assert!(error.starts_with("line 26: ") && error.contains("`names`?"), "{error}");
+    assert!(error.starts_with("line 24: ") && error.contains("`names`?"), "{error}");
     let key = GOOD.replacen("kinds = [\"dsse\"]", "signer_keys = [\"abc\"]", 1);
     assert!(Policy::parse(key.as_bytes()).unwrap_err().contains("no key"));
     assert!(Policy::parse(b"\xff").unwrap_err().contains("UTF-8"));
