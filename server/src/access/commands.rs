@@ -233,16 +233,20 @@ fn decision_json(principal: &Principal, entry: &EntrySummary, decision: &Decisio
         let rule = granted.rule;
         rules.push(json!({"rule": rule.name, "project": rule.project, "matched": true}));
     }
+    let keys = entry.signers.iter().map(|signer| format!("sha256:{}", signer.key));
+    let keys: Vec<String> = keys.collect();
+    let identities: Vec<&String> = entry.signers.iter().flat_map(|s| &s.identities).collect();
+    let names = entry.names.as_ref().map(|names| &names[..names.len().min(SHOWN_MAX)]);
     let mut answer = json!({
         "allowed": granted.is_some(),
         "principal": principal.to_string(),
         "entry": {
             "kind": format!("{} {}", entry.kind.kind(), entry.kind.version()),
             "bytes": entry.bytes,
-            "names": entry.names.as_ref().map(|names| names.iter().take(SHOWN_MAX).collect::<Vec<_>>()),
+            "names": names,
             "namesCount": entry.names.as_ref().map(Vec::len),
-            "signerKeys": entry.signers.iter().map(|s| format!("sha256:{}", s.key)).collect::<Vec<_>>(),
-            "signerIdentities": entry.signers.iter().flat_map(|s| &s.identities).collect::<Vec<_>>(),
+            "signerKeys": keys,
+            "signerIdentities": identities,
         },
         "rules": rules,
     });

@@ -201,8 +201,8 @@ impl Access {
         self.open_writes
     }
 
-    /// Whether some principal can write now: a live token that the policy has a rule for or, without
-    /// a policy, any; or a rule for a certificate or a workload.
+    /// Whether some principal can write now: a live token that the policy has a rule for, or any
+    /// token without a policy; or a rule for a certificate or a workload.
     pub fn is_configured(&self) -> bool {
         let now_ms = self.now().wall_ms;
         let tokens = self.tokens.current(now_ms);
@@ -286,8 +286,8 @@ impl Access {
         Err(Denied::unauthenticated("credential-missing", message.to_owned()))
     }
 
-    /// Whether `p` may log anything at all, as far as can be told before there is an entry: somebody
-    /// for whom no rule is must not make the log read a body and verify signatures.
+    /// Whether `p` may log anything at all, as far as can be told before there is an entry:
+    /// somebody for whom no rule is must not make the log read a body and verify signatures.
     ///
     /// # Errors
     /// [`Denied`]: forbidden, or unavailable.

@@ -7,8 +7,8 @@
 //! The log keeps SHA-256 of the secret; with 256 random bits that needs no salt and no slow hash.
 //!
 //! Invariants: a token always expires; the secret is compared in constant time; whoever does not
-//! hold the secret learns nothing of a token, not even that it exists. The secret has no `Debug` and
-//! stands in no error. Out of scope: the file (`token_file`), what a bearer may log (`policy`).
+//! hold the secret learns nothing of a token, not even that it exists. The secret has no `Debug`
+//! and stands in no error. Out of scope: the file (`token_file`), what a bearer may log (`policy`).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -6,9 +6,9 @@
 //!  "projects":[],"kinds":[]}]}
 //! ```
 //!
-//! Commands change it beside a running server: each takes the lock `tokens.json.lock`, reads, writes
-//! a new file of mode 0600, syncs it, renames it over the old one and syncs the directory. Readers
-//! take no lock: they see the old file or the new one.
+//! Commands change it beside a running server: each takes the lock `tokens.json.lock`, reads,
+//! writes a new file of mode 0600, syncs it, renames it over the old one and syncs the directory.
+//! Readers take no lock: they see the old file or the new one.
 //!
 //! Invariants: what is written parses to the same tokens; ids are unique. Tokens that ended more
 //! than a year ago are forgotten when the file is written again.

@@ -162,7 +162,11 @@ fn quotas_are_counted_for_what_the_rule_asked_for() {
     let policy = policy(GOOD);
     let entry = EntrySummary::of(&hashedrekord(), true);
     let who = |principal: &Principal| policy.decide(principal, &entry).granted.unwrap().who;
-    let claims = |branch: &str| json!({"repository_id": "123", "environment": "prod", "run_attempt": 1, "ref": branch});
+    let claims = |branch: &str| {
+        let mut claims = json!({"repository_id": "123", "environment": "prod", "run_attempt": 1});
+        claims["ref"] = branch.into();
+        claims
+    };
     let (one, two) = (workload("github", claims("a")), workload("github", claims("b")));
     assert_eq!(who(&one), who(&two), "a branch is no principal of its own");
     assert_eq!(who(&token("ci-llm")), "ci-llm");
