@@ -90,27 +90,72 @@ fn what_became_of_a_submission_stands_in_the_journal_under_its_name() {
 }
 
 #[test]
-fn a_submission_that_cannot_be_written_down_fails_and_reads_go_on() {
+fn while_nothing_can_be_written_down_nothing_is_taken_and_reads_go_on() {
     let log = Log::create();
     let server = log.serve();
     let mut connection = server.connect();
-    let first = submission("first");
-    assert_eq!(connection.post(Face::V2.path(), &first.request).unwrap().status, 201);
+    let mut post = |submission: &Submission| {
+        connection.post(Face::V2.path(), &submission.request).expect("an answer")
+    };
+    assert_eq!(post(&submission("first")).status, 201);
     // Somebody else holds the journal and does not go on.
     let lock = File::open(log.data.join("journal").join("LOCK")).unwrap();
     lock.lock().unwrap();
-    let second = submission("second");
-    let refused = connection.post(Face::V2.path(), &second.request).unwrap();
-    assert_eq!(refused.status, 503, "{}", refused.text());
-    assert_eq!(refused.header("treering-error"), Some("journal-failed"));
-    assert_eq!(connection.get("/checkpoint").unwrap().status, 200, "reads go on");
+    let (second, third) = (submission("second"), submission("third"));
+    for submission in [&second, &third] {
+        let refused = post(submission);
+        assert_eq!(refused.status, 503, "{}", refused.text());
+        assert_eq!(refused.header("treering-error"), Some("journal-failed"));
+    }
+    assert_eq!(server.get("/checkpoint").status, 200, "reads go on");
     lock.unlock().unwrap();
-    // It was logged, and its submitter did not hear: as after any 503, asking again tells.
-    let again = connection.post(Face::V2.path(), &second.request).unwrap();
-    assert_eq!(again.status, 409);
-    let metrics = connection.get("/metrics").unwrap().text();
-    let failures = metrics
-        .lines()
-        .find(|line| line.starts_with("treering_journal_failures_total") && !line.ends_with(" 0"));
+    // The first refusal that can be written down again says so for all.
+    assert_eq!(post(&third).status, 503);
+    // The second was taken before anybody knew: as after any 503, asking again tells.
+    assert_eq!(post(&second).status, 409);
+    assert_eq!(post(&third).status, 201, "it was not taken while nothing could be written");
+    let metrics = server.get("/metrics").text();
+    let is_failure = |line: &&str| line.starts_with("treering_journal_failures_total");
+    let failures = metrics.lines().filter(is_failure).find(|line| !line.ends_with(" 0"));
     assert!(failures.is_some(), "{metrics}");
 }
+
+#[test]
+fn hanging_up_keeps_nothing_out_of_the_journal() {
+    let log = Log::create();
+    let server = log.serve();
+    let submission = submission("gone");
+    let mut connection = server.connect();
+    let length = submission.request.len();
+    let head = format!(
+        "POST {} HTTP/1.1\r\nhost: log\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n\r\n",
+        Face::V2.path()
+    );
+    connection.send(&[head.as_bytes(), &submission.request].concat()).unwrap();
+    drop(connection);
+    let leaf = submission.entry.leaf().to_hex();
+    let line = (0..TRIES_MAX).find_map(|_| {
+        // Each try waits for the server to answer somebody else.
+        assert_eq!(server.get("/livez").status, 200);
+        lines(&log).into_iter().find(|line| line["leaf"] == leaf.as_str())
+    });
+    let line = line.expect("a line about a submission whose client is gone");
+    assert_eq!((&line["act"], &line["index"]), (&"submit".into(), &0.into()));
+}
+
+#[test]
+fn a_web_page_submits_with_a_token_or_not_at_all() {
+    let log = Log::create();
+    let server = log.serve();
+    let submission = submission("page");
+    let headers = "origin: https://elsewhere.example\r\ncontent-type: text/plain\r\n";
+    let mut connection = server.connect();
+    let refused = connection.post_with(Face::V2.path(), headers, &submission.request).unwrap();
+    assert_eq!(refused.status, 403);
+    assert_eq!(refused.header("treering-error"), Some("cross-site"));
+    assert_eq!(server.size(), 0);
+}
+
+/// How often a line is looked for.
+const TRIES_MAX: usize = 20_000;
