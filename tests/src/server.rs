@@ -153,7 +153,10 @@ impl Server {
     /// If the binary cannot be run.
     pub fn start(data: &Path, flags: &[&str], crash_at: Option<&str>) -> Result<Self, Ended> {
         let mut command = Command::new(binaries::server());
-        command.args(["serve", "--data", text(data), "--listen", "127.0.0.1:0"]);
+        command.args(["serve", "--data", text(data)]);
+        if !flags.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
         if !flags.contains(&"--min-free-disk") {
             command.args(["--min-free-disk", "16777216"]);
         }

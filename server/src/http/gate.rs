@@ -177,9 +177,9 @@ impl Visit {
             return self.write_line(Act::Submit, outcome, 0);
         }
         let gate = &self.app.gate;
-        let lines = match self.principal {
-            None | Some(Principal::Anonymous) => &gate.strangers,
-            Some(_) => &gate.principals,
+        let lines = match (&self.principal, &self.refused) {
+            (None, None) | (Some(Principal::Anonymous), _) => &gate.strangers,
+            _ => &gate.principals,
         };
         // While lines fail each refusal tries to write one: the first that succeeds ends that.
         let repeated = match gate.journal.is_failing() {
