@@ -8,6 +8,7 @@
 //! DIR/identity     the identity document, public
 //! DIR/ml-dsa.vkey  the public ML-DSA-44 key, if the log has one
 //! DIR/keys/        note.pem (Ed25519), v1.pem (ECDSA P-256), perhaps ml-dsa.pem, mode 0600
+//! DIR/restored     in a directory that was restored: how far it must be (`restored`)
 //! DIR/ballast      bytes to delete when the disk is full and the database needs room to open
 //! DIR/tokens.json  who may write with a token, if anybody
 //! DIR/journal/     who wrote, and who was refused
@@ -17,6 +18,8 @@
 //!
 //! Invariant: a directory that was copied is not used until `claim`, because its original may still
 //! sign.
+
+mod restored;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -165,16 +168,26 @@ impl DataDirectory {
         if taken || path.is_file() {
             return Err(DirectoryError::Exists { path: path.to_owned() });
         }
-        let make = |path: &Path| {
-            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-            made.map_err(failed(path))
-        };
-        make(path)?;
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(failed(path))?;
         let path = path.canonicalize().map_err(failed(path))?;
         check_outside(&path, anchor)?;
-        make(&path.join("keys"))?;
-        make(&path.join("shards"))?;
         let lock = lock(&path)?;
+        Self::furnish(path, anchor, id, lock)
+    }
+
+    /// Makes what lies inside before there are keys and rows.
+    fn furnish(
+        path: PathBuf,
+        anchor: &Path,
+        id: AnchorId,
+        lock: File,
+    ) -> Result<Self, DirectoryError> {
+        for name in ["keys", "shards"] {
+            let inner = path.join(name);
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&inner);
+            made.map_err(failed(&inner))?;
+        }
         let anchor_path = std::path::absolute(anchor).map_err(failed(anchor))?;
         let owner = Owner { inode: inode(&path)?, anchor_id: id, anchor_path };
         write(&path.join("owner"), owner.to_text().as_bytes())?;
@@ -203,9 +216,7 @@ impl DataDirectory {
         check_format(path)?;
         let path = path.canonicalize().map_err(failed(path))?;
         let lock = lock(&path)?;
-        let file = path.join("owner");
-        let text = fs::read_to_string(&file).map_err(failed(&file))?;
-        let owner = Owner::parse(&text).ok_or(DirectoryError::Damaged { path: file })?;
+        let owner = Owner::read(&path)?;
         Ok(Self { path, owner, _lock: lock })
     }
 
@@ -232,6 +243,15 @@ impl DataDirectory {
             false => None,
         };
         Ok(PublicFiles { url, identity: read("identity")?, ml_dsa_vkey })
+    }
+
+    /// The name of the anchor of the log in `path`, which may be in use.
+    ///
+    /// # Errors
+    /// If the owner record does not read back.
+    pub fn anchor_id(path: &Path) -> Result<AnchorId, DirectoryError> {
+        check_format(path)?;
+        Ok(Owner::read(path)?.anchor_id)
     }
 
     /// Makes this directory and the anchor the ones that belong together.
@@ -277,7 +297,12 @@ impl DataDirectory {
 
     /// The database of one tree.
     pub fn shard(&self, tree_id: TreeId) -> PathBuf {
-        self.path.join("shards").join(tree_id.to_hex())
+        Self::shard_in(&self.path, tree_id)
+    }
+
+    /// The database of one tree of the log in `path`.
+    pub fn shard_in(path: &Path, tree_id: TreeId) -> PathBuf {
+        path.join("shards").join(tree_id.to_hex())
     }
 
     /// The identity document.
@@ -288,6 +313,12 @@ impl DataDirectory {
 }
 
 impl Owner {
+    fn read(directory: &Path) -> Result<Self, DirectoryError> {
+        let path = directory.join("owner");
+        let text = fs::read_to_string(&path).map_err(failed(&path))?;
+        Self::parse(&text).ok_or(DirectoryError::Damaged { path })
+    }
+
     fn to_text(&self) -> String {
         format!(
             "{OWNER_TITLE}\ninode {}\nanchor-id {}\nanchor {}\n",

@@ -4,6 +4,7 @@
 //! Invariant: a latch is never released. What caused it needs a restart, which verifies the tail
 //! again.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Why the log has stopped for good, in a word that alarms can match.
@@ -49,6 +50,13 @@ pub enum Refusal {
     DiskFull(String),
     /// Until enough witnesses cosign again.
     NoQuorum(String),
+    /// Until the log holds again what it is known to have signed, and was restarted.
+    RestoredBehind {
+        /// How many entries are missing.
+        missing: u64,
+        /// Who knows of them.
+        why: String,
+    },
     /// The server is stopping.
     Stopping,
 }
@@ -65,6 +73,7 @@ impl Refusal {
             Self::ClockBehind(_) => "clock-behind",
             Self::DiskFull(_) => "disk-full",
             Self::NoQuorum(_) => "no-quorum",
+            Self::RestoredBehind { .. } => "restored-behind",
             Self::Stopping => "stopping",
         }
     }
@@ -81,6 +90,15 @@ impl Refusal {
             Self::NoQuorum(_) => {
                 "too few witnesses cosign the log's checkpoints; retry later".to_owned()
             }
+            Self::RestoredBehind { missing: 0, .. } => {
+                "the log was restored from a backup and is read-only until all of its witnesses \
+                 have said what they remember"
+                    .to_owned()
+            }
+            Self::RestoredBehind { missing, .. } => format!(
+                "the log was restored from a backup and is behind what it signed: {missing} entries are missing; it is \
+                 read-only until its operator puts them back (treering-server restore --refill)"
+            ),
             Self::Stopping => self.message(),
         }
     }
@@ -92,6 +110,13 @@ impl Refusal {
                 format!("the log is read-only until it is restarted ({}): {why}", reason.label())
             }
             Self::ClockBehind(why) | Self::DiskFull(why) | Self::NoQuorum(why) => why.clone(),
+            Self::RestoredBehind { missing: 0, why } => {
+                format!("this log was restored and is read-only: {why}")
+            }
+            Self::RestoredBehind { missing, why } => format!(
+                "this log was restored and is read-only, because {missing} entries are missing: {why}. Put them back from a \
+                 newer backup or another copy of the directory: treering-server restore --refill SOURCE --data DIR"
+            ),
             Self::Stopping => "the server is stopping; retry".to_owned(),
         }
     }
@@ -101,6 +126,7 @@ impl Refusal {
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     refusal: Arc<Mutex<Option<Refusal>>>,
+    behind: Arc<AtomicBool>,
 }
 
 impl Health {
@@ -114,6 +140,20 @@ impl Health {
         matches!(*self.lock(), Some(Refusal::Latched(..)))
     }
 
+    /// Refuses writes until a restart, because the log was restored and is behind.
+    pub fn set_behind(&self, missing: u64, why: String) {
+        self.behind.store(true, Ordering::SeqCst);
+        let refusal = Refusal::RestoredBehind { missing, why };
+        tracing::error!(label = refusal.label(), missing, why = refusal.message(), "read-only");
+        *self.lock() = Some(refusal);
+    }
+
+    /// Whether the log is restored and behind: then nothing is signed, not even on reading,
+    /// whatever else happens.
+    pub fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::SeqCst)
+    }
+
     /// Stops the log for good. The first reason stays.
     pub fn latch(&self, reason: LatchReason, why: String) {
         let mut refusal = self.lock();
@@ -125,6 +165,10 @@ impl Health {
 
     /// Refuses writes for a while, or takes them again; a latch stays.
     pub fn set_passing(&self, passing: Option<Refusal>) {
+        // What was restored and is behind stays so until a restart.
+        if self.is_behind() && passing != Some(Refusal::Stopping) {
+            return;
+        }
         let mut refusal = self.lock();
         if matches!(*refusal, Some(Refusal::Latched(..))) || *refusal == passing {
             return;
@@ -144,6 +188,20 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_that_is_behind_stays_so_and_says_what_to_do() {
+        let health = Health::default();
+        health.set_behind(7, "somebody knows more".into());
+        health.set_passing(None);
+        let refusal = health.refusal().unwrap();
+        assert_eq!(refusal.label(), "restored-behind");
+        for message in [refusal.message(), refusal.public_message()] {
+            assert!(message.contains("7 entries are missing") && message.contains("--refill"));
+        }
+        health.latch(LatchReason::Storage, "a disk".into());
+        assert!(health.is_behind(), "and signs nothing, whatever else happens");
+    }
 
     #[test]
     fn a_latch_keeps_its_first_reason_and_is_never_released() {

@@ -24,6 +24,7 @@ pub mod metrics;
 pub mod ops;
 pub mod pool;
 pub mod publisher;
+pub mod restored;
 pub mod scrubber;
 pub mod selfcheck;
 pub mod sequencer;

@@ -95,6 +95,21 @@ pub struct Publisher {
     published: Published,
 }
 
+/// Shows the newest stored notes again and signs nothing: for a log that is behind what it signed.
+///
+/// # Errors
+/// [`StoreError`]; a log that has entries has notes.
+pub fn show_newest(
+    signer: &Signer,
+    store: &Store,
+    policy: Option<&Policy>,
+) -> Result<Published, StoreError> {
+    let head = store.committed()?.head;
+    let (head, edge, notes) = newest_stored(signer, store, head)?;
+    let witnessed = witnessed_by(signer, policy, &notes.note);
+    Ok(Published(Arc::new(RwLock::new(snapshot(head, edge, notes, witnessed)))))
+}
+
 /// What start-up found to publish.
 pub struct Started {
     /// The publisher; what it shows may be older than the newest fenced head.

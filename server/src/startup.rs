@@ -13,6 +13,15 @@
 //! (2) With witnesses it is proposed to them, and the newest published head is shown until their
 //! quorum cosigned it.
 //!
+//! A directory that `restore` made carries a mark ([`crate::restored`]), and comes first here:
+//!
+//! | found, with a mark | action |
+//! |---|---|
+//! | storage behind anchor, a given checkpoint or a witness's | serve reads, sign nothing |
+//! | a witness that does not answer | the same |
+//! | same size as one of these, other root | refuse |
+//! | storage has reached all of them | take the mark away, and go on in the table above |
+//!
 //! Invariant: nothing is signed or served before the root at the anchor's size was computed from
 //! stored bytes, and equals the anchor's.
 
@@ -28,7 +37,8 @@ use treering_proto::tree::TreeHead;
 use crate::anchor::{Anchor, AnchorError, Fenced};
 use crate::clock;
 use crate::data_directory::{DataDirectory, DirectoryError};
-use crate::publisher::{Publisher, Started};
+use crate::publisher::{Published, Publisher, Started, show_newest};
+use crate::restored::{self, Fork, Heard, Mark, Standing, StandingError};
 use crate::selfcheck::{SelfCheck, SelfCheckError};
 use crate::signer::{KeyFileError, Signer};
 use crate::store::{Store, StoreError, damaged_log_file};
@@ -103,6 +113,9 @@ pub enum StartError {
         /// The size in the anchor.
         signed: u64,
     },
+    /// A restored log has another tree than was signed.
+    #[error(transparent)]
+    Restored(Box<Fork>),
     /// Storage has another tree than was signed.
     #[error(
         "{path} has root {stored} at size {size}, but its anchor {anchor} says {signed}: the entries changed, or the \
@@ -120,6 +133,42 @@ pub enum StartError {
         /// Root in the anchor.
         signed: Hash,
     },
+}
+
+impl From<StandingError> for StartError {
+    fn from(error: StandingError) -> Self {
+        match error {
+            StandingError::Directory(error) => error.into(),
+            StandingError::Store(error) => error.into(),
+            StandingError::Fork(fork) => Self::Restored(fork),
+        }
+    }
+}
+
+/// What was found in a data directory.
+pub enum Opened {
+    /// A log that may grow.
+    Log(Box<OpenLog>),
+    /// A restored one that is behind what was signed.
+    Behind(BehindLog),
+}
+
+/// A restored log that serves reads only: nothing here can sign a head.
+pub struct BehindLog {
+    /// The directory, locked.
+    pub directory: DataDirectory,
+    /// Its rows.
+    pub store: Store,
+    /// Its anchor, locked, so that nobody else goes on with it.
+    pub anchor: Anchor,
+    /// Its keys.
+    pub signer: Arc<Signer>,
+    /// The newest published head that it holds.
+    pub published: Published,
+    /// How many entries are missing.
+    pub missing: u64,
+    /// Who knows of them.
+    pub why: String,
 }
 
 /// A log that is ready to be served: everything but its loop and its listener.
@@ -160,14 +209,18 @@ pub struct Parts {
 /// is published here, unless the log waits for the witnesses of `policy`: they are asked first.
 ///
 /// A log that waited for witnesses starts without them only `on_purpose`: a lost setting must not
-/// undo what they were asked for.
+/// undo what they were asked for. What a restored log's witnesses remember was `heard` before.
+///
+/// # Errors
+/// [`StartError`]; nothing was signed.
 pub fn open(
     data: &Path,
     anchor: Option<&Path>,
     policy: Option<&Policy>,
     on_purpose: bool,
-) -> Result<OpenLog, StartError> {
-    let Parts { directory, identity, store, mut anchor } = parts(data, anchor)?;
+    heard: &Heard,
+) -> Result<Opened, StartError> {
+    let Parts { directory, identity, store, anchor } = parts(data, anchor)?;
     let (origin, tree_id) = (identity.origin(), identity.tree_id());
     let signer = Signer::load(&directory.keys(), origin, tree_id)?;
     let vkey = signer.ml_dsa_key().map(|key| key.to_vkey());
@@ -177,11 +230,36 @@ pub fn open(
     if store.identity()? != directory.identity()?.as_bytes() {
         return Err(KeyFileError::OtherLog { path: directory.shard(tree_id) }.into());
     }
-    compare(&store, &directory.shard(tree_id), &anchor)?;
+    let marked = Mark::read(&directory)?;
+    if marked.is_none() {
+        compare(&store, &directory.shard(tree_id), &anchor)?;
+    }
     if policy.is_none() && !on_purpose && store.is_witnessed()? {
         return Err(StartError::NoPolicy);
     }
+    let signer = Arc::new(signer);
+    if let Some(mut mark) = marked {
+        let standing = restored::stand(&mut mark, heard, &directory, &identity, &store, &anchor)?;
+        if let Standing::Behind { missing, why } = standing {
+            let published = show_newest(&signer, &store, policy)?;
+            let behind = BehindLog { directory, store, anchor, signer, published, missing, why };
+            return Ok(Opened::Behind(behind));
+        }
+        compare(&store, &directory.shard(tree_id), &anchor)?;
+        directory.remove_mark()?;
+        tracing::info!("the restored log holds everything that is known to have been signed");
+    }
+    let parts = Parts { directory, identity, store, anchor };
+    Ok(Opened::Log(Box::new(resume(parts, signer, policy)?)))
+}
 
+/// Brings a log that storage and anchor agree about to where it can be served.
+fn resume(
+    parts: Parts,
+    signer: Arc<Signer>,
+    policy: Option<&Policy>,
+) -> Result<OpenLog, StartError> {
+    let Parts { directory, store, mut anchor, .. } = parts;
     let recovered = store.recover()?;
     let above = recovered.edge.size().get() - anchor.head().size.get();
     if above > 0 {
@@ -191,7 +269,6 @@ pub fn open(
     let durable = store.found_durable(anchor.head(), &recovered);
     let checked = selfcheck.check(&store, durable)?;
     let fenced = anchor.fence(checked)?;
-    let signer = Arc::new(signer);
     let now_ms = clock::read().wall_ms;
     let started = Publisher::start(signer.clone(), store.clone(), fenced, policy, now_ms)?;
     let Started { publisher, fenced, time_ms } = started;

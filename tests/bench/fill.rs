@@ -15,8 +15,9 @@ use treering_server::health::Health;
 use treering_server::limits::{FREE_DISK_BYTES_MIN, POOL_ENTRIES_MAX};
 use treering_server::metrics::Metrics;
 use treering_server::pool::{Outcome, Pool};
+use treering_server::restored::Heard;
 use treering_server::sequencer::Sequencer;
-use treering_server::startup::{self, OpenLog};
+use treering_server::startup::{self, OpenLog, Opened};
 use treering_server::systemd::Heartbeat;
 use treering_server::thinning::Thinning;
 
@@ -28,8 +29,10 @@ const ENTRIES_PER_KEY: u64 = 1000;
 /// Logs `entries` entries in the log in `data`, on `threads` threads, and closes it cleanly.
 pub(crate) fn fill(data: &Path, entries: u64, threads: usize) -> anyhow::Result<Duration> {
     let started = Instant::now();
-    let log = startup::open(data, None, None, false)?;
-    let OpenLog { directory, store, anchor, publisher, fenced, edge, selfcheck, time_ms, .. } = log;
+    let opened = startup::open(data, None, None, false, &Heard::default())?;
+    let Opened::Log(log) = opened else { anyhow::bail!("a restored log is not filled") };
+    let OpenLog { directory, store, anchor, publisher, fenced, edge, selfcheck, time_ms, .. } =
+        *log;
     let health = Health::default();
     let pool = Arc::new(Pool::new(store.clone(), health.clone()));
     let sequencer = Sequencer {

@@ -7,6 +7,7 @@
 
 mod abuse;
 mod access;
+mod backup;
 mod bad_input;
 mod checkpoints;
 mod client;
@@ -17,6 +18,7 @@ mod lies;
 mod operations;
 mod recovery;
 mod refusals;
+mod restore;
 mod search;
 mod submit;
 mod tiles;

@@ -3,6 +3,7 @@
 //! stdout is data, stderr is for people. Every setting comes from a flag, else from its variable
 //! `TREERING_*`, else from the configuration file ([`crate::config`]), else from its default.
 
+mod backup;
 mod claim;
 mod config;
 mod doctor;
@@ -13,6 +14,8 @@ mod init;
 mod journal;
 mod location;
 mod policy;
+mod progress;
+mod restore;
 pub mod serve;
 mod token;
 mod trust;
@@ -48,6 +51,8 @@ enum Command {
     Doctor(Box<doctor::Arguments>),
     Health(health::Arguments),
     Journal(journal::Arguments),
+    Backup(backup::Arguments),
+    Restore(restore::Arguments),
 }
 
 /// Runs the command line of this process.
@@ -84,6 +89,8 @@ fn dispatch(
         Command::Doctor(arguments) => doctor::run(*arguments),
         Command::Health(arguments) => health::run(arguments),
         Command::Journal(arguments) => journal::run(arguments),
+        Command::Backup(arguments) => backup::run(arguments),
+        Command::Restore(arguments) => restore::run(arguments),
     }
 }
 
@@ -125,6 +132,7 @@ const EXAMPLES: &str = "Examples:
   treering-server fsck --data ./log
   treering-server doctor --data ./log
   treering-server journal show --data ./log --principal ci
+  treering-server backup --data ./log --out log.backup
 
 Exit codes: 0 ok, 2 usage, 5 unavailable, 6 integrity alarm (do not restart before a person has looked).";
 

@@ -176,7 +176,16 @@ fn serve_entry(app: &App, index: LeafIndex) -> Result<Reply, Fault> {
     let time = time.ok_or_else(|| Fault::internal(format!("time of {index} is missing")))?;
     // Entries that came through another face have no SET yet; one made now says the same.
     let set = app.store.set(index).map_err(Fault::internal)?;
-    let set = set.unwrap_or_else(|| app.signer.set(&body, time, index));
+    let set = match set {
+        Some(set) => set,
+        // A log that is behind what it signed signs nothing.
+        None if app.health.is_behind() => {
+            let message =
+                "the log was restored and is behind; it promises nothing until it is whole";
+            return Err(Fault::unavailable("restored-behind", message));
+        }
+        None => app.signer.set(&body, time, index),
+    };
     let id = EntryId { tree_id: tree_id(app), leaf: hash_leaf(&body) }.to_string();
     let found = Found { index, time, body: &body, set };
     let entries = LogEntries::from([(id, log_entry(app, &snapshot, &found)?)]);

@@ -1,7 +1,9 @@
 //! `claim`: says that this copy of a log is the only one left, and binds it to its anchor again.
 //!
 //! With `--new-anchor` it makes a lost anchor anew, from the newest checkpoint that anybody has:
-//! the log then cannot be older than what was seen.
+//! the log then cannot be older than what was seen. For a log that `restore` made and that is
+//! behind this checkpoint, the new anchor holds the checkpoint: the log stays read-only until it is
+//! refilled ([`crate::restored`]).
 
 use std::path::Path;
 
@@ -9,8 +11,9 @@ use treering_proto::checkpoint::{OpenCheckpointError, open_checkpoint};
 use treering_proto::identity::{IdentityError, LogIdentity};
 use treering_proto::tree::TreeHead;
 
-use crate::anchor::{Anchor, AnchorError};
+use crate::anchor::{Anchor, AnchorError, AnchorId};
 use crate::data_directory::{DataDirectory, DirectoryError, default_anchor};
+use crate::restored::Mark;
 use crate::selfcheck::SelfCheck;
 use crate::startup::{StartError, compare, open_store};
 use crate::store::StoreError;
@@ -70,7 +73,13 @@ pub fn claim(data: &Path, anchor: Option<&Path>) -> Result<TreeHead, ClaimError>
     directory.check_anchor(anchor.path(), anchor.id())?;
     let identity = LogIdentity::open(directory.identity()?.as_bytes())?;
     let store = open_store(&directory, &identity)?;
-    let head = compare(&store, &directory.shard(identity.tree_id()), &anchor)?;
+    let head = match compare(&store, &directory.shard(identity.tree_id()), &anchor) {
+        // Serving it does not fork the log: it is read-only until it is refilled.
+        Err(StartError::Behind { .. }) if Mark::read(&directory)?.is_some() => {
+            store.committed()?.head
+        }
+        compared => compared?,
+    };
     directory.claim(anchor.path(), anchor.id())?;
     Ok(head)
 }
@@ -90,6 +99,12 @@ pub fn claim_with_new_anchor(
     let store = open_store(&directory, &identity)?;
     let recovered = store.recover()?;
     let stored = recovered.edge.head();
+    if stored.size < known.size && Mark::read(&directory)?.is_some() {
+        let id = random_id();
+        let anchor = Anchor::create(path, id, known)?;
+        directory.claim(anchor.path(), id)?;
+        return Ok(stored);
+    }
     let covers = stored.size >= known.size && store.head_at(known.size)? == known;
     if !covers {
         return Err(ClaimError::NotCovered { stored, known });
@@ -99,9 +114,15 @@ pub fn claim_with_new_anchor(
     let durable = store.found_durable(known, &recovered);
     let mut selfcheck = SelfCheck::new(&store.edge_at(known.size)?);
     selfcheck.check(&store, durable).map_err(StartError::from)?;
-    let mut id = [0; 16];
-    getrandom::fill(&mut id).expect("the system has randomness");
+    let id = random_id();
     let anchor = Anchor::create(path, id, stored)?;
     directory.claim(anchor.path(), id)?;
     Ok(stored)
+}
+
+/// A name for a new anchor.
+pub(super) fn random_id() -> AnchorId {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).expect("the system has randomness");
+    id
 }

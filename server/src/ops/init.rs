@@ -6,7 +6,7 @@ use hyper::Uri;
 use treering_proto::api::v1::TreeId;
 use treering_proto::tree::TreeHead;
 
-use crate::anchor::{Anchor, AnchorError};
+use crate::anchor::{Anchor, AnchorError, AnchorId};
 use crate::data_directory::{DataDirectory, DirectoryError, PublicFiles};
 use crate::signer::{
     KeyFileError, Signer, generate_ml_dsa_key, generate_note_key, generate_v1_key, write_key,
@@ -40,6 +40,15 @@ pub enum InitError {
         /// What was given.
         url: String,
     },
+    /// A new log must not sign under the name of the old one.
+    #[error(
+        "the old log is called {origin}, and a log is known by its name: two histories under one name would prove each \
+         other false. Give the new one another host name"
+    )]
+    SameName {
+        /// The name of the old log.
+        origin: String,
+    },
     /// The directory is not free.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
@@ -54,37 +63,55 @@ pub enum InitError {
     Store(#[from] StoreError),
 }
 
+/// A directory with keys, before it has rows.
+pub(super) struct Prepared {
+    /// The directory, locked and not finished.
+    pub(super) directory: DataDirectory,
+    /// Its keys.
+    pub(super) signer: Signer,
+    /// What it will tell everybody.
+    pub(super) public: PublicFiles,
+    /// The name that its anchor gets.
+    pub(super) anchor_id: AnchorId,
+}
+
 /// Makes the log. Whatever fails leaves a directory that `serve` does not take for one.
 pub fn init(new: &NewLog) -> Result<Signer, InitError> {
+    let Prepared { directory, signer, public, anchor_id } = prepare(new)?;
+    let shard = directory.shard(signer.identity().tree_id());
+    Store::create(&shard, public.identity.as_bytes())?;
+    Anchor::create(&new.anchor, anchor_id, TreeHead::EMPTY)?;
+    directory.finish(&public)?;
+    Ok(signer)
+}
+
+/// Makes directory and keys of a new log.
+pub(super) fn prepare(new: &NewLog) -> Result<Prepared, InitError> {
     let origin = origin_of(&new.url)?;
     if new.anchor.exists() {
         return Err(AnchorError::Exists { path: new.anchor.clone() }.into());
     }
     let note_key = import_or_generate(new.note_key.as_deref(), generate_note_key)?;
     let v1_key = import_or_generate(new.v1_key.as_deref(), generate_v1_key)?;
-    let id = random_bytes();
-    let directory = DataDirectory::create(&new.data, &new.anchor, id)?;
+    let anchor_id = random_bytes();
+    let directory = DataDirectory::create(&new.data, &new.anchor, anchor_id)?;
     let keys = directory.keys();
     write_key(&keys.note, &note_key)?;
     write_key(&keys.v1, &v1_key)?;
     if new.ml_dsa {
         write_key(&keys.ml_dsa, &generate_ml_dsa_key())?;
     }
-    let tree_id = random_tree_id();
-    let signer = Signer::load(&keys, &origin, tree_id)?;
-    let document = signer.identity_document();
-    Store::create(&directory.shard(tree_id), document.as_bytes())?;
-    Anchor::create(&new.anchor, id, TreeHead::EMPTY)?;
-    directory.finish(&PublicFiles {
+    let signer = Signer::load(&keys, &origin, random_tree_id())?;
+    let public = PublicFiles {
         url: new.url.trim_end_matches('/').to_owned(),
-        identity: document,
+        identity: signer.identity_document(),
         ml_dsa_vkey: signer.ml_dsa_key().map(|key| key.to_vkey()),
-    })?;
-    Ok(signer)
+    };
+    Ok(Prepared { directory, signer, public, anchor_id })
 }
 
 /// The origin is the bare host name: Sigstore clients drop port and path when they compare it.
-fn origin_of(url: &str) -> Result<String, InitError> {
+pub(super) fn origin_of(url: &str) -> Result<String, InitError> {
     let wrong = || InitError::Url { url: url.to_owned() };
     let uri: Uri = url.parse().map_err(|_| wrong())?;
     let has_scheme = matches!(uri.scheme_str(), Some("http" | "https"));

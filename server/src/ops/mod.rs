@@ -1,5 +1,6 @@
 //! The commands of an operator: one file for each.
 
+pub mod backup;
 pub mod claim;
 pub mod doctor;
 pub mod fsck;
@@ -7,5 +8,6 @@ pub mod health_check;
 pub mod init;
 mod keeper;
 pub mod rebuild;
+pub mod restore;
 pub mod serve;
 pub mod trust_export;

@@ -1,5 +1,7 @@
 //! `serve`: opens a log, starts its loop, and answers until it is told to stop.
 
+mod behind;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use treering_proto::identity::LogIdentity;
 
+use self::behind::Held;
 use crate::access::{Access, AccessError, AccessSettings, jwks};
 use crate::clock::{self, BatchClock};
 use crate::crash_point;
@@ -24,9 +27,13 @@ use crate::journal::{Journal, JournalError};
 use crate::metrics::Metrics;
 use crate::ops::keeper::{self, End, Keeper};
 use crate::pool::Pool;
+use crate::publisher::Published;
+use crate::restored::Heard;
 use crate::scrubber::{self, Stop};
 use crate::sequencer::Sequencer;
-use crate::startup::{self, OpenLog, StartError};
+use crate::signer::Signer;
+use crate::startup::{self, OpenLog, Opened, StartError};
+use crate::store::Store;
 use crate::systemd::{Heartbeat, Manager, Watchdog};
 use crate::thinning::Thinning;
 use crate::tls::{Tls, TlsError, TlsFiles};
@@ -128,23 +135,21 @@ pub async fn serve(service: Service) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(refused)?;
     let config = service.witnesses.as_ref().map(|witnesses| witnesses.load(&service.data));
     let config = config.transpose()?;
-    let log = startup::open(
+    let heard = ask_before(&service, config.as_ref()).await?;
+    let opened = startup::open(
         &service.data,
         service.anchor.as_deref(),
         config.as_ref().map(|config| &config.policy),
         service.without_witnesses,
+        &heard,
     )?;
-    let needs_quorum = config.as_ref().is_some_and(|config| config.mode == Mode::Closed);
     let gate = service.gate()?;
-    let app = Arc::new(app(&log, &service, gate, needs_quorum));
-    let witnessing = config.map(|config| witnessing(&log, &app, config)).transpose()?;
     let heartbeat = Heartbeat::default();
-    let sequencer = sequencer(log, &app, &service, witnessing, heartbeat.clone());
+    let Running { app, sequencing, held } = match opened {
+        Opened::Log(log) => run_log(*log, &service, gate, config, &heartbeat)?,
+        Opened::Behind(behind) => behind::run(behind, &service, gate, &heartbeat)?,
+    };
     let (pool, health) = (app.pool.clone(), app.health.clone());
-    let sequencing = std::thread::Builder::new()
-        .name("sequencer".into())
-        .spawn(move || abort_on_panic(|| sequencer.run()))
-        .expect("a process that just started can start a thread");
 
     let (scrubbing, end) = (Stop::default(), End::default());
     spawn_scrubber(&app, &scrubbing);
@@ -161,13 +166,46 @@ pub async fn serve(service: Service) -> Result<(), ServeError> {
     scrubbing.stop();
     health.set_passing(Some(Refusal::Stopping));
     pool.stop();
-    let joined = tokio::task::spawn_blocking(move || sequencing.join()).await;
-    assert!(matches!(joined, Ok(Ok(()))), "the sequencer ends when its pool stops");
+    if let Some(sequencing) = sequencing {
+        let joined = tokio::task::spawn_blocking(move || sequencing.join()).await;
+        assert!(matches!(joined, Ok(Ok(()))), "the sequencer ends when its pool stops");
+    }
+    drop(held);
     end.end();
     let joined = tokio::task::spawn_blocking(move || keeping.join()).await;
     assert!(matches!(joined, Ok(Ok(()))), "the keeper ends when it is told to");
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A log that is served.
+struct Running {
+    app: Arc<App>,
+    /// The loop that grows it; none for a log that is behind.
+    sequencing: Option<std::thread::JoinHandle<()>>,
+    /// What such a log holds instead, until nobody is served any more.
+    held: Option<Held>,
+}
+
+/// Starts the loop of a log that may grow.
+fn run_log(
+    log: OpenLog,
+    service: &Service,
+    gate: Gate,
+    config: Option<Config>,
+    heartbeat: &Heartbeat,
+) -> Result<Running, ServeError> {
+    let needs_quorum = config.as_ref().is_some_and(|config| config.mode == Mode::Closed);
+    let (store, signer) = (log.store.clone(), log.signer.clone());
+    let published = log.publisher.published();
+    let app = Arc::new(app(store, published, signer, service, gate, needs_quorum));
+    let witnessing = config.map(|config| witnessing(&log, &app, config)).transpose()?;
+    let sequencer = sequencer(log, &app, service, witnessing, heartbeat.clone());
+    let sequencing = std::thread::Builder::new()
+        .name("sequencer".into())
+        .spawn(move || abort_on_panic(|| sequencer.run()))
+        .expect("a process that just started can start a thread");
+    Ok(Running { app, sequencing: Some(sequencing), held: None })
 }
 
 impl Service {
@@ -209,14 +247,31 @@ impl Service {
     }
 }
 
-fn app(log: &OpenLog, service: &Service, gate: Gate, needs_quorum: bool) -> App {
+/// What the witnesses of a restored log remember, before anything of it is opened.
+async fn ask_before(service: &Service, config: Option<&Config>) -> Result<Heard, ServeError> {
+    let mark = DataDirectory::mark(&service.data).map_err(StartError::from)?;
+    let Some(config) = config.filter(|_| mark.is_some()) else { return Ok(Heard::default()) };
+    let public = DataDirectory::public(&service.data).map_err(StartError::from)?;
+    let identity = LogIdentity::open(public.identity.as_bytes()).map_err(StartError::from)?;
+    let asked = witness::ask_all(&config.policy, identity.origin(), config.timeout).await;
+    asked.map_err(ServeError::Client)
+}
+
+fn app(
+    store: Store,
+    published: Published,
+    signer: Arc<Signer>,
+    service: &Service,
+    gate: Gate,
+    needs_quorum: bool,
+) -> App {
     let health = Health::default();
     App {
-        pool: Arc::new(Pool::new(log.store.clone(), health.clone())),
-        store: log.store.clone(),
-        published: log.publisher.published(),
-        signer: log.signer.clone(),
-        identity_document: log.signer.identity_document(),
+        pool: Arc::new(Pool::new(store.clone(), health.clone())),
+        store,
+        published,
+        identity_document: signer.identity_document(),
+        signer,
         health,
         metrics: Arc::new(Metrics::default()),
         gate,

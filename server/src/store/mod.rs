@@ -11,9 +11,11 @@
 //! anchor does.
 
 mod columns;
+mod export;
 pub mod format;
 mod open;
 mod read;
+mod restore;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,8 +37,10 @@ use self::format::{
 };
 
 pub use self::columns::FORMAT_VERSION;
+pub use self::export::EntryRows;
 pub use self::open::{OPEN_FILES_MAX, WAL_BYTES_MAX, damaged_log_file};
 pub use self::read::{Order, Recovered};
+pub use self::restore::{RestoredMeta, RestoredRows};
 
 /// Why the store did not do what was asked.
 #[derive(Debug, thiserror::Error)]

@@ -44,12 +44,18 @@ impl Store {
     /// Opens the database of an existing log; never creates one.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let store = Self::open_with(path, &options())?;
-        let found = store.read_meta(FORMAT_KEY)?;
+        store.check_format()?;
+        Ok(store)
+    }
+
+    /// Whether the rows follow the table of this program.
+    pub(super) fn check_format(&self) -> Result<(), StoreError> {
+        let found = self.read_meta(FORMAT_KEY)?;
         let found = found.and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
         match found {
-            Some(FORMAT_VERSION) => Ok(store),
-            Some(found) => Err(StoreError::Format { path: path.to_owned(), found }),
-            None => Err(store.damaged(META, "format")),
+            Some(FORMAT_VERSION) => Ok(()),
+            Some(found) => Err(StoreError::Format { path: self.db.path().to_owned(), found }),
+            None => Err(self.damaged(META, "format")),
         }
     }
 
@@ -72,7 +78,7 @@ pub fn damaged_log_file(path: &Path) -> Option<PathBuf> {
     before.rsplit(' ').next().map(PathBuf::from)
 }
 
-fn options() -> Options {
+pub(super) fn options() -> Options {
     let mut options = Options::default();
     // The default mode, PointInTime, opens with acknowledged entries missing after one flipped bit
     // in the write-ahead log. This one forgives only what a crash leaves: an incomplete record

@@ -23,6 +23,7 @@
 
 mod asker;
 mod collect;
+mod remembered;
 mod wire;
 
 use std::path::Path;
@@ -34,6 +35,7 @@ use treering_proto::policy::{Policy, PolicyError};
 
 pub use self::asker::{AskerContext, spawn};
 pub use self::collect::{Advance, RENEWAL_MS, Witnessing};
+pub use self::remembered::ask_all;
 
 /// The log's own lines in a note: one of each of its keys.
 const OWN_LINES: usize = 2;

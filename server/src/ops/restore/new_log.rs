@@ -1,0 +1,52 @@
+//! `restore --as-new-log`: begins another log with the entries of a backup.
+//!
+//! It has keys, an origin and a tree id of its own, and an anchor of its own: it is for whoever
+//! cannot put back what is missing, and must not sign as the old log. Entries, times and statements
+//! are those of the backup; notes and SETs are not carried over, because they name the old log.
+//! Clients need the new trust file.
+
+use std::path::Path;
+
+use treering_proto::append::RightEdge;
+use treering_proto::identity::LogIdentity;
+use treering_proto::tree::TreeHead;
+
+use super::load::{Keep, Loader};
+use super::stop::StopPoint;
+use super::{RestoreError, Restored, load, open_backup};
+use crate::anchor::{Anchor, AnchorError};
+use crate::ops::init::{InitError, NewLog, origin_of, prepare};
+use crate::signer::Signer;
+use crate::store::Store;
+
+/// Makes the new log from `backup`. `progress` hears how many entries were written, and of how
+/// many.
+///
+/// # Errors
+/// [`RestoreError`]; there is then no log in the directory.
+pub fn restore_as_new(
+    backup: &Path,
+    new: &NewLog,
+    progress: impl FnMut(u64, u64),
+) -> Result<(Signer, Restored), RestoreError> {
+    let (mut reader, log) = open_backup(backup)?;
+    let old = LogIdentity::open(log.public.identity.as_bytes())?;
+    if origin_of(&new.url)? == old.origin() {
+        return Err(InitError::SameName { origin: old.origin().to_owned() }.into());
+    }
+    if new.anchor.exists() {
+        return Err(AnchorError::Exists { path: new.anchor.clone() }.into());
+    }
+    let prepared = prepare(new)?;
+    let (directory, signer) = (&prepared.directory, &prepared.signer);
+    let shard = directory.shard(signer.identity().tree_id());
+    let store = Store::create(&shard, prepared.public.identity.as_bytes())?;
+    let stop = StopPoint::new("restore");
+    let loader = Loader::new(&store, RightEdge::EMPTY, Keep::Entries, stop);
+    let loader = load(&mut reader, backup, &log, loader, progress)?;
+    let head: TreeHead = loader.finish(log.time_ms, 0, false)?;
+    // Every entry was read back: the new log may sign what it begins with.
+    Anchor::create(&new.anchor, prepared.anchor_id, head)?;
+    directory.finish(&prepared.public)?;
+    Ok((prepared.signer, Restored { head, missing: 0 }))
+}
