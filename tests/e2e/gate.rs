@@ -131,10 +131,12 @@ fn hanging_up_keeps_nothing_out_of_the_journal() {
     let length = submission.request.len();
     let head = format!(
         "POST {} HTTP/1.1\r\nhost: log\r\ncontent-type: application/json\r\n\
-         content-length: {length}\r\n\r\n",
+         expect: 100-continue\r\ncontent-length: {length}\r\n\r\n",
         Face::V2.path()
     );
-    connection.send(&[head.as_bytes(), &submission.request].concat()).unwrap();
+    connection.send(head.as_bytes()).unwrap();
+    assert_eq!(connection.receive(false).unwrap().status, 100, "the gate has let it in");
+    connection.send(&submission.request).unwrap();
     drop(connection);
     let line = (0..TRIES_MAX).find_map(|_| {
         // Each try waits for the server to answer somebody else.

@@ -14,6 +14,7 @@ mod client;
 mod cve;
 mod fsck;
 mod gate;
+mod golden;
 mod lies;
 mod operations;
 mod recovery;
