@@ -23,6 +23,7 @@ use treering_proto::append::RightEdge;
 use treering_proto::hash::{Hash, sha256};
 use treering_proto::tree::{TreeHead, TreeSize};
 
+use crate::seeded_bug::{self, SeededBug};
 use crate::selfcheck::Checked;
 
 /// Names one anchor file; random.
@@ -181,17 +182,36 @@ impl Anchor {
             "a checked head continues the head that the anchor holds"
         );
         let (_, found) = read(&self.file, &self.path)?;
-        if found != self.current {
+        let is_ignored = seeded_bug::is(SeededBug::AnchorSwapIgnored)
+            || seeded_bug::is(SeededBug::AnchorAfterPublish);
+        if found != self.current && !is_ignored {
             let (expected, found) = (self.current.head, found.head);
             return Err(AnchorError::Swapped { path: self.path.clone(), expected, found });
         }
         let next = Slot { sequence: self.current.sequence + 1, head: checked.head() };
-        let failed = |source| AnchorError::Io { path: self.path.clone(), source };
-        let offset = next.sequence % 2 * SLOT_BYTES;
-        self.file.write_all_at(&encode(self.id, next), offset).map_err(failed)?;
-        self.file.sync_data().map_err(failed)?;
+        if !seeded_bug::is(SeededBug::AnchorAfterPublish) {
+            self.write(next)?;
+        }
         self.current = next;
         Ok(Fenced(checked))
+    }
+
+    /// Writes what a seeded bug left out; nothing otherwise.
+    ///
+    /// # Errors
+    /// As [`Anchor::fence`].
+    pub fn write_what_was_left_out(&self) -> Result<(), AnchorError> {
+        match seeded_bug::is(SeededBug::AnchorAfterPublish) {
+            true => self.write(self.current),
+            false => Ok(()),
+        }
+    }
+
+    fn write(&self, slot: Slot) -> Result<(), AnchorError> {
+        let failed = |source| AnchorError::Io { path: self.path.clone(), source };
+        let offset = slot.sequence % 2 * SLOT_BYTES;
+        self.file.write_all_at(&encode(self.id, slot), offset).map_err(failed)?;
+        self.file.sync_data().map_err(failed)
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Read in this order: `sequencer` (the one loop), `pool` (what comes in), `store` (what is kept),
 //! `selfcheck`, `anchor` and `publisher` (what happens before a head is signed and shown),
-//! `startup` (what happens after a crash), `http` (the three faces), `ops` (the commands), `cli` and
-//! `config` (how they are asked for).
+//! `startup` (what happens after a crash), `http` (the three faces), `ops` (the commands), `cli`
+//! and `config` (how they are asked for).
 //!
 //! Invariant: `http -> pool -> sequencer -> publisher` is the only way into the log; `http` reads
 //! `store` and never writes it.
@@ -26,6 +26,7 @@ pub mod pool;
 pub mod publisher;
 pub mod restored;
 pub mod scrubber;
+pub mod seeded_bug;
 pub mod selfcheck;
 pub mod sequencer;
 pub mod signer;

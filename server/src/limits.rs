@@ -151,8 +151,8 @@ pub const PRINCIPAL_WRITES_PER_SECOND: u32 = 100;
 /// Seconds' worth of a rate that may come at once: a CI matrix starts all its jobs together.
 pub const BURST_SECONDS: u32 = 10;
 
-/// Buckets that addresses and principals fall into, by a random key of the process: memory for rates
-/// is bounded whoever asks, and two that share a bucket share its rate. 8 bytes each.
+/// Buckets that addresses and principals fall into, by a random key of the process: memory for
+/// rates is bounded whoever asks, and two that share a bucket share its rate. 8 bytes each.
 pub const RATE_BUCKETS: usize = 1 << 16;
 
 /// Lines about refused strangers in the journal, per second: a flood of refused requests must not

@@ -23,6 +23,7 @@ use crate::limits::{
     WAITERS_MAX,
 };
 use crate::publisher::Snapshot;
+use crate::seeded_bug::{self, SeededBug};
 use crate::store::Store;
 
 /// What became of a submission.
@@ -62,6 +63,8 @@ pub enum Rejected {
 pub struct Pool {
     store: Store,
     health: Health,
+    /// Indexes below this are taken for unknown: 0, or there is a seeded bug.
+    forgotten: u64,
     /// Held for a few map operations, never while storage or a signature is waited for.
     inner: Mutex<Inner>,
     arrived: Condvar,
@@ -88,7 +91,11 @@ struct Waiter {
 impl Pool {
     /// An empty pool in front of `store`.
     pub fn new(store: Store, health: Health) -> Self {
-        Self { store, health, inner: Mutex::default(), arrived: Condvar::new() }
+        let forgotten = match seeded_bug::is(SeededBug::DedupForgotten) {
+            true => store.committed().map_or(0, |committed| committed.head.size.get()),
+            false => 0,
+        };
+        Self { store, health, forgotten, inner: Mutex::default(), arrived: Condvar::new() }
     }
 
     /// Takes a submission. The receiver hears its outcome exactly once.
@@ -119,7 +126,7 @@ impl Pool {
         }
         // From here on the leaf is reserved: either it is in the store now, or it will be logged by
         // us alone.
-        match self.store.index_of(&leaf) {
+        match self.store.index_of(&leaf).map(|known| self.remembered(known)) {
             Ok(None) => {
                 let mut inner = self.lock();
                 inner.bytes += weight(&entry);
@@ -141,6 +148,11 @@ impl Pool {
             }
         }
         Ok(receiver)
+    }
+
+    /// What the pool makes of the index under which the store knows a leaf.
+    fn remembered(&self, known: Option<LeafIndex>) -> Option<LeafIndex> {
+        known.filter(|index| index.get() >= self.forgotten)
     }
 
     /// The next batch: whatever waits, within bounds. Empty after `idle` without work, or when

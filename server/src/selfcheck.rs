@@ -16,6 +16,7 @@ use treering_proto::hash::Hash;
 use treering_proto::tile::{TILE_WIDTH, TileKind, hashes_at, perfect_root, tiles_between};
 use treering_proto::tree::{TreeHead, TreeSize, perfect_subtrees};
 
+use crate::seeded_bug::{self, SeededBug};
 use crate::store::{Durable, Store, StoreError};
 
 /// Why a head must not be signed.
@@ -107,6 +108,10 @@ impl SelfCheck {
     /// Checks the range that `durable` appended.
     pub fn check(&mut self, store: &Store, durable: Durable) -> Result<Checked, SelfCheckError> {
         let (before, head) = (durable.before(), durable.head());
+        if seeded_bug::is(SeededBug::SelfCheckOff) {
+            *self = Self::new(durable.edge());
+            return Ok(Checked(durable));
+        }
         if before.size.get() != self.size {
             let (batch, checked) = (before.size.get(), self.size);
             return Err(SelfCheckError::Discontinuous { batch, checked });

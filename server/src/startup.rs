@@ -150,7 +150,7 @@ pub enum Opened {
     /// A log that may grow.
     Log(Box<OpenLog>),
     /// A restored one that is behind what was signed.
-    Behind(BehindLog),
+    Behind(Box<BehindLog>),
 }
 
 /// A restored log that serves reads only: nothing here can sign a head.
@@ -243,7 +243,7 @@ pub fn open(
         if let Standing::Behind { missing, why } = standing {
             let published = show_newest(&signer, &store, policy)?;
             let behind = BehindLog { directory, store, anchor, signer, published, missing, why };
-            return Ok(Opened::Behind(behind));
+            return Ok(Opened::Behind(Box::new(behind)));
         }
         compare(&store, &directory.shard(tree_id), &anchor)?;
         directory.remove_mark()?;

@@ -22,6 +22,18 @@ pub fn server() -> &'static Path {
     })
 }
 
+/// The server with seeded bugs, if it was built from this tree's sources, too.
+///
+/// # Errors
+/// A sentence that says what to do.
+pub fn buggy_server() -> Result<PathBuf, String> {
+    let path = beside_the_tests("treering-server-buggy");
+    if !path.exists() {
+        return Err(format!("{} is not there; scripts/faults builds it", path.display()));
+    }
+    check_version(&version_of(&path), &source_hash::source_hash(&top())).map(|()| path)
+}
+
 /// The client.
 ///
 /// # Panics

@@ -71,7 +71,15 @@ impl Log {
     /// # Panics
     /// If `init` fails.
     pub fn create_with(flags: &[&str]) -> Self {
-        let directory = tempfile::tempdir().expect("there is room for a directory");
+        Self::create_below(&std::env::temp_dir(), flags)
+    }
+
+    /// Makes a log in a new directory below `place`, with these flags of `init`.
+    ///
+    /// # Panics
+    /// If `init` fails.
+    pub fn create_below(place: &Path, flags: &[&str]) -> Self {
+        let directory = tempfile::tempdir_in(place).expect("there is room for a directory");
         let data = directory.path().join("log");
         let anchor = directory.path().join("log.anchor");
         let common = ["init", "--data", text(&data), "--url", "http://127.0.0.1:3000"];
@@ -152,20 +160,21 @@ impl Server {
     /// # Panics
     /// If the binary cannot be run.
     pub fn start(data: &Path, flags: &[&str], crash_at: Option<&str>) -> Result<Self, Ended> {
-        let mut command = Command::new(binaries::server());
-        command.args(["serve", "--data", text(data)]);
-        if !flags.contains(&"--listen") {
-            command.args(["--listen", "127.0.0.1:0"]);
-        }
-        if !flags.contains(&"--min-free-disk") {
-            command.args(["--min-free-disk", "16777216"]);
-        }
-        command.args(flags);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.env_remove("TREERING_CRASH_AT");
+        let mut command = serving(binaries::server(), data, flags);
         if let Some(point) = crash_at {
             command.env("TREERING_CRASH_AT", point);
         }
+        Self::launch(command)
+    }
+
+    /// Runs a command of [`serving`] and waits until it listens, or ends.
+    ///
+    /// # Errors
+    /// How it ended, if it did not get as far as listening.
+    ///
+    /// # Panics
+    /// If the binary cannot be run.
+    pub fn launch(mut command: Command) -> Result<Self, Ended> {
         let mut child = command.spawn().expect("the server can be run");
         let mut errors = child.stderr.take().expect("stderr is a pipe");
         let errors = std::thread::spawn(move || {
@@ -244,6 +253,11 @@ impl Server {
         rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it still runs");
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(&self.child)
+    }
+
     /// A connection to it.
     ///
     /// # Panics
@@ -275,6 +289,25 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The command that serves `data` with these flags, on a port that the system chooses.
+///
+/// # Panics
+/// If the path is not UTF-8.
+pub fn serving(server: &Path, data: &Path, flags: &[&str]) -> Command {
+    let mut command = Command::new(server);
+    command.args(["serve", "--data", text(data)]);
+    if !flags.contains(&"--listen") {
+        command.args(["--listen", "127.0.0.1:0"]);
+    }
+    if !flags.contains(&"--min-free-disk") {
+        command.args(["--min-free-disk", "16777216"]);
+    }
+    command.args(flags);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.env_remove("TREERING_CRASH_AT");
+    command
 }
 
 /// Runs the server binary with `arguments` to its end.

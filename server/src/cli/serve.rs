@@ -55,7 +55,8 @@ struct Tls {
     /// served still; the access policy says who may write
     #[arg(long, value_name = "FILE", env = "TREERING_TLS_CLIENT_CA")]
     tls_client_ca: Option<PathBuf>,
-    /// Speak HTTP without TLS on an address that other machines reach, as behind a proxy that has TLS
+    /// Speak HTTP without TLS on an address that other machines reach, as behind a proxy that has
+    /// TLS
     #[arg(long, env = "TREERING_PLAIN_HTTP", action = ArgAction::Set, num_args = 0..=1,
           require_equals = true, default_missing_value = "true", default_value_t = false)]
     plain_http: bool,

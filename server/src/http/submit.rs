@@ -99,7 +99,8 @@ async fn collect(mut body: Incoming, max: usize, room: &mut Room) -> Result<Byte
     Ok(kept.freeze())
 }
 
-/// Verifies a submission, asks whether it may be logged, and takes it through the pool, within the time that clients wait.
+/// Verifies a submission, asks whether it may be logged, and takes it through the pool, within the
+/// time that clients wait.
 pub async fn submit(
     visit: &mut Visit,
     body: RequestBody,
@@ -138,8 +139,8 @@ async fn verify_and_wait(
     };
     match receiver.await {
         Ok(Outcome::Refused(refusal)) => {
-            // After a latch, or when the server stops, nobody knows whether it is in the log; else it
-            // certainly is not.
+            // After a latch, or when the server stops, nobody knows whether it is in the log; else
+            // it certainly is not.
             if !matches!(refusal, Refusal::Latched(..) | Refusal::Stopping) {
                 visit.not_logged();
             }

@@ -13,6 +13,7 @@ use treering_proto::tile::{
 use super::App;
 use super::reply::{BYTES, Fault, Reply, TEXT, immutable, plain};
 use crate::limits::ANSWER_BYTES_MAX;
+use crate::seeded_bug;
 
 /// `GET /checkpoint`.
 pub fn serve_checkpoint(app: &App) -> Reply {
@@ -31,7 +32,7 @@ pub async fn serve_tile(app: &Arc<App>, path: &str) -> Result<Reply, Fault> {
     let bytes = match tile.kind {
         TileKind::Hashes(level) => {
             let hashes = app.store.tile(level, tile, &snapshot.edge).map_err(Fault::internal)?;
-            encode_hashes(&hashes)
+            encode_hashes(&seeded_bug::served((level, tile.index), hashes))
         }
         TileKind::Entries => {
             let store = app.store.clone();

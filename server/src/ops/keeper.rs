@@ -1,5 +1,5 @@
-//! What is done once a second beside the log: lines of the journal reach the disk, and the age of the
-//! certificate is measured. On a thread of its own, because a disk may hold it up: the service
+//! What is done once a second beside the log: lines of the journal reach the disk, and the age of
+//! the certificate is measured. On a thread of its own, because a disk may hold it up: the service
 //! manager hears that the loop goes round.
 //!
 //! Invariant: a journal that cannot be synced is said once and refuses writes by itself; nothing

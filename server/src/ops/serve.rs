@@ -147,7 +147,7 @@ pub async fn serve(service: Service) -> Result<(), ServeError> {
     let heartbeat = Heartbeat::default();
     let Running { app, sequencing, held } = match opened {
         Opened::Log(log) => run_log(*log, &service, gate, config, &heartbeat)?,
-        Opened::Behind(behind) => behind::run(behind, &service, gate, &heartbeat)?,
+        Opened::Behind(behind) => behind::run(*behind, &service, gate, &heartbeat)?,
     };
     let (pool, health) = (app.pool.clone(), app.health.clone());
 

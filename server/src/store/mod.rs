@@ -36,6 +36,8 @@ use self::format::{
     CommittedHead, DATED_KEY, HEAD_KEY, NotePair, WITNESSED_KEY, number_key, posting_key, tile_key,
 };
 
+use crate::seeded_bug::{self, SeededBug};
+
 pub use self::columns::FORMAT_VERSION;
 pub use self::export::EntryRows;
 pub use self::open::{OPEN_FILES_MAX, WAL_BYTES_MAX, damaged_log_file};
@@ -162,7 +164,11 @@ impl Store {
         let committed = CommittedHead { head: extension.head, time_ms };
         rows.put_cf(self.column(META), HEAD_KEY, committed.to_bytes());
         let mut synced = WriteOptions::default();
-        synced.set_sync(true);
+        synced.set_sync(!seeded_bug::is(SeededBug::NoSync));
+        if seeded_bug::is(SeededBug::AckBeforePersist) {
+            synced.set_sync(false);
+            synced.disable_wal(true);
+        }
         self.db.write_opt(rows, &synced).map_err(|source| self.failed("commit", source))?;
         Ok(Durable { before, edge: extension.edge, head: extension.head, time_ms })
     }
@@ -291,7 +297,7 @@ impl Store {
 
     fn put_entry(&self, rows: &mut WriteBatch, index: u64, time: u64, entry: &VerifiedEntry) {
         let key = number_key(index);
-        rows.put_cf(self.column(ENTRY_BY_INDEX), key, entry.body());
+        rows.put_cf(self.column(ENTRY_BY_INDEX), key, seeded_bug::written(entry.body()));
         rows.put_cf(self.column(TIME_BY_INDEX), key, number_key(time));
         rows.put_cf(self.column(INDEX_BY_LEAF), entry.leaf().as_bytes(), key);
         for fact in entry.facts() {

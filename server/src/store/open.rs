@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::columns::{FORMAT_VERSION, META, descriptors};
 use super::format::{CommittedHead, FORMAT_KEY, HEAD_KEY, IDENTITY_KEY};
 use super::{Store, StoreError};
+use crate::seeded_bug::{self, SeededBug};
 use treering_proto::tree::TreeHead;
 
 /// Memory for blocks, filters and indexes of all columns together, in bytes.
@@ -83,7 +84,10 @@ pub(super) fn options() -> Options {
     // The default mode, PointInTime, opens with acknowledged entries missing after one flipped bit
     // in the write-ahead log. This one forgives only what a crash leaves: an incomplete record
     // at the very end.
-    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_wal_recovery_mode(match seeded_bug::is(SeededBug::DefaultWalRecovery) {
+        false => DBRecoveryMode::TolerateCorruptedTailRecords,
+        true => DBRecoveryMode::PointInTime,
+    });
     options.set_paranoid_checks(true);
     options.set_track_and_verify_wals_in_manifest(true);
     // Recycled files would let an old record pass for a new one.

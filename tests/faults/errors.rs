@@ -1,0 +1,124 @@
+//! A sync or a write fails: each of a short workload in turn, done or not done, once, twice in a
+//! row, or from then on.
+
+use treering_tests::http::Connection;
+use treering_tests::server::Server;
+
+use crate::shim::{Fail, Shadow, Shared};
+use crate::trial::Trial;
+use crate::violation::{Checked, Invariant, broken, must};
+use crate::workload::Load;
+
+/// The workload whose syncs and writes fail.
+const SHORT: Load = Load { signers: 3, each: 6, patience: 3 };
+
+/// How an error may come.
+const WAYS: [(&str, &str); 6] = [
+    ("once", "undone"),
+    ("once", "done"),
+    ("pair", "undone"),
+    ("pair", "done"),
+    ("on", "undone"),
+    ("on", "done"),
+];
+
+/// How many calls of each kind the workload makes, the start included.
+fn positions(trial: &mut Trial<'_>) -> Checked<[u64; 2]> {
+    let counts = Shared::create(trial.log.beside("counts"));
+    let mut command = trial.shimmed();
+    command.env("TREERING_SHIM_COUNTS", counts.path());
+    let server = trial.start(command)?;
+    trial.load(&server, SHORT);
+    let numbers = counts.numbers();
+    server.kill();
+    trial.resume()?;
+    Ok(numbers)
+}
+
+/// Fails at a sample of positions; all of them are covered in `every`.
+pub(crate) fn sampled(trial: &mut Trial<'_>) -> Checked {
+    let numbers = positions(trial)?;
+    for (kind, last) in [("sync", numbers[0]), ("write", numbers[1])] {
+        for (way, (span, effect)) in WAYS.into_iter().enumerate() {
+            // The later positions are those of the load, where more is at stake.
+            let at = match way % 2 {
+                0 => 1 + trial.random.below(last),
+                _ => last / 2 + 1 + trial.random.below(last.div_ceil(2)),
+            };
+            fail(trial, Fail { kind, at, error: "EIO", span, effect })?;
+        }
+    }
+    Ok(())
+}
+
+/// Fails at every position.
+pub(crate) fn every(trial: &mut Trial<'_>) -> Checked {
+    let numbers = positions(trial)?;
+    for (kind, last) in [("sync", numbers[0]), ("write", numbers[1])] {
+        for at in 1..=last {
+            for (span, effect) in WAYS {
+                let error = if trial.random.below(4) == 0 { "ENOSPC" } else { "EIO" };
+                fail(trial, Fail { kind, at, error, span, effect })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One error. After it the log is latched or gone, or it did not matter; after a restart, which may
+/// be one by power loss, all is well.
+fn fail(trial: &mut Trial<'_>, fail: Fail) -> Checked {
+    let with_power_cut = trial.random.below(2) == 0;
+    let shadow = Shadow::of(&trial.log);
+    let mut command = trial.shimmed();
+    command.env("TREERING_SHIM_FAIL", fail.to_text());
+    command.env("TREERING_SHIM_SHADOW", shadow.path());
+    let ended = match Server::launch(command) {
+        Err(ended) => {
+            // A start that fails says so, and is not killed by a fault of its own.
+            must(Invariant::HonestErrors, ended.code().is_some_and(|code| code != 0), || {
+                format!("{}: a failed start ended so: {ended:?}", fail.to_text())
+            })?;
+            ended
+        }
+        Ok(server) => {
+            trial.load(&server, SHORT);
+            let health = Connection::open(server.address).and_then(|mut to| to.get("/readyz"));
+            let is_latched = match &health {
+                Ok(response) => response.status == 503,
+                Err(_) => true,
+            };
+            if is_latched && health.is_ok() {
+                trial.check_latched(&server)?;
+            }
+            let ended = server.kill();
+            let matters = fired_at(&ended.stderr).any(matters);
+            if matters && !is_latched {
+                let what = format!("{}: the log went on as if nothing had been", fail.to_text());
+                return broken(Invariant::HonestErrors, what);
+            }
+            ended
+        }
+    };
+    if with_power_cut {
+        shadow.cut(&trial.log, &mut trial.random);
+    }
+    if fired_at(&ended.stderr).next().is_some() {
+        let Fail { kind, error, span, effect, .. } = fail;
+        let then = if with_power_cut { ", then a power cut" } else { "" };
+        trial.tally.count(format!("{error} at a {kind}, {span}, {effect}{then}"));
+    }
+    trial.resume()
+}
+
+/// The files at which the layer says that it failed.
+fn fired_at(stderr: &str) -> impl Iterator<Item = &str> {
+    let lines = stderr.lines().filter(|line| line.starts_with("shim: "));
+    lines.filter_map(|line| line.split_once(" of ")?.1.split_once(": ").map(|(path, _)| path))
+}
+
+/// Whether the log may not go on after an error at this file.
+fn matters(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    name.ends_with(".log") || name.ends_with(".anchor") || name.starts_with("MANIFEST")
+}

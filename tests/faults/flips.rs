@@ -1,0 +1,200 @@
+//! One bit of a file flips, with the server down and with the server up. Whatever is served then is
+//! right or an error; a start that refuses names what is damaged; with the bit put back everything
+//! is there.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use treering_proto::tile::{TILE_WIDTH, Tile, TileKind};
+use treering_tests::http::Connection;
+use treering_tests::server::{Server, all_files};
+
+use crate::trial::Trial;
+use crate::violation::{Checked, Invariant, must};
+use crate::workload::Load;
+
+/// The kinds of files, by how their names begin or end.
+const KINDS: [(&str, fn(&str) -> bool); 12] = [
+    ("write-ahead log", |name| name.ends_with(".log")),
+    ("SST", |name| name.ends_with(".sst")),
+    ("blob", |name| name.ends_with(".blob")),
+    ("MANIFEST", |name| name.starts_with("MANIFEST")),
+    ("CURRENT", |name| name == "CURRENT"),
+    ("OPTIONS", |name| name.starts_with("OPTIONS")),
+    ("anchor", |name| name.ends_with(".anchor")),
+    ("owner", |name| name == "owner"),
+    ("FORMAT", |name| name == "FORMAT"),
+    ("identity", |name| name == "identity"),
+    ("note key", |name| name == "note.pem"),
+    ("v1 key", |name| name == "v1.pem"),
+];
+
+/// A bit of a file.
+struct Bit {
+    file: PathBuf,
+    length: u64,
+    at: u64,
+    mask: u8,
+}
+
+impl Bit {
+    /// Any bit of the file that is not room kept for later.
+    fn any(trial: &mut Trial<'_>, file: &Path) -> Option<Self> {
+        let bytes = fs::read(file).ok()?;
+        // The anchor has two records, each at the beginning of a block.
+        let used = bytes.iter().rposition(|byte| *byte != 0)? as u64 + 1;
+        let at = match file.extension().is_some_and(|extension| extension == "anchor") {
+            true => trial.random.below(2) * 4096 + trial.random.below(112),
+            false => trial.random.below(used),
+        };
+        let mask = 1 << trial.random.below(8);
+        Some(Self { file: file.to_owned(), length: bytes.len() as u64, at, mask })
+    }
+
+    /// Flips it; again puts it back. A file that is not the same any more is left alone.
+    fn flip(&self) {
+        let Ok(file) = OpenOptions::new().read(true).write(true).open(&self.file) else { return };
+        let mut byte = [0];
+        let is_same = file.metadata().is_ok_and(|now| now.len() >= self.length);
+        if is_same && file.read_exact_at(&mut byte, self.at).is_ok() {
+            file.write_all_at(&[byte[0] ^ self.mask], self.at).expect("a byte fits");
+        }
+    }
+}
+
+/// Entries in SST files, and newer ones in the write-ahead log.
+fn fill(trial: &mut Trial<'_>) -> Checked {
+    for _ in 0..2 {
+        let server = trial.start(trial.command())?;
+        trial.load(&server, Load { signers: 4, each: 40, patience: 1 });
+        server.terminate();
+    }
+    Ok(())
+}
+
+fn file_of(trial: &mut Trial<'_>, is_kind: fn(&str) -> bool) -> Option<PathBuf> {
+    let mut files: Vec<PathBuf> =
+        all_files(&trial.log.data).into_iter().map(|(path, _)| path).collect();
+    files.push(trial.log.anchor.clone());
+    let is_wanted = |path: &PathBuf| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(is_kind)
+            && fs::metadata(path).is_ok_and(|file| file.len() > 0)
+    };
+    files.retain(is_wanted);
+    (!files.is_empty()).then(|| {
+        let any = trial.random.below(files.len() as u64) as usize;
+        files.swap_remove(any)
+    })
+}
+
+/// Flips a bit of each kind of file while the server is down.
+pub(crate) fn while_down(trial: &mut Trial<'_>) -> Checked {
+    fill(trial)?;
+    for (kind, is_kind) in KINDS {
+        let server = trial.start(trial.command())?;
+        let known = everything(trial, &server)?;
+        // The write-ahead log of this process is what the next one replays.
+        trial.load(&server, Load { signers: 4, each: 10, patience: 1 });
+        server.kill();
+        let Some(file) = file_of(trial, is_kind) else { continue };
+        let Some(bit) = Bit::any(trial, &file) else { continue };
+        bit.flip();
+        let name = format!("byte {} of {} (xor {})", bit.at, bit.file.display(), bit.mask);
+        match Server::launch(trial.command()) {
+            Err(ended) => {
+                must(Invariant::Refusal, ended.code().is_some_and(|code| code != 0), || {
+                    format!("{name}: the start ended so: {ended:?}")
+                })?;
+                must(Invariant::Refusal, names(&ended.stderr, trial, &file), || {
+                    format!("{name}: the refusal names no file: {}", ended.stderr)
+                })?;
+                trial.tally.count(format!("flipped bit, server down, {kind}: refused"));
+            }
+            Ok(server) => {
+                let errors = serves_nothing_wrong(&server, &known, &name)?;
+                server.kill();
+                let seen = if errors > 0 { "read refused" } else { "no harm" };
+                trial.tally.count(format!("flipped bit, server down, {kind}: {seen}"));
+            }
+        }
+        bit.flip();
+        trial.resume()?;
+    }
+    Ok(())
+}
+
+/// Flips a bit of each file that a running server may read again.
+pub(crate) fn while_up(trial: &mut Trial<'_>) -> Checked {
+    fill(trial)?;
+    for (kind, is_kind) in &KINDS[..7] {
+        let server = trial.start(trial.command())?;
+        let known = everything(trial, &server)?;
+        let Some(file) = file_of(trial, *is_kind) else { continue };
+        let Some(bit) = Bit::any(trial, &file) else { continue };
+        bit.flip();
+        let name = format!("byte {} of {} (xor {})", bit.at, bit.file.display(), bit.mask);
+        let errors = serves_nothing_wrong(&server, &known, &name)?;
+        trial.load(&server, Load { signers: 4, each: 10, patience: 2 });
+        server.kill();
+        let seen = if errors > 0 { "read refused" } else { "no harm" };
+        trial.tally.count(format!("flipped bit, server up, {kind}: {seen}"));
+        // The anchor may have been written over in the meantime.
+        if *kind != "anchor" {
+            bit.flip();
+        }
+        trial.resume()?;
+    }
+    Ok(())
+}
+
+/// Whether the refusal names the damaged file, or the directory or anchor that it belongs to.
+fn names(stderr: &str, trial: &Trial<'_>, file: &Path) -> bool {
+    let places: [&Path; 3] = [file, &trial.log.data, &trial.log.anchor];
+    places.iter().any(|place| stderr.contains(&*place.to_string_lossy()))
+}
+
+/// What the log serves when all is well, by path.
+fn everything(trial: &mut Trial<'_>, server: &Server) -> Checked<BTreeMap<String, Vec<u8>>> {
+    let size = trial.judge(server)?.leaves.len() as u64;
+    let mut known = BTreeMap::new();
+    let mut connection = server.connect();
+    for kind in [TileKind::Entries, TileKind::Hashes(0)] {
+        for index in 0..size.div_ceil(TILE_WIDTH) {
+            let width = TILE_WIDTH.min(size - index * TILE_WIDTH);
+            let path = format!("/{}", Tile { kind, index, width }.path());
+            if let Ok(response) = connection.get(&path) {
+                known.insert(path, response.body);
+            }
+        }
+    }
+    Ok(known)
+}
+
+/// Asks for everything again: the same bytes, or an error. Says how many errors.
+fn serves_nothing_wrong(
+    server: &Server,
+    known: &BTreeMap<String, Vec<u8>>,
+    name: &str,
+) -> Checked<u64> {
+    let mut errors = 0;
+    for (path, bytes) in known {
+        let answer = Connection::open(server.address).and_then(|mut to| to.get(path));
+        match answer {
+            Ok(response) if response.status == 200 => {
+                must(Invariant::Refusal, response.body == *bytes, || {
+                    format!("{name}: {path} was served with other bytes")
+                })?;
+            }
+            Ok(response) => {
+                must(Invariant::Refusal, response.status >= 500, || {
+                    format!("{name}: {path} is {} now", response.status)
+                })?;
+                errors += 1;
+            }
+            Err(_) => errors += 1,
+        }
+    }
+    Ok(errors)
+}

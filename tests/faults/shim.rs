@@ -1,0 +1,224 @@
+//! The layer that makes a disk fail (`shim.c`): compiles it, says to a server what it must do, and
+//! puts back what a power cut leaves.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+use treering_tests::random::Random;
+use treering_tests::server::{Log, text};
+
+/// The compiled layer.
+pub(crate) struct Shim {
+    directory: TempDir,
+}
+
+impl Shim {
+    /// Compiles it.
+    ///
+    /// # Errors
+    /// What the compiler says.
+    pub(crate) fn compile() -> Result<Self, String> {
+        let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let source = directory.path().join("shim.c");
+        fs::write(&source, include_str!("shim.c")).map_err(|error| error.to_string())?;
+        let target = directory.path().join("shim.so");
+        let flags = ["-std=gnu11", "-O1", "-shared", "-fPIC", "-o", text(&target), text(&source)];
+        let output = Command::new("cc").args(flags).args(["-ldl", "-lpthread"]).output();
+        let output = output.map_err(|error| format!("cc: {error}"))?;
+        match output.status.success() {
+            true => Ok(Self { directory }),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+
+    /// Puts it between a server of `log` and the C library.
+    pub(crate) fn load_into(&self, command: &mut Command, log: &Log) {
+        let roots = format!("{}:{}", text(&log.data), text(&log.anchor));
+        command.env("TREERING_SHIM_ROOTS", roots);
+        command.env("LD_PRELOAD", self.directory.path().join("shim.so"));
+    }
+}
+
+/// An error at a position.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Fail {
+    /// `sync` or `write`.
+    pub(crate) kind: &'static str,
+    /// Counted from 1.
+    pub(crate) at: u64,
+    /// `EIO` or `ENOSPC`.
+    pub(crate) error: &'static str,
+    /// `once`, `pair` or `on`.
+    pub(crate) span: &'static str,
+    /// `undone` or `done`.
+    pub(crate) effect: &'static str,
+}
+
+impl Fail {
+    /// As the shim reads it.
+    pub(crate) fn to_text(self) -> String {
+        let Self { kind, at, error, span, effect } = self;
+        format!("{kind}:{at}:{error}:{span}:{effect}")
+    }
+}
+
+/// Two counters or an offset that the shim maps: a file of 16 bytes.
+pub(crate) struct Shared(PathBuf);
+
+impl Shared {
+    /// Makes the file, all zero.
+    pub(crate) fn create(path: PathBuf) -> Self {
+        fs::write(&path, [0; 16]).expect("there is room for 16 bytes");
+        Self(path)
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The two numbers in it.
+    pub(crate) fn numbers(&self) -> [u64; 2] {
+        let bytes = fs::read(&self.0).expect("the file is there");
+        let number = |at: usize| bytes[at..at + 8].try_into().map(u64::from_ne_bytes);
+        [number(0).expect("16 bytes"), number(8).expect("16 bytes")]
+    }
+
+    /// Sets the first number.
+    pub(crate) fn set(&self, number: i64) {
+        use std::os::unix::fs::FileExt as _;
+        let file = fs::OpenOptions::new().write(true).open(&self.0).expect("the file is there");
+        file.write_all_at(&number.to_ne_bytes(), 0).expect("8 bytes fit");
+    }
+}
+
+/// What would be on the disk if the power went now.
+pub(crate) struct Shadow(PathBuf);
+
+impl Shadow {
+    /// Starts with everything as it is: durable. The log must be stopped.
+    pub(crate) fn of(log: &Log) -> Self {
+        let top = log.beside("shadow");
+        let _ = fs::remove_dir_all(&top);
+        fs::create_dir_all(top.join("objects")).expect("there is room");
+        fs::create_dir_all(top.join("names/0")).expect("there is room");
+        let shadow = Self(top);
+        shadow.keep(&log.data, &shadow.0.join("names/0"));
+        shadow.keep_file(&log.anchor, &shadow.0.join("names/1"));
+        shadow
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn keep(&self, from: &Path, to: &Path) {
+        for entry in fs::read_dir(from).expect("the directory is there").flatten() {
+            let target = to.join(entry.file_name());
+            if entry.path().is_dir() {
+                fs::create_dir_all(&target).expect("there is room");
+                self.keep(&entry.path(), &target);
+            } else if entry.file_name() != "ballast" {
+                self.keep_file(&entry.path(), &target);
+            }
+        }
+    }
+
+    fn keep_file(&self, from: &Path, to: &Path) {
+        let object = self.object(from);
+        fs::copy(from, &object).expect("there is room");
+        fs::hard_link(&object, to).expect("one file system");
+    }
+
+    fn object(&self, file: &Path) -> PathBuf {
+        let inode = fs::metadata(file).expect("the file is there").ino();
+        self.0.join("objects").join(inode.to_string())
+    }
+
+    /// Cuts the power: the log, which was killed, is left with what is durable and, at random, with
+    /// some of what was not. Says how many bytes were lost.
+    pub(crate) fn cut(&self, log: &Log, random: &mut Random) -> u64 {
+        let after = log.beside("after-cut");
+        let _ = fs::remove_dir_all(&after);
+        fs::create_dir_all(&after).expect("there is room");
+        // Names that were not synced: all of them survive or none does, which a journal allows.
+        let with_names = random.below(3) == 0;
+        let mut lost = 0;
+        let names = if with_names { &log.data } else { &self.0.join("names/0") };
+        self.survive(names, &after, &log.data, with_names, random, &mut lost);
+        let anchor = self.survivor(&self.0.join("names/1"), Some(&log.anchor), random, &mut lost);
+        treering_tests::server::replace_contents(&after, &log.data);
+        fs::write(&log.anchor, anchor).expect("there is room");
+        let _ = fs::remove_dir_all(&after);
+        lost
+    }
+
+    /// Makes in `to` what survives of the directory `names`, which is `live` or its shadow.
+    fn survive(
+        &self,
+        names: &Path,
+        to: &Path,
+        live: &Path,
+        with_names: bool,
+        random: &mut Random,
+        lost: &mut u64,
+    ) {
+        let mut entries: Vec<_> =
+            fs::read_dir(names).expect("the directory is there").flatten().collect();
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let (name, path) = (entry.file_name(), entry.path());
+            if path.is_dir() {
+                fs::create_dir(to.join(&name)).expect("there is room");
+                let live = live.join(&name);
+                self.survive(&path, &to.join(&name), &live, with_names, random, lost);
+            } else if name != "ballast" {
+                let object = if with_names { self.object(&path) } else { path };
+                let same = self.live_of(&object, &live.join(&name));
+                let bytes = self.survivor(&object, same.as_deref(), random, lost);
+                fs::write(to.join(&name), bytes).expect("there is room");
+            }
+        }
+    }
+
+    /// The live file under this name, if it is still the file that the shadow knows.
+    fn live_of(&self, object: &Path, live: &Path) -> Option<PathBuf> {
+        let known = fs::metadata(self.object_if_there(live)?).ok()?.ino();
+        let is_same = fs::metadata(object).map_or(true, |object| object.ino() == known);
+        is_same.then(|| live.to_owned())
+    }
+
+    fn object_if_there(&self, live: &Path) -> Option<PathBuf> {
+        live.exists().then(|| self.object(live))
+    }
+
+    /// The bytes of a file: what was synced, and at random a torn part of what was not.
+    fn survivor(
+        &self,
+        durable: &Path,
+        live: Option<&Path>,
+        random: &mut Random,
+        lost: &mut u64,
+    ) -> Vec<u8> {
+        let durable = fs::read(durable).unwrap_or_default();
+        let Some(live) = live.and_then(|live| fs::read(live).ok()) else { return durable };
+        let same = durable.iter().zip(&live).take_while(|(a, b)| a == b).count();
+        let unsynced = live.len().saturating_sub(same) as u64;
+        if unsynced == 0 || live.len() < durable.len() {
+            return durable;
+        }
+        let cut = match random.below(3) {
+            0 => same,
+            1 => live.len(),
+            _ => same + random.below(unsynced + 1) as usize,
+        };
+        *lost += (live.len() - cut) as u64;
+        let mut bytes = live[..cut].to_vec();
+        bytes.extend_from_slice(durable.get(cut..).unwrap_or_default());
+        bytes
+    }
+}
