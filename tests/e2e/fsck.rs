@@ -158,6 +158,34 @@ fn entries_that_were_never_signed_can_be_taken_out_and_submitted_again() {
     check_log(&log.serve(), &mut history);
 }
 
+/// Found by the fault matrix: what finds an entry was taken out by the damaged bytes of the entry, so
+/// that the entry that had been submitted answered for ever as one that is not published.
+#[test]
+fn a_damaged_entry_that_was_never_signed_is_taken_out_with_all_that_finds_it() {
+    let (log, mut history) = stopped_log();
+    let server = log.serve_until_crash("committed");
+    let (watch, _unheard) = Watch::new();
+    let outcome = Load { signers: 1, each: 1 }.run(server.address, &watch);
+    assert!(server.wait().is_killed());
+    let submission = outcome.attempts[0].submission.clone();
+    history.take(outcome);
+    let index = history.attempts.len() as u64 - 1;
+    change_row(&log, "entry_by_index", &index.to_be_bytes(), |mut body| {
+        let middle = body.len() / 2;
+        body[middle] ^= 1;
+        Some(body)
+    });
+    let dropped = log.run(&["fsck", "--drop-unsigned"]);
+    assert_eq!(report(&dropped)["treeSize"], index.to_string());
+    assert_eq!(dropped.status.code(), Some(0));
+    let server = log.serve();
+    let answer = submit(&mut server.connect(), &submission).unwrap();
+    let Answer::Logged { index: again, .. } = answer else { panic!("not logged: {answer:?}") };
+    assert_eq!(again, index);
+    history.attempts[index as usize].index = Some(index);
+    check_log(&server, &mut history);
+}
+
 #[test]
 fn dropping_needs_a_place_to_save_what_it_drops() {
     let (log, mut history) = stopped_log();

@@ -34,10 +34,14 @@ const KINDS: [(&str, fn(&str) -> bool); 12] = [
 /// A bit of a file.
 struct Bit {
     file: PathBuf,
-    length: u64,
     at: u64,
     mask: u8,
+    /// The block around it, with the bit flipped.
+    damaged: Vec<u8>,
 }
+
+/// What is written anew together: a slot of the anchor.
+const BLOCK_BYTES: u64 = 4096;
 
 impl Bit {
     /// Any bit of the file that is not room kept for later.
@@ -50,16 +54,27 @@ impl Bit {
             false => trial.random.below(used),
         };
         let mask = 1 << trial.random.below(8);
-        Some(Self { file: file.to_owned(), length: bytes.len() as u64, at, mask })
+        let block = (at - at % BLOCK_BYTES) as usize;
+        let mut damaged = bytes[block..bytes.len().min(block + BLOCK_BYTES as usize)].to_vec();
+        damaged[at as usize - block] ^= mask;
+        Some(Self { file: file.to_owned(), at, mask, damaged })
     }
 
-    /// Flips it; again puts it back. A file that is not the same any more is left alone.
+    /// Flips it.
     fn flip(&self) {
+        let file = OpenOptions::new().write(true).open(&self.file).expect("it was read before");
+        let block = self.at - self.at % BLOCK_BYTES;
+        file.write_all_at(&self.damaged, block).expect("as many bytes as there were");
+    }
+
+    /// Puts it back. A block that was written anew in the meantime has no damage to mend.
+    fn put_back(&self) {
         let Ok(file) = OpenOptions::new().read(true).write(true).open(&self.file) else { return };
-        let mut byte = [0];
-        let is_same = file.metadata().is_ok_and(|now| now.len() >= self.length);
-        if is_same && file.read_exact_at(&mut byte, self.at).is_ok() {
-            file.write_all_at(&[byte[0] ^ self.mask], self.at).expect("a byte fits");
+        let block = self.at - self.at % BLOCK_BYTES;
+        let mut now = vec![0; self.damaged.len()];
+        if file.read_exact_at(&mut now, block).is_ok() && now == self.damaged {
+            now[(self.at - block) as usize] ^= self.mask;
+            file.write_all_at(&now, block).expect("as many bytes as there were");
         }
     }
 }
@@ -119,7 +134,7 @@ pub(crate) fn while_down(trial: &mut Trial<'_>) -> Checked {
                 trial.tally.count(format!("flipped bit, server down, {kind}: {seen}"));
             }
         }
-        bit.flip();
+        bit.put_back();
         trial.resume()?;
     }
     Ok(())
@@ -140,10 +155,7 @@ pub(crate) fn while_up(trial: &mut Trial<'_>) -> Checked {
         server.kill();
         let seen = if errors > 0 { "read refused" } else { "no harm" };
         trial.tally.count(format!("flipped bit, server up, {kind}: {seen}"));
-        // The anchor may have been written over in the meantime.
-        if *kind != "anchor" {
-            bit.flip();
-        }
+        bit.put_back();
         trial.resume()?;
     }
     Ok(())

@@ -13,7 +13,7 @@ pub(crate) fn flipped_on_its_way(trial: &mut Trial<'_>) -> Checked {
     if !trial.ground.has_fail_points {
         return Ok(());
     }
-    for _ in 0..2 {
+    for round in 0..2 {
         let mut command = trial.command();
         command.env(FLIP_VARIABLE, (1 + trial.random.below(20)).to_string());
         let server = trial.start(command)?;
@@ -25,6 +25,7 @@ pub(crate) fn flipped_on_its_way(trial: &mut Trial<'_>) -> Checked {
         // The damaged batch was never signed; the log says how to take it out.
         let mut fsck = Command::new(&trial.ground.server);
         fsck.args(["fsck", "--drop-unsigned", "--data"]).arg(&trial.log.data);
+        fsck.arg("--export").arg(trial.log.beside(&format!("dropped.{round}.jsonl")));
         let output = fsck.output().expect("the server can be run");
         must(Invariant::Durable, output.status.success(), || {
             format!("fsck --drop-unsigned: {}", String::from_utf8_lossy(&output.stderr))

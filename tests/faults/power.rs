@@ -67,6 +67,7 @@ fn cut_again_and_again(trial: &mut Trial<'_>, kind: &str, mount: &Mount, godown:
             mount.go_down(godown).map(|()| at_ms)
         };
         let from = trial.record.asked.len();
+        let (notes, tiles) = (trial.record.notes.len(), trial.record.tiles.clone());
         let (in_flight, cut) = trial.load_until(server, load, acks, before_kill);
         let cut_ms = cut.unwrap_or_else(|why| panic!("{kind} was mounted and: {why}"));
         for asked in &mut trial.record.asked[from..] {
@@ -74,9 +75,9 @@ fn cut_again_and_again(trial: &mut Trial<'_>, kind: &str, mount: &Mount, godown:
                 asked.said = Said::Unknown;
             }
         }
-        // Nobody knows which of these were read before.
-        trial.record.notes.clear();
-        trial.record.tiles.clear();
+        // Nobody knows which of these were read before the cut.
+        trial.record.notes.truncate(notes);
+        trial.record.tiles = tiles;
         mount.mount_again().unwrap_or_else(|why| panic!("{kind}: {why}"));
         if in_flight > 0 {
             trial.tally.count(format!("power cut of {kind}"));

@@ -23,6 +23,42 @@ impl Tally {
     }
 }
 
+/// What a quick run must have injected, or it has shown nothing.
+const NEEDED: [&str; 20] = [
+    "kill, batched",
+    "kill, extended",
+    "kill, committed",
+    "kill, checked",
+    "kill, fenced",
+    "kill, signed",
+    "kill, published",
+    "kill, woken",
+    "kill, at random",
+    "power cut, unsynced data dropped",
+    "EIO at a sync",
+    "EIO at a write",
+    "anchor written by another process",
+    "entry damaged on its way to the disk",
+    "clock step of 3600000 ms under load",
+    "clock step of -3600000 ms under load",
+    "flipped bit, server down, write-ahead log",
+    "flipped bit, server down, anchor",
+    "flipped bit, server down, SST",
+    "flipped bit, server up, anchor",
+];
+
+impl Tally {
+    /// Whether every fault that needs no privileges was injected; says which was not.
+    pub(crate) fn has_all_needed(&self) -> bool {
+        let is_there = |needed: &&&str| self.faults.keys().any(|fault| fault.starts_with(**needed));
+        let missing: Vec<_> = NEEDED.iter().filter(|needed| !is_there(needed)).collect();
+        if !missing.is_empty() {
+            println!("NOT INJECTED: {missing:?}");
+        }
+        missing.is_empty()
+    }
+}
+
 impl fmt::Display for Tally {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(to, "| fault | times |")?;

@@ -117,11 +117,7 @@ pub fn drop_unsigned(data: &Path, anchor: Option<&Path>, export: &Path) -> Resul
     let bodies = store.entries(keep.size.get(), count)?;
     write_lines(export, keep.size, &bodies)
         .map_err(|source| FsckError::Export { path: export.to_owned(), source })?;
-    let mut dropped = Vec::new();
-    for (index, body) in (keep.size.get()..).zip(&bodies) {
-        dropped.push((index, hash_leaf(body), posted_keys(&store, body)?));
-    }
-    store.truncate(keep, &dropped)?;
+    store.truncate(keep)?;
     Ok(count)
 }
 

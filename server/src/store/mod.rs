@@ -20,7 +20,7 @@ mod restore;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rocksdb::{ColumnFamily, DB, WriteBatch, WriteOptions};
+use rocksdb::{ColumnFamily, DB, IteratorMode, WriteBatch, WriteOptions};
 use treering_proto::append::{Extension, RightEdge};
 use treering_proto::entry::VerifiedEntry;
 use treering_proto::facts;
@@ -229,27 +229,35 @@ impl Store {
         self.db.write(rows).map_err(|source| self.failed("thin notes", source))
     }
 
-    /// Takes the entries above `head` out, in one synced write. Only `fsck` may: they were never
-    /// signed.
+    /// Takes everything above `head` out, in one synced write. Only `fsck` may: it was never signed.
     ///
-    /// Full tiles, SETs and notes above the head go too; statements stay, for they may belong to
-    /// other entries.
-    pub fn truncate(
-        &self,
-        head: TreeHead,
-        dropped: &[(u64, Hash, Vec<Hash>)],
-    ) -> Result<(), StoreError> {
+    /// What finds entries is looked through row by row: a damaged entry does not say any more what
+    /// it was found by, and a row that stayed would answer for another entry later. Statements stay,
+    /// for they may belong to other entries.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn truncate(&self, head: TreeHead) -> Result<(), StoreError> {
         let committed = self.committed()?;
         let mut rows = WriteBatch::default();
-        for (index, leaf, search_keys) in dropped {
-            let key = number_key(*index);
+        for index in head.size.get()..committed.head.size.get() {
+            let key = number_key(index);
             rows.delete_cf(self.column(ENTRY_BY_INDEX), key);
             rows.delete_cf(self.column(TIME_BY_INDEX), key);
             rows.delete_cf(self.column(SET_BY_INDEX), key);
             rows.delete_cf(self.column(NOTE_BY_SIZE), number_key(index + 1));
-            rows.delete_cf(self.column(INDEX_BY_LEAF), leaf.as_bytes());
-            for search_key in search_keys {
-                rows.delete_cf(self.column(POSTING_BY_SEARCH_KEY), posting_key(search_key, *index));
+        }
+        for row in self.db.iterator_cf(self.column(INDEX_BY_LEAF), IteratorMode::Start) {
+            let (leaf, index) = row.map_err(|source| self.failed("read", source))?;
+            if *index >= number_key(head.size.get())[..] {
+                rows.delete_cf(self.column(INDEX_BY_LEAF), leaf);
+            }
+        }
+        for row in self.db.iterator_cf(self.column(POSTING_BY_SEARCH_KEY), IteratorMode::Start) {
+            let (posting, _) = row.map_err(|source| self.failed("read", source))?;
+            let is_above = posting.get(32..).is_some_and(|i| *i >= number_key(head.size.get())[..]);
+            if is_above {
+                rows.delete_cf(self.column(POSTING_BY_SEARCH_KEY), posting);
             }
         }
         for level in 0..=TILE_LEVEL_MAX {
