@@ -66,7 +66,7 @@ impl Lost {
     }
 
     /// Expects that the log is whole, grows, and is like any other.
-    fn is_whole_again(mut self, flags: &[&str]) {
+    fn must_be_whole_again(mut self, flags: &[&str]) {
         let server = self.log.serve_with(&[&["--open-writes"], flags].concat(), None);
         assert!(!self.log.data.join("restored").exists(), "the mark is gone");
         check_log(&server, &mut self.history);
@@ -142,7 +142,7 @@ fn a_log_restored_behind_its_anchor_is_read_only_until_it_is_refilled_from_the_o
     assert_eq!(fs::read(&lost.log.anchor).unwrap(), anchor);
     let again = ["restore", "--refill", text(&lost.old), "--data", text(&lost.log.data)];
     fails(&again, USAGE, "nothing is missing");
-    lost.is_whole_again(&[]);
+    lost.must_be_whole_again(&[]);
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_newer_backup_refills_and_times_and_sets_are_the_old_ones() {
         }
     }
     assert_eq!(server.terminate().code(), Some(0));
-    lost.is_whole_again(&[]);
+    lost.must_be_whole_again(&[]);
 }
 
 fn is_rekor_v1(body: &str) -> bool {
@@ -204,7 +204,7 @@ fn a_checkpoint_given_by_hand_holds_a_log_back_whose_anchor_is_old_too() {
     fs::rename(&lost.log.anchor, lost.log.beside("older.anchor")).unwrap();
     let data = text(&lost.log.data);
     works(&["claim", "--data", data, "--new-anchor", "--checkpoint", text(&lost.notes[1])]);
-    lost.is_whole_again(&[]);
+    lost.must_be_whole_again(&[]);
 }
 
 /// Only a witness knows, or nobody answers: nothing is signed either way.
@@ -235,7 +235,7 @@ fn a_witness_holds_a_log_back_whose_anchor_is_old_too() {
     fs::rename(&lost.log.anchor, lost.log.beside("older.anchor")).unwrap();
     let data = text(&lost.log.data);
     works(&["claim", "--data", data, "--new-anchor", "--checkpoint", text(&lost.notes[1])]);
-    lost.is_whole_again(&flags);
+    lost.must_be_whole_again(&flags);
     assert!(witness.asked().is_sorted(), "no witness was asked for less than before");
 }
 
@@ -255,7 +255,7 @@ fn a_log_whose_anchor_is_lost_is_held_back_by_the_newest_checkpoint() {
     works(&["claim", "--data", data, "--new-anchor", "--checkpoint", text(&lost.notes[1])]);
     is_read_only(&lost, &[], "20 entries are missing");
     lost.refill(&lost.newer);
-    lost.is_whole_again(&[]);
+    lost.must_be_whole_again(&[]);
 }
 
 #[test]
@@ -290,7 +290,7 @@ fn what_does_not_lead_to_a_signed_root_refills_nothing() {
     fails(&refill_command(&damaged, data), INTEGRITY, "take another copy");
     assert_eq!(rows(&lost)["treeSize"], "20", "nothing was written");
     lost.refill(&lost.old);
-    lost.is_whole_again(&[]);
+    lost.must_be_whole_again(&[]);
 }
 
 fn with_checkpoint<'a>(command: &[&'a str], note: &'a Path) -> Vec<&'a str> {

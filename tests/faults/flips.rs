@@ -15,8 +15,11 @@ use crate::trial::Trial;
 use crate::violation::{Checked, Invariant, must};
 use crate::workload::Load;
 
-/// The kinds of files, by how their names begin or end.
-const KINDS: [(&str, fn(&str) -> bool); 12] = [
+/// A kind of file, by how its names begin or end.
+type Kind = (&'static str, fn(&str) -> bool);
+
+/// The kinds of files.
+const KINDS: [Kind; 12] = [
     ("write-ahead log", |name| name.ends_with(".log")),
     ("SST", |name| name.ends_with(".sst")),
     ("blob", |name| name.ends_with(".blob")),

@@ -69,7 +69,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool, String> {
     Ok(is_well)
 }
 
-fn chosen<'a>(arguments: &'a Arguments, with_long: bool) -> impl Iterator<Item = &'a Scenario> {
+fn chosen(arguments: &Arguments, with_long: bool) -> impl Iterator<Item = &'static Scenario> {
     let wanted =
         move |name: &str| arguments.scenario.as_ref().is_none_or(|part| name.contains(part));
     let by_name = arguments.scenario.is_some();
@@ -167,7 +167,8 @@ fn expected(bug: SeededBug) -> &'static [Invariant] {
         SeededBug::NoSync | SeededBug::AckBeforePersist => &[Invariant::Durable],
         SeededBug::ProofFromNewerSize => &[Invariant::Offline],
         SeededBug::DedupForgotten => &[Invariant::Unique],
-        SeededBug::StaleTile | SeededBug::SelfCheckOff => &[Invariant::Content],
+        SeededBug::StaleTile => &[Invariant::Content],
+        SeededBug::SelfCheckOff => &[Invariant::Content, Invariant::Consistent],
         SeededBug::IndexReused => {
             &[Invariant::HonestErrors, Invariant::Unique, Invariant::Durable, Invariant::Consistent]
         }

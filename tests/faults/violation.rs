@@ -38,6 +38,9 @@ pub(crate) enum Invariant {
     Available,
 }
 
+/// How much of what a server said is repeated.
+const WHAT_CHARS_MAX: usize = 400;
+
 /// What a scenario or a check ends with.
 pub(crate) type Checked<T = ()> = Result<T, Violation>;
 
@@ -57,6 +60,13 @@ pub(crate) fn must(
 
 impl fmt::Display for Violation {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(to, "{:?}: {}", self.invariant, self.what)
+        let chars: Vec<char> = self.what.chars().collect();
+        let (begin, end) =
+            (chars.len().min(WHAT_CHARS_MAX), chars.len().saturating_sub(WHAT_CHARS_MAX));
+        let begin: String = chars[..begin].iter().collect();
+        // The end of what a process said is why it ended.
+        let end: String = chars[end.max(begin.chars().count())..].iter().collect();
+        let left_out = if chars.len() > 2 * WHAT_CHARS_MAX { " [...] " } else { "" };
+        write!(to, "{:?}: {begin}{left_out}{end}", self.invariant)
     }
 }

@@ -77,20 +77,20 @@ fn text(head: TreeHead) -> String {
 /// Who dates a checkpoint beside the log's plain signature.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Dated {
-    ByNobody,
-    ByWitness,
-    /// By the witness, and by a line that calls itself the log's.
-    ByAll,
+    Nobody,
+    Witness,
+    /// The witness, and a line that calls itself the log's.
+    All,
 }
 
 /// The note of a checkpoint, signed by the log.
 fn note(head: TreeHead, dated: Dated) -> Vec<u8> {
     let text = text(head);
     let mut signatures = vec![sign_ed25519_line(ORIGIN, &seed(1), &text)];
-    if dated != Dated::ByNobody {
+    if dated != Dated::Nobody {
         signatures.push(sign_cosignature_line("w.example", &seed(9), &text, TIME));
     }
-    if dated == Dated::ByAll {
+    if dated == Dated::All {
         let (name, key_id) = (ORIGIN.to_owned(), ml_dsa_key().key_id());
         let signature = vec![7; ml_dsa_44::PAYLOAD_LEN];
         signatures.push(SignatureLine { name, key_id, signature });
@@ -166,7 +166,7 @@ fn tree_examples(examples: &mut Examples) {
         extra: Some(b"for the application".to_vec()),
         index: LeafIndex::new(255).expect("an index"),
         hashes: tree.inclusion(255, 300),
-        checkpoint: String::from_utf8(note(tree.head(300), Dated::ByAll)).expect("a note is text"),
+        checkpoint: String::from_utf8(note(tree.head(300), Dated::All)).expect("a note is text"),
     };
     let bare = ProofFile { extra: None, hashes: Vec::new(), ..file.clone() };
     examples.insert("proof_file", [file, bare].map(|file| file.format().into_bytes()).to_vec());
@@ -174,7 +174,7 @@ fn tree_examples(examples: &mut Examples) {
 
 fn note_examples(examples: &mut Examples) {
     let tree = Tree::grown(7);
-    let notes = [(0, Dated::ByNobody), (4, Dated::ByWitness), (7, Dated::ByAll)]
+    let notes = [(0, Dated::Nobody), (4, Dated::Witness), (7, Dated::All)]
         .map(|(size, dated)| note(tree.head(size), dated));
     examples.insert("checkpoint", notes.to_vec());
     let mut every = notes.to_vec();
@@ -212,8 +212,7 @@ fn witness_examples(examples: &mut Examples) {
     let tree = Tree::grown(7);
     let request = |old: u64, new: u64| {
         let proof = if old == 0 { Vec::new() } else { tree.consistency(old, new) };
-        let note =
-            String::from_utf8(note(tree.head(new), Dated::ByNobody)).expect("a note is text");
+        let note = String::from_utf8(note(tree.head(new), Dated::Nobody)).expect("a note is text");
         let old_size = TreeSize::new(old).expect("a size");
         AddCheckpoint { old_size, proof, note }.format().into_bytes()
     };
@@ -237,7 +236,7 @@ fn trust_file(whole: bool) -> Vec<u8> {
         let text = |bytes| String::from_utf8(bytes).expect("text");
         file["log"]["identity"] = json!(text(identity()));
         file["log"]["keys"] = json!([log_key().to_vkey(), ml_dsa_key().to_vkey()]);
-        file["floor"] = json!(text(note(Tree::grown(4).head(4), Dated::ByWitness)));
+        file["floor"] = json!(text(note(Tree::grown(4).head(4), Dated::Witness)));
         file["witnessPolicy"] = json!(witness_policy());
         file["maxCheckpointAgeSeconds"] = json!(86_400);
         file["signers"] = json!([
@@ -257,7 +256,7 @@ fn open(note: &[u8]) -> SignedCheckpoint {
 fn evidence_examples(examples: &mut Examples) {
     const SEEN: &str = "2026-01-02T03:04:05Z https://log.example";
     let (tree, forked) = (Tree::grown(7), Tree::forked(7, 3));
-    let signed = |tree: &Tree, size| open(&note(tree.head(size), Dated::ByAll));
+    let signed = |tree: &Tree, size| open(&note(tree.head(size), Dated::All));
     let fork = Evidence::fork_size(&signed(&tree, 7), &signed(&forked, 7)).expect("a fork");
     let root = forked.head(5).root;
     let proof = forked.consistency(5, 7);
@@ -267,7 +266,7 @@ fn evidence_examples(examples: &mut Examples) {
         prefix.expect("another beginning"),
         Evidence::rollback(&signed(&tree, 7), &signed(&tree, 4)),
         Evidence::unproven(&signed(&tree, 4), &signed(&forked, 7)),
-        Evidence::foreign_key(&signed(&tree, 4), &note(forked.head(7), Dated::ByNobody)),
+        Evidence::foreign_key(&signed(&tree, 4), &note(forked.head(7), Dated::Nobody)),
     ]
     .into_iter()
     .map(|evidence| evidence.format(SEEN).into_bytes())
@@ -278,7 +277,7 @@ fn evidence_examples(examples: &mut Examples) {
         origin: ORIGIN.to_owned(),
         keys: vec![log_key()],
         identity: Some(identity()),
-        notes: vec![note(tree.head(7), Dated::ByAll)],
+        notes: vec![note(tree.head(7), Dated::All)],
         alt_root: None,
         promise: Some(Promise { set: vec![0x30; 70], entry: b"{}".to_vec(), time: TIME, index }),
         leaf: Some(hash_leaf(b"another")),

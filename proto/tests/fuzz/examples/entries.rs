@@ -186,7 +186,7 @@ fn v2_requests(certificate: &[u8]) -> Vec<Vec<u8>> {
 /// Answers of both faces about the first entry, and bundles that carry them.
 fn answers(examples: &mut Examples, logged: &[Vec<u8>]) {
     let tree = Tree::grown(7);
-    let checkpoint = String::from_utf8(note(tree.head(7), Dated::ByAll)).expect("a note is text");
+    let checkpoint = String::from_utf8(note(tree.head(7), Dated::All)).expect("a note is text");
     let (index, head) = (LeafIndex::new(4).expect("an index"), tree.head(7));
     let hashes = tree.inclusion(4, 7);
     let proof = InclusionProof {
