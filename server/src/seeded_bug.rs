@@ -1,8 +1,8 @@
 //! Seeded bugs: mistakes that a log server could have, to prove that the fault matrix would notice
 //! each of them (`docs/durability.md` has the table).
 //!
-//! Only the feature `seeded-bugs` compiles them in, and only into `treering-server-buggy`; the build
-//! script refuses the feature unless `TREERING_SEEDED_BUGS_BUILD=1` is set. There
+//! Only the feature `seeded-bugs` compiles them in, and only into `treering-server-buggy`; the
+//! build script refuses the feature unless `TREERING_SEEDED_BUGS_BUILD=1` is set. There
 //! `TREERING_SEEDED_BUG=no-sync` chooses one, and `TREERING_FLIP_ENTRY=3` flips a byte of the third
 //! entry on its way to the disk, as bad memory would.
 //!

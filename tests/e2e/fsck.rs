@@ -158,8 +158,8 @@ fn entries_that_were_never_signed_can_be_taken_out_and_submitted_again() {
     check_log(&log.serve(), &mut history);
 }
 
-/// Found by the fault matrix: what finds an entry was taken out by the damaged bytes of the entry, so
-/// that the entry that had been submitted answered for ever as one that is not published.
+/// Found by the fault matrix: what finds an entry was taken out by the damaged bytes of the entry,
+/// so that the entry that had been submitted answered for ever as one that is not published.
 #[test]
 fn a_damaged_entry_that_was_never_signed_is_taken_out_with_all_that_finds_it() {
     let (log, mut history) = stopped_log();

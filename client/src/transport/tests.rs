@@ -162,7 +162,8 @@ async fn the_stable_word_of_an_error_is_shown_and_nothing_else_that_stands_there
     };
     let with = told("treering-error: rate-limited\r\n").await;
     assert!(with.ends_with("too many requests (rate-limited)"), "{with}");
-    for other in ["", "treering-error: Two words\r\n", "treering-error: a\u{1b}[2J\r\n"] {
+    // Control characters do not get as far: hyper refuses the whole answer.
+    for other in ["", "treering-error: Two words\r\n", "treering-error: \u{e9}\r\n"] {
         let without = told(other).await;
         assert!(without.ends_with("too many requests"), "{without}");
     }

@@ -7,9 +7,9 @@
 //! ```
 //!
 //! Invariants: whatever becomes of a submission that may be in the log, one line of the journal
-//! says so before the client hears it, and without the line the client hears 503; while lines cannot be
-//! written nothing is taken. What an entry that is certainly not in the log took from a quota goes
-//! back. Of refusals in a flood one line stands for many, and says for how many.
+//! says so before the client hears it, and without the line the client hears 503; while lines
+//! cannot be written nothing is taken. What an entry that is certainly not in the log took from a
+//! quota goes back. Of refusals in a flood one line stands for many, and says for how many.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

@@ -229,11 +229,12 @@ impl Store {
         self.db.write(rows).map_err(|source| self.failed("thin notes", source))
     }
 
-    /// Takes everything above `head` out, in one synced write. Only `fsck` may: it was never signed.
+    /// Takes everything above `head` out, in one synced write. Only `fsck` may: it was never
+    /// signed.
     ///
     /// What finds entries is looked through row by row: a damaged entry does not say any more what
-    /// it was found by, and a row that stayed would answer for another entry later. Statements stay,
-    /// for they may belong to other entries.
+    /// it was found by, and a row that stayed would answer for another entry later. Statements
+    /// stay, for they may belong to other entries.
     ///
     /// # Errors
     /// [`StoreError`].
