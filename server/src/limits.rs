@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
+
 /// Body of a Rekor v1 submission: an envelope over 20,000 resources is 6 MB once its base64 is
 /// quoted in JSON.
 pub const V1_BODY_BYTES_MAX: usize = 8 << 20;
@@ -176,3 +178,14 @@ const _: () = assert!(
     "a few large submissions do not send everybody else away"
 );
 const _: () = assert!(POOL_ENTRIES_MAX > BATCH_ENTRIES_MAX, "a batch always fits the pool");
+
+/// Raises the limit of open files as far as allowed; returns what it is then.
+pub fn raise_open_files() -> u64 {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        // Refused only by a sandbox; then the old limit stands, and is read below.
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}

@@ -10,8 +10,10 @@ use treering_server::ops::backup::format::{EntryRecord, LogRecord, Reader, Recor
 use treering_tests::check::check_log;
 use treering_tests::history::History;
 use treering_tests::load::{Load, Watch};
+use treering_tests::model::statement;
 use treering_tests::random::Random;
-use treering_tests::server::{Log, run, text};
+use treering_tests::server::{Log, Server, run, text};
+use treering_tests::submission::{Answer, Face, Signer, Submission, submit};
 
 use crate::refusals::write;
 
@@ -130,7 +132,6 @@ fn a_backup_holds_neither_keys_nor_the_anchor() {
     }
     assert!(!holds(b"treering anchor1") && !holds(b"PRIVATE KEY"));
     assert!(!log.beside("whole.backup.new").exists());
-    assert!(!log.beside("whole.backup.new.rocksdb").exists(), "nothing is left beside it");
     let permissions = fs::metadata(&file).unwrap().permissions();
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&permissions) & 0o777, 0o600);
 }
@@ -236,22 +237,26 @@ fn flip_digit(body: &mut [u8]) {
 }
 
 /// Writes the backup `from` again to `to`: `change` may change each record, or leave it out.
-fn rewrite(from: &Path, to: &Path, mut change: impl FnMut(&mut Record) -> bool) {
+pub fn rewrite(from: &Path, to: &Path, mut change: impl FnMut(&mut Record) -> bool) {
     let (mut reader, log): (_, LogRecord) = Reader::new(fs::File::open(from).unwrap()).unwrap();
     let mut writer = Writer::new(Vec::new(), &log).unwrap();
     while let Some(mut record) = reader.next().unwrap() {
         if !change(&mut record) {
             continue;
         }
-        match record {
-            Record::Statement(payload) => writer.statement(&payload).unwrap(),
-            Record::Entry(entry) => writer.entry(&entry).unwrap(),
-            Record::Notes(size, notes) => writer.notes(size, &notes).unwrap(),
-            Record::Log(_) | Record::End(_) => {}
-        }
+        put(&mut writer, record);
     }
     let (bytes, _) = writer.finish().unwrap();
     fs::File::create(to).unwrap().write_all(&bytes).unwrap();
+}
+
+fn put(writer: &mut Writer<Vec<u8>>, record: Record) {
+    match record {
+        Record::Statement(payload) => writer.statement(&payload).unwrap(),
+        Record::Entry(entry) => writer.entry(&entry).unwrap(),
+        Record::Notes(size, notes) => writer.notes(size, &notes).unwrap(),
+        Record::Log(_) | Record::End(_) => {}
+    }
 }
 
 #[test]
@@ -267,4 +272,165 @@ fn a_backup_of_another_version_and_what_is_none_are_refused_with_the_remedy() {
     assert_eq!(missing.status.code(), Some(5));
     let no_log = run(&["backup", "--data", text(&log.beside("x")), "--out", text(&other)]);
     assert_eq!(no_log.status.code(), Some(USAGE));
+}
+
+/// A served log of all kinds whose first rows lie in table files: opening puts them there.
+fn log_in_tables() -> (Log, Server) {
+    let log = Log::create();
+    let mut history = History::new(&log.identity);
+    let server = log.serve();
+    write(&server, &mut history, 32);
+    let payload = statement(&"x".repeat(5000), 1);
+    let large = Submission::dsse(Face::V1, &Signer::new(), &payload);
+    assert!(matches!(submit(&mut server.connect(), &large), Ok(Answer::Logged { .. })));
+    assert_eq!(server.terminate().code(), Some(0));
+    let server = log.serve();
+    (log, server)
+}
+
+/// The table file of `column`.
+fn table_of(log: &Log, column: &str) -> PathBuf {
+    let options = rocksdb::Options::default();
+    let columns = rocksdb::DB::list_cf(&options, log.shard()).unwrap();
+    let db = rocksdb::DB::open_cf_for_read_only(&options, log.shard(), columns, false).unwrap();
+    let files = db.live_files().unwrap();
+    let table = files.iter().find(|file| file.column_family_name == column);
+    log.shard().join(table.expect("rows were flushed").name.trim_start_matches('/'))
+}
+
+/// The server has its files open and serves on; a backup must not leave out what it cannot read.
+#[test]
+fn a_table_that_is_damaged_or_gone_below_a_healthy_server_fails_the_backup_and_is_named() {
+    let (log, server) = log_in_tables();
+    let blobs = fs::read_dir(log.shard()).unwrap().map(|entry| entry.unwrap().path());
+    let blob = blobs.filter(|path| path.extension().is_some_and(|end| end == "blob")).next();
+    let blob = blob.expect("a large statement was flushed");
+    let set_table = table_of(&log, "set_by_index");
+    let note_table = table_of(&log, "note_by_size");
+    let footer = |path: &Path| {
+        let mut bytes = fs::read(path).unwrap();
+        let at = bytes.len() - 1;
+        bytes[at] ^= 1;
+        fs::write(path, bytes).unwrap();
+    };
+    let gone = |path: &Path| fs::remove_file(path).unwrap();
+    let damages: [(&Path, &dyn Fn(&Path)); 4] =
+        [(&set_table, &footer), (&set_table, &gone), (&note_table, &gone), (&blob, &gone)];
+    let out = log.beside("damaged.backup");
+    let good = log.beside("good");
+    for (path, damage) in damages {
+        // The server keeps what it has open: the name leads to a copy that can be damaged.
+        fs::rename(path, &good).unwrap();
+        fs::copy(&good, path).unwrap();
+        damage(path);
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let taken = run(&["backup", "--data", text(&log.data), "--out", text(&out)]);
+        let errors = String::from_utf8_lossy(&taken.stderr);
+        assert_eq!(taken.status.code(), Some(INTEGRITY), "{name}: {errors}");
+        assert!(errors.contains(name), "no {name} in {errors}");
+        assert!(!out.exists() && !beside_new(&out).exists(), "{name}: a file was left");
+        assert_eq!(server.get("/readyz").status, 200, "{name}");
+        fs::rename(&good, path).unwrap();
+    }
+    assert_eq!(take_backup(&log.data, &out)["treeSize"], "33");
+}
+
+fn beside_new(out: &Path) -> PathBuf {
+    out.with_extension("backup.new")
+}
+
+/// Its start replaces the write-ahead log while it is read.
+#[test]
+fn backups_beside_a_server_that_restarts_again_and_again_miss_nothing() {
+    let log = Log::create();
+    let mut history = History::new(&log.identity);
+    for round in 0..6_u64 {
+        let (data, out) = (log.data.clone(), log.beside(&format!("{round}.backup")));
+        let before = round * 20;
+        let taken = std::thread::spawn(move || (round > 0).then(|| take_backup(&data, &out)));
+        let server = log.serve();
+        write(&server, &mut history, 20);
+        server.kill();
+        if let Some(taken) = taken.join().unwrap() {
+            let size: u64 = taken["treeSize"].as_str().unwrap().parse().unwrap();
+            assert!(size >= before, "{before} entries were acknowledged, {size} saved");
+        }
+    }
+}
+
+#[test]
+fn a_backup_writes_through_no_link_and_replaces_nothing() {
+    let (log, _file) = small_log();
+    let (mine, out) = (log.beside("mine"), log.beside("linked.backup"));
+    fs::write(&mine, "mine").unwrap();
+    let refuse = |what: &str| {
+        let taken = run(&["backup", "--data", text(&log.data), "--out", text(&out)]);
+        assert_ne!(taken.status.code(), Some(0), "{what}");
+        assert_eq!(fs::read(&mine).unwrap(), b"mine", "{what}");
+    };
+    std::os::unix::fs::symlink(&mine, beside_new(&out)).unwrap();
+    refuse("a symbolic link for the unfinished file");
+    fs::remove_file(beside_new(&out)).unwrap();
+    fs::hard_link(&mine, beside_new(&out)).unwrap();
+    refuse("a hard link for the unfinished file");
+    fs::remove_file(beside_new(&out)).unwrap();
+    std::os::unix::fs::symlink(log.beside("nowhere"), &out).unwrap();
+    refuse("a link for the file itself");
+    assert!(!log.beside("nowhere").exists());
+    fs::remove_file(&out).unwrap();
+    // What a backup that died has left is no obstacle.
+    let left = fs::File::create(beside_new(&out)).unwrap();
+    left.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    take_backup(&log.data, &out);
+}
+
+/// Entries and batches from the future would stop the clock of whoever restores them.
+#[test]
+fn times_ahead_of_the_clock_are_found_and_not_restored() {
+    let (log, file) = small_log();
+    let (_old, keys) = lose(&log);
+    let changed = log.beside("future.backup");
+    let year_5000 = 95_617_584_000;
+    let (mut reader, mut record): (_, LogRecord) =
+        Reader::new(fs::File::open(&file).unwrap()).unwrap();
+    record.time_ms = year_5000 * 1000;
+    let mut writer = Writer::new(Vec::new(), &record).unwrap();
+    while let Some(record) = reader.next().unwrap() {
+        put(&mut writer, record);
+    }
+    fs::write(&changed, writer.finish().unwrap().0).unwrap();
+    found(&changed, "ahead of this machine's clock");
+    let restored = run(&restore_command(&log, &changed, &keys));
+    assert_eq!(restored.status.code(), Some(INTEGRITY));
+
+    let mut entries = 0;
+    rewrite(&file, &changed, |record| {
+        if let Record::Entry(entry) = record {
+            entries += 1;
+            (entry.time, entry.set) = if entries == 32 { (year_5000, None) } else { return true };
+        }
+        true
+    });
+    found(&changed, "ahead of this machine's clock");
+    let restored = run(&restore_command(&log, &changed, &keys));
+    assert_eq!(restored.status.code(), Some(INTEGRITY));
+    assert!(!log.data.join("FORMAT").exists());
+}
+
+/// A SET can be taken away with the checksum made anew: the report says how many are not there.
+#[test]
+fn the_report_counts_rekor_v1_entries_without_a_set() {
+    let (log, file) = small_log();
+    let (_, report) = verify(&file);
+    assert_eq!(report["rekorV1WithoutSet"], 0, "{report}");
+    let changed = log.beside("stripped.backup");
+    let mut is_done = false;
+    rewrite(&file, &changed, |record| {
+        if let Record::Entry(entry) = record {
+            is_done = is_done || entry.set.take().is_some();
+        }
+        true
+    });
+    let (code, report) = verify(&changed);
+    assert_eq!((code, &report["rekorV1WithoutSet"]), (Some(0), &1.into()), "{report}");
 }

@@ -2,18 +2,21 @@
 //! have signed. Its anchor, its witnesses and checkpoints that somebody kept say how much that is.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use treering_server::ops::backup::format::Record;
 use treering_tests::check::{check_log, fetch};
 use treering_tests::history::History;
 use treering_tests::server::{Log, Server, refused, run, text};
 use treering_tests::submission::{Answer, Face, Signer, Submission, submit};
 use treering_tests::witness::{Manner, TestWitness, policy};
 
-use crate::backup::{lose, restore_command, take_backup};
+use crate::backup::{lose, restore_command, rewrite, take_backup};
 use crate::refusals::write;
 
 const USAGE: i32 = 2;
+const UNAVAILABLE: i32 = 5;
 const INTEGRITY: i32 = 6;
 
 /// A log that lost its disk after 40 entries, with a backup of its first 20.
@@ -219,8 +222,10 @@ fn a_witness_holds_a_log_back_whose_anchor_is_old_too() {
     fs::write(&lost.log.anchor, &lost.old_anchor).unwrap();
     lost.restore(&[]);
     let asked = witness.asked().len();
-    witness.set_manner(Manner::Down);
-    is_read_only(&lost, &flags, "all of its witnesses");
+    for manner in [Manner::Down, Manner::Refusing, Manner::Page] {
+        witness.set_manner(manner);
+        is_read_only(&lost, &flags, "all of its witnesses");
+    }
     witness.set_manner(Manner::Honest);
     is_read_only(&lost, &flags, "20 entries are missing");
     // What it said once is remembered, whatever it says later.
@@ -387,6 +392,97 @@ fn a_restore_and_a_refill_that_die_can_be_repeated() {
     check_log(&server, &mut history);
     assert_eq!(server.terminate().code(), Some(0));
     assert_eq!(log.run(&["fsck"]).status.code(), Some(0));
+}
+
+/// What is there is removed when a restore is repeated; the keys must not be what is there.
+#[test]
+fn keys_inside_the_directory_to_make_are_refused_and_stay() {
+    let lost = Lost::new(&[]);
+    dies(&restore_command(&lost.log, &lost.backup, &lost.keys), "restore-rows:1");
+    let inside = lost.log.data.join("keys");
+    let keys = treering_tests::server::all_files(&inside);
+    assert_eq!(keys.len(), 2, "{keys:?}");
+    let (roundabout, link) = (lost.log.data.join("shards/../keys"), lost.log.beside("link"));
+    std::os::unix::fs::symlink(&inside, &link).unwrap();
+    for directory in [&inside, &roundabout, &link] {
+        fails(&restore_command(&lost.log, &lost.backup, directory), USAGE, "lies inside");
+        assert_eq!(treering_tests::server::all_files(&inside), keys, "{directory:?}");
+    }
+    for name in ["note.pem", "v1.pem"] {
+        let (kept, away) = (lost.keys.join(name), lost.log.beside(name));
+        fs::rename(&kept, &away).unwrap();
+        fails(&restore_command(&lost.log, &lost.backup, &lost.keys), UNAVAILABLE, name);
+        assert_eq!(treering_tests::server::all_files(&inside), keys, "{name}");
+        fs::rename(&away, &kept).unwrap();
+    }
+    lost.restore(&[]);
+}
+
+/// The source is another one each time that it is opened.
+#[test]
+fn a_source_that_changes_between_the_passes_refills_nothing() {
+    let lost = Lost::new(&[]);
+    lost.restore(&[]);
+    let (whole, changed) = (fs::read(&lost.newer).unwrap(), lost.log.beside("changed.backup"));
+    let other = Submission::hashedrekord(Face::V1, &Signer::new(), b"another entry").entry;
+    let (mut entries, mut has_statement, mut is_done) = (0, false, false);
+    rewrite(&lost.newer, &changed, |record| {
+        if let Record::Entry(entry) = record {
+            entries += 1;
+            if entries > 20 && !has_statement && !is_done {
+                (entry.set, entry.body, is_done) = (None, other.body().to_vec(), true);
+            }
+        }
+        has_statement = matches!(record, Record::Statement(_));
+        // Notes would say it sooner.
+        !matches!(record, Record::Notes(size, _) if size.get() > 20)
+    });
+    assert!(is_done);
+    // Opened for its log record, for the first pass, and for the second.
+    let contents = [whole.clone(), whole, fs::read(&changed).unwrap()];
+    let pipes = ["pipe", "pipe2", "pipe3"].map(|name| lost.log.beside(name));
+    for pipe in &pipes {
+        assert!(std::process::Command::new("mkfifo").arg(pipe).status().unwrap().success());
+    }
+    let pipe = pipes[0].clone();
+    let fed = std::thread::spawn(move || {
+        for (at, bytes) in contents.iter().enumerate() {
+            // Waits for the reader, whose next opening then finds the next pipe.
+            let mut open = fs::OpenOptions::new().write(true).open(&pipes[0]).unwrap();
+            pipes.get(at + 1).map_or(Ok(()), |next| fs::rename(next, &pipes[0])).unwrap();
+            // Whoever has enough closes early.
+            let _ = open.write_all(bytes);
+        }
+    });
+    fails(&refill_command(&pipe, text(&lost.log.data)), INTEGRITY, "changed while it was read");
+    fed.join().unwrap();
+    is_read_only(&lost, &[], "20 entries are missing");
+    lost.refill(&lost.newer);
+    let server = lost.log.serve();
+    assert_eq!(server.size(), 40);
+}
+
+#[test]
+fn a_new_log_that_was_not_finished_says_what_to_remove() {
+    let lost = Lost::new(&[]);
+    let (data, anchor) = (lost.log.beside("second"), lost.log.beside("second.anchor"));
+    let new = ["--as-new-log", "--url", "https://second.corp", "--data", text(&data)];
+    let command = |backup| [&["restore", backup][..], &new].concat();
+    let works_once = command(text(&lost.newer));
+    for flag in [["--keys", text(&lost.keys)], ["--checkpoint", text(&lost.notes[0])]] {
+        fails(&[&works_once[..], &flag].concat(), USAGE, flag[0]);
+    }
+    let cut = lost.log.beside("cut.backup");
+    let whole = fs::read(&lost.newer).unwrap();
+    fs::write(&cut, &whole[..whole.len() - 1]).unwrap();
+    fails(&command(text(&cut)), INTEGRITY, &format!("remove {}", text(&data)));
+    fails(&works_once, USAGE, "remove both");
+    fs::remove_dir_all(&data).unwrap();
+    dies(&works_once, "restore-end:1");
+    fails(&works_once, USAGE, "remove both");
+    fs::remove_dir_all(&data).unwrap();
+    assert!(!anchor.exists());
+    works(&works_once);
 }
 
 fn dies(arguments: &[&str], point: &str) {

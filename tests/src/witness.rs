@@ -26,6 +26,10 @@ pub enum Manner {
     Honest,
     /// Answers 503.
     Down,
+    /// Answers 403, as a proxy in front of it may.
+    Refusing,
+    /// Answers 200 with a page that is no note.
+    Page,
     /// Keeps requests waiting until the manner changes.
     Silent,
     /// Signs with a key that nobody knows.
@@ -207,6 +211,8 @@ fn answer(
     state.held -= 1;
     let answer = match (state.manner, line.split_once("/add-checkpoint")) {
         (Manner::Down, _) => (503, "", String::new()),
+        (Manner::Refusing, _) => (403, "", String::new()),
+        (Manner::Page, _) => (200, "", "<html>Log in</html>\n".to_owned()),
         (_, Some(_)) => add_checkpoint(&mut state, body, name, key),
         (Manner::Discreet, None) => (404, "", String::new()),
         (_, None) => {

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::failure::Failure;
 use super::progress::Progress;
+use crate::limits::raise_open_files;
 use crate::ops::backup::{BackupError, verify::verify, write};
 use crate::startup::StartError;
 use crate::store::StoreError;
@@ -42,10 +43,16 @@ const EXAMPLES: &str = "Examples:
   treering-server backup verify log-2026-11-27.backup
 
 The backup never holds the anchor, and never private keys. Keep DIR/keys apart, once: they never
-change.";
+change.
+
+Exit codes: 0 written, 2 it exists already or DIR is no log, 5 a file cannot be read or written,
+6 the log is damaged or incomplete.";
 
 const VERIFY_EXAMPLES: &str = "Examples:
   treering-server backup verify log-2026-11-27.backup
+
+rekorV1WithoutSet says how many Rekor v1 entries have no SignedEntryTimestamp: a few after a crash;
+many mean that somebody took them away, and the times of those entries are not proved.
 
 Exit codes: 0 whole, 5 it cannot be read, 6 something is wrong with it.";
 
@@ -56,9 +63,13 @@ impl From<BackupError> for Failure {
             BackupError::Exists { .. } => Self::Usage(error.into()),
             BackupError::Io { .. } => Self::Unavailable(error.into()),
             BackupError::Store(StoreError::Format { .. }) => Self::Usage(error.into()),
-            BackupError::Store(_) | BackupError::Identity(_) | BackupError::Damaged { .. } => {
-                Self::Integrity(error.into())
+            BackupError::Store(ref source) if !source.is_damage() => {
+                Self::Unavailable(error.into())
             }
+            BackupError::Store(_)
+            | BackupError::Identity(_)
+            | BackupError::NeverPublished { .. }
+            | BackupError::Damaged { .. } => Self::Integrity(error.into()),
         }
     }
 }
@@ -70,6 +81,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     }
     let missing = || Failure::Usage(anyhow::anyhow!("--data DIR and --out FILE are needed"));
     let (data, out) = arguments.data.zip(arguments.out).ok_or_else(missing)?;
+    raise_open_files();
     let mut progress = Progress::new("wrote");
     let written = write(&data, &out, |done, of| progress.show(done, of))?;
     progress.end();
@@ -115,6 +127,7 @@ fn run_verify(file: &Path) -> Result<ExitCode, Failure> {
             "entries": report.counts.entries,
             "statements": report.counts.statements,
             "sets": report.counts.sets,
+            "rekorV1WithoutSet": report.v1_without_set,
             "checkpoints": report.counts.notes,
             "problems": report.problems,
             "problemsCount": report.problems_count,

@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::progress::Progress;
 use crate::anchor::AnchorError;
 use crate::data_directory::default_anchor;
+use crate::limits::raise_open_files;
 use crate::ops::init::{InitError, NewLog};
 use crate::ops::restore::new_log::restore_as_new;
 use crate::ops::restore::refill::{Refill, refill};
@@ -45,7 +46,8 @@ pub struct Arguments {
           env = "TREERING_REFILL")]
     refill: Option<PathBuf>,
     /// Begin another log, with other keys, with the entries of the backup
-    #[arg(long, requires = "url", conflicts_with = "lost_anchor", env = "TREERING_AS_NEW_LOG")]
+    #[arg(long, requires = "url", conflicts_with_all = ["lost_anchor", "keys", "checkpoint"],
+          env = "TREERING_AS_NEW_LOG")]
     as_new_log: bool,
     /// Where clients will reach the new log; its host name becomes the origin
     #[arg(long, value_name = "URL", env = "TREERING_URL")]
@@ -58,7 +60,13 @@ const EXAMPLES: &str = "Examples:
   treering-server restore --refill /mnt/old/log --data ./log
   treering-server restore log.backup --data ./log --keys ./kept-keys --lost-anchor \\
       --checkpoint newest.checkpoint
-  treering-server restore log.backup --as-new-log --url https://log2.corp --data ./log2";
+  treering-server restore log.backup --as-new-log --url https://log2.corp --data ./log2
+
+Repeat an interrupted restore or refill as it was. An interrupted --as-new-log leaves a directory that
+is no log, and perhaps its anchor: remove both first.
+
+Exit codes: 0 done, 2 wrong usage or nothing to do, 5 a file cannot be read or written, 6 the copy is
+damaged, or contradicts what was signed.";
 
 impl From<RestoreError> for Failure {
     fn from(error: RestoreError) -> Self {
@@ -66,19 +74,40 @@ impl From<RestoreError> for Failure {
             RestoreError::Directory(error) => StartError::from(error).into(),
             RestoreError::Start(error) => error.into(),
             RestoreError::Source(error) => error.into(),
+            RestoreError::Unfinished { .. } => Self::of_unfinished(error),
             RestoreError::Anchor(AnchorError::Locked { .. } | AnchorError::Io { .. })
             | RestoreError::Key(KeyFileError::Io { .. })
-            | RestoreError::Store(StoreError::Storage { .. })
             | RestoreError::Init(InitError::Store(_))
             | RestoreError::Io { .. } => Self::Unavailable(error.into()),
+            RestoreError::Store(StoreError::Format { .. }) => Self::Usage(error.into()),
+            RestoreError::Store(ref source) if !source.is_damage() => {
+                Self::Unavailable(error.into())
+            }
             RestoreError::Anchor(AnchorError::Exists { .. })
             | RestoreError::Key(KeyFileError::NotAKey { .. })
             | RestoreError::Checkpoint { .. }
             | RestoreError::NothingMissing { .. }
             | RestoreError::TooShort { .. }
             | RestoreError::OtherLog { .. }
+            | RestoreError::KeysInside { .. }
+            | RestoreError::NotFree { .. }
             | RestoreError::Init(_) => Self::Usage(error.into()),
             _ => Self::Integrity(error.into()),
+        }
+    }
+}
+
+impl Failure {
+    /// The kind is that of the cause.
+    fn of_unfinished(error: RestoreError) -> Self {
+        let text = anyhow::anyhow!("{error}");
+        let RestoreError::Unfinished { source, .. } = error else {
+            return Self::Integrity(text);
+        };
+        match Self::from(*source) {
+            Self::Usage(_) => Self::Usage(text),
+            Self::Unavailable(_) => Self::Unavailable(text),
+            Self::Integrity(_) => Self::Integrity(text),
         }
     }
 }
@@ -87,6 +116,7 @@ impl From<RestoreError> for Failure {
 pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let Arguments { file, data, anchor, keys, checkpoint: checkpoints, .. } = arguments;
     let Arguments { lost_anchor, refill: source, url, as_new_log, .. } = arguments;
+    raise_open_files();
     let mut progress = Progress::new("wrote");
     let show = |done, of| progress.show(done, of);
     if let Some(source) = source {

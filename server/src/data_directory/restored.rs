@@ -50,17 +50,13 @@ impl DataDirectory {
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
             made.map_err(failed(path))?;
         }
-        let names = entry_names(path)?;
-        let is_ours = |name: &String| name == MARK || LEFT_OVERS.contains(&name.as_str());
-        let is_first = |name: &String| name == "LOCK" || name == "restored.new";
-        let is_unfinished = names.iter().all(is_ours)
-            && (names.iter().any(|name| name == MARK) || names.iter().all(is_first));
-        if !is_unfinished {
-            return Err(DirectoryError::Exists { path: path.to_owned() });
-        }
+        check_unfinished(path, &entry_names(path)?)?;
         let path = path.canonicalize().map_err(failed(path))?;
         check_outside(&path, anchor)?;
         let lock = lock(&path)?;
+        // Whoever held the lock until now may have finished.
+        let names = entry_names(&path)?;
+        check_unfinished(&path, &names)?;
         // The mark first: whatever stands beside it and is no log was made by us.
         write(&path.join(MARK), mark.as_bytes())?;
         for name in names.iter().filter(|name| *name != MARK && *name != "LOCK") {
@@ -106,6 +102,15 @@ impl DataDirectory {
     pub fn damaged_mark(path: &Path) -> DirectoryError {
         DirectoryError::Damaged { path: path.join(MARK) }
     }
+}
+
+/// Whether nothing is there but what an unfinished restore has left.
+fn check_unfinished(path: &Path, names: &[String]) -> Result<(), DirectoryError> {
+    let is_ours = |name: &String| name == MARK || LEFT_OVERS.contains(&name.as_str());
+    let is_first = |name: &String| name == "LOCK" || name == "restored.new";
+    let is_unfinished = names.iter().all(is_ours)
+        && (names.iter().any(|name| name == MARK) || names.iter().all(is_first));
+    if is_unfinished { Ok(()) } else { Err(DirectoryError::Exists { path: path.to_owned() }) }
 }
 
 fn entry_names(path: &Path) -> Result<Vec<String>, DirectoryError> {

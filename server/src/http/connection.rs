@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpStream;
 use tokio_io_timeout::TimeoutStream;
 
 use crate::limits::{
     CONNECTION_AGE_MAX, CONNECTIONS_MAX, HEADER_TIME_MAX, SILENCE_MAX, WRITE_TIME_MAX,
+    raise_open_files,
 };
 use crate::store::OPEN_FILES_MAX;
 
@@ -25,13 +25,7 @@ const OTHER_FILES: u64 = 64;
 /// for. A database that cannot open its next file latches the log, so connections must not eat
 /// them.
 pub fn room_for_connections() -> usize {
-    let mut limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum {
-        limit.current = limit.maximum;
-        // Refused only by a sandbox; then the old limit stands, and is read below.
-        let _ = setrlimit(Resource::Nofile, limit);
-    }
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let files = raise_open_files();
     let room = files.saturating_sub(OPEN_FILES_MAX as u64 + OTHER_FILES).max(1);
     usize::try_from(room).unwrap_or(usize::MAX).min(CONNECTIONS_MAX)
 }

@@ -79,6 +79,27 @@ pub enum StoreError {
         /// What was found.
         found: u32,
     },
+    /// It was changed again and again while it was opened beside its owner.
+    #[error("{path} is being changed by its owner too often to be read; try again")]
+    Busy {
+        /// The database directory.
+        path: PathBuf,
+    },
+}
+
+impl StoreError {
+    /// Whether what is stored is damaged or incomplete, as far as can be told; otherwise it could
+    /// not be reached.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Storage { source, .. } => {
+                source.kind() == rocksdb::ErrorKind::Corruption
+                    || source.as_ref().contains("No such file or directory")
+            }
+            Self::Damaged { .. } => true,
+            Self::Format { .. } | Self::Busy { .. } => false,
+        }
+    }
 }
 
 /// The rows of one shard.

@@ -9,7 +9,7 @@ use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, Response};
 use treering_proto::checkpoint::parse_decimal;
 use treering_proto::hash::sha256;
-use treering_proto::note::{NOTE_LEN_MAX, SignatureLine, parse_signature_lines};
+use treering_proto::note::{NOTE_LEN_MAX, Note, SignatureLine, parse_signature_lines};
 use treering_proto::tree::TreeSize;
 
 /// The longest answer to add-checkpoint: a few lines, of which the longest take 3.3 KB.
@@ -84,7 +84,7 @@ impl Wire {
     }
 
     /// `GET <url>/<hash of the origin>/checkpoint`: the note that the witness cosigned last; `None`
-    /// when it has none, or does not say.
+    /// when it says that it has none. Everything else is no answer.
     ///
     /// # Errors
     /// What went wrong on the way.
@@ -93,10 +93,11 @@ impl Wire {
         let response = self.http.get(url).send().await.map_err(|error| sentence(&error))?;
         match response.status().as_u16() {
             200 => {}
-            status @ (429 | 500..) => return Err(format!("HTTP {status}")),
-            _ => return Ok(None),
+            404 => return Ok(None),
+            status => return Err(format!("HTTP {status}")),
         }
-        let body = read(response, NOTE_LEN_MAX).await;
+        // A login page is no checkpoint.
+        let body = read(response, NOTE_LEN_MAX).await.filter(|body| Note::parse(body).is_ok());
         body.map(Some).ok_or_else(|| "a checkpoint that cannot be read".to_owned())
     }
 }

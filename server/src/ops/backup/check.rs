@@ -3,6 +3,8 @@
 //! The tree is grown again from the entries; each published note must state its head where the note
 //! stands; a statement must be the one that its entry commits to; a SET must be the log's promise
 //! of this entry, index and time; times never go back, and no note is older than what it covers.
+//! Where rows come back from a copy, nothing may be from the future: a log goes on only when the
+//! clock has reached its newest time.
 //!
 //! Out of scope: cosignatures, which only a policy can judge, and derived rows.
 
@@ -18,6 +20,7 @@ use treering_proto::tree::{TreeHead, TreeSize};
 
 use super::format::{Counts, LogRecord};
 use super::rows::Row;
+use crate::clock;
 use crate::data_directory::PublicFiles;
 use crate::store::EntryRows;
 use crate::store::format::NotePair;
@@ -28,6 +31,9 @@ const PROBLEMS_MAX: usize = 100;
 /// Leaves that wait to be hashed into the tree together.
 const LEAVES_AT_ONCE: usize = 4096;
 
+/// How far ahead of this machine's clock a time may be, in seconds: clocks differ.
+const AHEAD_S_MAX: u64 = 300;
+
 /// What was seen so far.
 pub struct Checker {
     identity: LogIdentity,
@@ -36,8 +42,11 @@ pub struct Checker {
     edge: RightEdge,
     leaves: Vec<Hash>,
     time: u64,
+    /// No time may be later, Unix seconds.
+    latest: u64,
     notes_size: Option<TreeSize>,
     counts: Counts,
+    v1_without_set: u64,
     problems: Vec<String>,
     problems_count: u64,
 }
@@ -65,11 +74,20 @@ impl Checker {
             edge: start,
             leaves: Vec::new(),
             time,
+            latest: u64::MAX,
             notes_size: None,
             counts: Counts::default(),
+            v1_without_set: 0,
             problems_count: problems.len() as u64,
             problems,
         })
+    }
+
+    /// From now on times that are far ahead of the clock are wrong, those of `log` too.
+    pub fn refuse_future(&mut self, log: &LogRecord) {
+        self.latest = (clock::read().wall_ms / 1000).saturating_add(AHEAD_S_MAX);
+        self.date("the log", log.time_ms / 1000);
+        self.date("the log's latest date", log.date_ms / 1000);
     }
 
     /// Takes the next row; `place` says where it stands.
@@ -122,6 +140,11 @@ impl Checker {
         self.counts
     }
 
+    /// Rekor v1 entries that have no SET: whoever may write a backup can take one away.
+    pub fn v1_without_set(&self) -> u64 {
+        self.v1_without_set
+    }
+
     /// The time of the newest entry, Unix seconds.
     pub fn time(&self) -> u64 {
         self.time
@@ -165,7 +188,11 @@ impl Checker {
             let (time, before) = (rows.time, self.time);
             self.find(format!("{place}: entry {index} is dated {time}, after one of {before}"));
         }
+        self.date(&format!("{place}: entry {index}"), rows.time);
         self.time = rows.time.max(self.time);
+        if rows.set.is_none() && entry.is_ok_and(|entry| entry.kind().is_rekor_v1()) {
+            self.v1_without_set += 1;
+        }
         if let Some(set) = &rows.set {
             self.counts.sets += 1;
             let promise = set_payload(&to_base64(&rows.body), rows.time, &self.log_id, index);
@@ -187,6 +214,7 @@ impl Checker {
             self.find(format!("{place}: a second pair of notes for one size"));
         }
         self.notes_size = Some(size);
+        self.date(&format!("{place}: size {size}"), notes.time_ms / 1000);
         let v1_key = [self.identity.v1_note_key()];
         let v1_origin = self.identity.v1_origin();
         let origin = self.identity.origin();
@@ -215,6 +243,15 @@ impl Checker {
         };
         if let Some(problem) = problem {
             self.find(format!("{place}: size {size}: {problem}"));
+        }
+    }
+
+    fn date(&mut self, what: &str, time: u64) {
+        if time > self.latest {
+            self.find(format!(
+                "{what} is dated {time}, more than {AHEAD_S_MAX} s ahead of this machine's clock; \
+                 if the clock is wrong, set it right"
+            ));
         }
     }
 

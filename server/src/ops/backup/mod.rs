@@ -1,7 +1,7 @@
 //! `backup`: writes everything that a log has published into one file, beside a running server.
 //!
-//! It reads a secondary of the database ([`crate::store`]), which stands still at one moment, up to
-//! the newest published size, and checks every row while it is written: a backup that does not
+//! It opens the database beside its owner ([`crate::store`]), as it is at one moment, reads it up
+//! to the newest published size, and checks every row while it is written: a backup that does not
 //! verify gets no name. What is left out is what must not be in it: the anchor, because a restored
 //! anchor notices nothing; private keys, because they never change and a file that is made every
 //! night is in many hands; derived rows, because `restore` makes them again.
@@ -10,17 +10,17 @@
 
 pub mod check;
 pub mod format;
+mod new_file;
 pub mod rows;
 pub mod verify;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufWriter};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use treering_proto::append::RightEdge;
 use treering_proto::identity::{IdentityError, LogIdentity};
-use treering_proto::tree::TreeHead;
+use treering_proto::tree::{TreeHead, TreeSize};
 
 use self::check::Checker;
 use self::format::{Counts, EntryRecord, LogRecord, Writer};
@@ -29,7 +29,8 @@ use crate::anchor::sync_directory_of;
 use crate::data_directory::{DataDirectory, DirectoryError};
 use crate::store::{FORMAT_VERSION, Store, StoreError};
 
-/// How often the database is opened again when its owner removed a file in the meantime.
+/// How often the database is read from the beginning when a row cannot be read: its owner may have
+/// removed a file in the meantime.
 const TRIES_MAX: u32 = 5;
 
 /// A backup that was written.
@@ -63,6 +64,17 @@ pub enum BackupError {
     Damaged {
         /// The first thing that is wrong.
         problem: String,
+    },
+    /// Entries without any note.
+    #[error(
+        "{path} holds {size} entries and no checkpoint of them: either its notes are lost, or it is \
+         a new log that was never started; start it once"
+    )]
+    NeverPublished {
+        /// The database directory.
+        path: PathBuf,
+        /// How many entries are committed.
+        size: TreeSize,
     },
     /// The file is there already.
     #[error("{path} exists already, and a backup never replaces another; give it another name")]
@@ -98,18 +110,15 @@ pub fn write(
         return Err(BackupError::Exists { path: out.to_owned() });
     }
     let unfinished = beside(out, ".new");
-    let mut options = OpenOptions::new();
-    let opened = options.create(true).truncate(false).write(true).mode(0o600).open(&unfinished);
-    let file = opened.map_err(failed(&unfinished))?;
-    file.try_lock().map_err(|error| failed(&unfinished)(error.into()))?;
-    let scratch = beside(out, ".new.rocksdb");
-    let mut written = write_to(data, &file, &scratch, &mut progress);
+    let file = new_file::open(&unfinished).map_err(failed(&unfinished))?;
+    let mut written = write_to(data, &file, &mut progress);
     for _ in 1..TRIES_MAX {
-        // The owner of the database removed a file before it was read.
-        if !matches!(written, Err(BackupError::Store(StoreError::Storage { .. }))) {
+        let Err(BackupError::Store(StoreError::Storage { .. } | StoreError::Damaged { .. })) =
+            written
+        else {
             break;
-        }
-        written = write_to(data, &file, &scratch, &mut progress);
+        };
+        written = write_to(data, &file, &mut progress);
     }
     let written = written.map_err(|error| match error {
         BackupError::Io { source, .. } => failed(&unfinished)(source),
@@ -117,10 +126,14 @@ pub fn write(
     });
     let finished = written.and_then(|written| {
         file.sync_all().map_err(failed(&unfinished))?;
-        fs::rename(&unfinished, out).map_err(failed(out))?;
-        Ok(written)
+        match new_file::publish(&unfinished, out) {
+            Ok(()) => Ok(written),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(BackupError::Exists { path: out.to_owned() })
+            }
+            Err(error) => Err(failed(out)(error)),
+        }
     });
-    let _ = fs::remove_dir_all(&scratch);
     if finished.is_err() {
         let _ = fs::remove_file(&unfinished);
     }
@@ -133,11 +146,10 @@ pub fn write(
 fn write_to(
     data: &Path,
     file: &File,
-    scratch: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Written, BackupError> {
     let failed = |source| BackupError::Io { path: PathBuf::new(), source };
-    let (store, log) = open(data, scratch)?;
+    let (store, log) = open(data)?;
     file.set_len(0).map_err(failed)?;
     io::Seek::rewind(&mut &*file).map_err(failed)?;
     let mut writer = Writer::new(BufWriter::new(file), &log).map_err(failed)?;
@@ -176,17 +188,18 @@ fn write_to(
 ///
 /// # Errors
 /// [`BackupError`].
-pub fn open(data: &Path, scratch: &Path) -> Result<(Store, LogRecord), BackupError> {
+pub fn open(data: &Path) -> Result<(Store, LogRecord), BackupError> {
     let public = DataDirectory::public(data)?;
     let anchor_id = DataDirectory::anchor_id(data)?;
     let identity = LogIdentity::open(public.identity.as_bytes())?;
     let shard = DataDirectory::shard_in(data, identity.tree_id());
-    let store = Store::open_secondary(&shard, scratch)?;
+    let store = Store::open_beside(&shard)?;
     let committed = store.committed()?;
     let newest = store.notes_up_to(committed.head.size)?;
     let head = match newest {
         Some((size, _)) => store.head_at(size)?,
-        None => TreeHead::EMPTY,
+        None if committed.head == TreeHead::EMPTY => TreeHead::EMPTY,
+        None => return Err(BackupError::NeverPublished { path: shard, size: committed.head.size }),
     };
     let log = LogRecord {
         store_format: FORMAT_VERSION,
@@ -201,7 +214,7 @@ pub fn open(data: &Path, scratch: &Path) -> Result<(Store, LogRecord), BackupErr
 }
 
 /// A name beside `path`.
-pub fn beside(path: &Path, ending: &str) -> PathBuf {
+fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_os_string();
     name.push(ending);
     name.into()

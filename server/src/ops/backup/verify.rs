@@ -21,6 +21,8 @@ pub struct Report {
     pub head: TreeHead,
     /// What was counted.
     pub counts: Counts,
+    /// Rekor v1 entries without a SET.
+    pub v1_without_set: u64,
     /// How many bytes were read.
     pub bytes: u64,
     /// What is wrong, with its place; at most 100 of them.
@@ -69,6 +71,7 @@ pub fn verify(file: &Path, mut progress: impl FnMut(u64, u64)) -> io::Result<Rep
         identity: Some(checker.identity().clone()),
         head: checker.head(),
         counts: checker.counts(),
+        v1_without_set: checker.v1_without_set(),
         bytes: reader.position(),
         problems: checker.problems().to_vec(),
         problems_count: checker.problems_count(),
@@ -80,7 +83,9 @@ pub fn verify(file: &Path, mut progress: impl FnMut(u64, u64)) -> io::Result<Rep
 /// # Errors
 /// If the identity document does not say who the log is.
 pub fn start(log: &LogRecord) -> Result<Checker, IdentityError> {
-    Checker::new(&log.public, RightEdge::EMPTY, 0)
+    let mut checker = Checker::new(&log.public, RightEdge::EMPTY, 0)?;
+    checker.refuse_future(log);
+    Ok(checker)
 }
 
 fn unreadable(problem: String, bytes: u64) -> Report {
@@ -88,6 +93,7 @@ fn unreadable(problem: String, bytes: u64) -> Report {
         identity: None,
         head: TreeHead::EMPTY,
         counts: Counts::default(),
+        v1_without_set: 0,
         bytes,
         problems: vec![problem],
         problems_count: 1,

@@ -72,6 +72,15 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
+    /// Writes what is left. Returns the head that everything leads to, which does not count yet.
+    ///
+    /// # Errors
+    /// If rows cannot be written, or read back differently.
+    pub fn head(&mut self) -> Result<TreeHead, RestoreError> {
+        self.write()?;
+        Ok(self.edge.head())
+    }
+
     /// Writes what is left, and lets everything count. Returns the head.
     ///
     /// # Errors
@@ -82,8 +91,7 @@ impl<'a> Loader<'a> {
         date_ms: u64,
         is_witnessed: bool,
     ) -> Result<TreeHead, RestoreError> {
-        self.write()?;
-        let head = self.edge.head();
+        let head = self.head()?;
         let committed = CommittedHead { head, time_ms };
         self.stop.pass("end");
         self.store.finish_restored(&RestoredMeta { committed, date_ms, is_witnessed })?;

@@ -8,6 +8,7 @@
 //!
 //! Invariants: the anchor is read and never written; rows are carried over and never made up.
 
+mod keys;
 mod load;
 pub mod new_log;
 pub mod refill;
@@ -22,6 +23,7 @@ use treering_proto::checkpoint::OpenCheckpointError;
 use treering_proto::identity::{IdentityError, LogIdentity};
 use treering_proto::tree::TreeHead;
 
+use self::keys::Keys;
 use self::load::{Keep, Loader};
 use self::stop::StopPoint;
 use super::backup::format::{FormatError, LogRecord, Reader};
@@ -33,7 +35,7 @@ use crate::ops::claim::random_id;
 use crate::ops::init::InitError;
 use crate::restored::{Floor, Fork, Mark, StandingError, check_floor, own_head};
 use crate::selfcheck::SelfCheckError;
-use crate::signer::{KeyFileError, KeyPaths, Signer, write_key};
+use crate::signer::KeyFileError;
 use crate::startup::StartError;
 use crate::store::{Store, StoreError};
 
@@ -92,6 +94,17 @@ pub enum RestoreError {
     /// The keys are not those of the log.
     #[error(transparent)]
     Key(#[from] KeyFileError),
+    /// What an interrupted restore left there is removed when it is repeated.
+    #[error(
+        "{keys} lies inside {data}, which is made anew: the keys would be removed. Give those that were kept elsewhere, \
+         or move these out first"
+    )]
+    KeysInside {
+        /// Where the keys are.
+        keys: PathBuf,
+        /// The directory to make.
+        data: PathBuf,
+    },
     /// The identity document does not say who the log is.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -176,6 +189,30 @@ pub enum RestoreError {
     /// The new log cannot be made.
     #[error(transparent)]
     Init(#[from] InitError),
+    /// The new log was begun, and is none.
+    #[error(
+        "{source}\n  What was made is no log. Before you repeat the command remove {data}{}",
+        anchor.as_ref().map(|anchor| format!(", and {}", anchor.display())).unwrap_or_default()
+    )]
+    Unfinished {
+        /// The directory.
+        data: PathBuf,
+        /// The anchor, if it was made.
+        anchor: Option<PathBuf>,
+        /// What went wrong.
+        source: Box<RestoreError>,
+    },
+    /// Something is where the new log would be made, and it is no log.
+    #[error(
+        "{path} is there already, and {data} is no log. If an interrupted restore --as-new-log left them, remove both and \
+         repeat it; otherwise choose another place"
+    )]
+    NotFree {
+        /// What is in the way.
+        path: PathBuf,
+        /// The directory to make.
+        data: PathBuf,
+    },
     /// A file cannot be read.
     #[error("{path}: {source}")]
     Io {
@@ -206,7 +243,8 @@ pub fn restore(
 ) -> Result<Restored, RestoreError> {
     let (mut reader, log) = open_backup(&restore.backup)?;
     let identity = LogIdentity::open(log.public.identity.as_bytes())?;
-    let keys = check_keys(&restore.keys, &identity, &log)?;
+    let keys = Keys::read(&restore.keys, &restore.data)?;
+    keys::check(&restore.keys, &identity, &log)?;
     let mut mark = Mark::default();
     for path in &restore.checkpoints {
         mark.add(read_checkpoint(path, &identity)?, &format!("the checkpoint {}", path.display()));
@@ -225,7 +263,9 @@ pub fn restore(
     let id = anchor.as_ref().map_or_else(random_id, Anchor::id);
     let directory =
         DataDirectory::create_restored(&restore.data, &restore.anchor, id, &mark.to_text())?;
-    copy_keys(&keys, &directory.keys())?;
+    keys.write(&directory.keys())?;
+    // What was written, not what was read: it could be another file by now.
+    keys::check(&directory.path().join("keys"), &identity, &log)?;
     let shard = directory.shard(identity.tree_id());
     let store = Store::create(&shard, log.public.identity.as_bytes())?;
     let loader = Loader::new(&store, RightEdge::EMPTY, Keep::All, StopPoint::new("restore"));
@@ -325,33 +365,6 @@ fn read_checkpoint(path: &Path, identity: &LogIdentity) -> Result<TreeHead, Rest
         std::fs::read(path).map_err(|source| RestoreError::Io { path: path.to_owned(), source })?;
     own_head(&note, identity)
         .map_err(|source| RestoreError::Checkpoint { path: path.to_owned(), source })
-}
-
-/// The keys in `directory`, which must be those of the log.
-fn check_keys(
-    directory: &Path,
-    identity: &LogIdentity,
-    log: &LogRecord,
-) -> Result<KeyPaths, RestoreError> {
-    let key = |name: &str| directory.join(name);
-    let paths = KeyPaths { note: key("note.pem"), v1: key("v1.pem"), ml_dsa: key("ml-dsa.pem") };
-    let signer = Signer::load(&paths, identity.origin(), identity.tree_id())?;
-    let vkey = signer.ml_dsa_key().map(|key| key.to_vkey());
-    if signer.identity() != identity || vkey != log.public.ml_dsa_vkey {
-        return Err(KeyFileError::OtherLog { path: directory.to_owned() }.into());
-    }
-    Ok(paths)
-}
-
-fn copy_keys(from: &KeyPaths, to: &KeyPaths) -> Result<(), KeyFileError> {
-    for (from, to) in [(&from.note, &to.note), (&from.v1, &to.v1), (&from.ml_dsa, &to.ml_dsa)] {
-        if from.exists() {
-            let read = std::fs::read_to_string(from).map(zeroize::Zeroizing::new);
-            let pem = read.map_err(|source| KeyFileError::Io { path: from.clone(), source })?;
-            write_key(to, &pem)?;
-        }
-    }
-    Ok(())
 }
 
 /// Whether the anchor is the log's, and no older than the backup. Its root is compared later, when

@@ -13,9 +13,10 @@ use treering_proto::tree::TreeHead;
 
 use super::load::{Keep, Loader};
 use super::stop::StopPoint;
-use super::{RestoreError, Restored, load, open_backup};
-use crate::anchor::{Anchor, AnchorError};
-use crate::ops::init::{InitError, NewLog, origin_of, prepare};
+use super::{FileReader, LogRecord, RestoreError, Restored, load, open_backup};
+use crate::anchor::Anchor;
+use crate::data_directory::DirectoryError;
+use crate::ops::init::{InitError, NewLog, Prepared, origin_of, prepare};
 use crate::signer::Signer;
 use crate::store::Store;
 
@@ -23,7 +24,7 @@ use crate::store::Store;
 /// many.
 ///
 /// # Errors
-/// [`RestoreError`]; there is then no log in the directory.
+/// [`RestoreError`]; there is then no log in the directory, and it says what to remove.
 pub fn restore_as_new(
     backup: &Path,
     new: &NewLog,
@@ -34,19 +35,44 @@ pub fn restore_as_new(
     if origin_of(&new.url)? == old.origin() {
         return Err(InitError::SameName { origin: old.origin().to_owned() }.into());
     }
-    if new.anchor.exists() {
-        return Err(AnchorError::Exists { path: new.anchor.clone() }.into());
+    let is_log = new.data.join("FORMAT").exists();
+    if new.anchor.exists() && !is_log {
+        let (path, data) = (new.anchor.clone(), new.data.clone());
+        return Err(RestoreError::NotFree { path, data });
     }
-    let prepared = prepare(new)?;
+    let prepared = prepare(new).map_err(|error| match error {
+        InitError::Directory(DirectoryError::Exists { path }) if !is_log => {
+            RestoreError::NotFree { path, data: new.data.clone() }
+        }
+        error => error.into(),
+    })?;
+    let made = fill(&mut reader, backup, &log, new, &prepared, progress);
+    let head = made.map_err(|source| RestoreError::Unfinished {
+        data: new.data.clone(),
+        anchor: new.anchor.exists().then(|| new.anchor.clone()),
+        source: source.into(),
+    })?;
+    Ok((prepared.signer, Restored { head, missing: 0 }))
+}
+
+/// Loads the backup into the directory, and finishes it.
+fn fill(
+    reader: &mut FileReader,
+    backup: &Path,
+    log: &LogRecord,
+    new: &NewLog,
+    prepared: &Prepared,
+    progress: impl FnMut(u64, u64),
+) -> Result<TreeHead, RestoreError> {
     let (directory, signer) = (&prepared.directory, &prepared.signer);
     let shard = directory.shard(signer.identity().tree_id());
     let store = Store::create(&shard, prepared.public.identity.as_bytes())?;
     let stop = StopPoint::new("restore");
     let loader = Loader::new(&store, RightEdge::EMPTY, Keep::Entries, stop);
-    let loader = load(&mut reader, backup, &log, loader, progress)?;
-    let head: TreeHead = loader.finish(log.time_ms, 0, false)?;
+    let loader = load(reader, backup, log, loader, progress)?;
+    let head = loader.finish(log.time_ms, 0, false)?;
     // Every entry was read back: the new log may sign what it begins with.
     Anchor::create(&new.anchor, prepared.anchor_id, head)?;
     directory.finish(&prepared.public)?;
-    Ok((prepared.signer, Restored { head, missing: 0 }))
+    Ok(head)
 }

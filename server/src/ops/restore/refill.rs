@@ -3,7 +3,8 @@
 //!
 //! Two passes over the other copy. The first proves that its entries continue the tree of the
 //! directory to the root that was signed: the one in the anchor, or in a checkpoint that was given
-//! by hand or came from a witness. The second writes them, and moves the committed head at its end.
+//! by hand or came from a witness. The second checks them again and writes them, and moves the
+//! committed head at its end, if they led to the same root.
 //! A crash in between leaves the log as it was, and the command can be repeated.
 //!
 //! Invariants: nothing is written that does not lead to a signed root; times, SETs, statements and
@@ -20,10 +21,10 @@ use super::stop::StopPoint;
 use super::{RestoreError, Restored, Step, broken, open_backup, read_checkpoint, sound};
 use crate::anchor::{Anchor, AnchorError};
 use crate::data_directory::DataDirectory;
+use crate::ops::backup;
 use crate::ops::backup::check::Checker;
 use crate::ops::backup::format::LogRecord;
 use crate::ops::backup::rows::{self, Row};
-use crate::ops::backup::{self, beside};
 use crate::restored::{Floor, Mark, check_floor};
 use crate::startup::open_store;
 use crate::store::Store;
@@ -65,12 +66,9 @@ pub fn refill(
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Restored, RestoreError> {
     let behind = open(refill)?;
-    let scratch = beside(&refill.data, ".refill.rocksdb");
-    let copy = Copy::open(&refill.source, &scratch)?;
-    let result = copy.check(&behind).and_then(|()| fill(&behind, &copy, &mut progress));
-    drop(copy);
-    let _ = std::fs::remove_dir_all(&scratch);
-    result
+    let copy = Copy::open(&refill.source)?;
+    copy.check(&behind)?;
+    fill(&behind, &copy, &mut progress)
 }
 
 fn fill(
@@ -91,6 +89,7 @@ fn fill(
 
     let public = &copy.log().public;
     let mut checker = Checker::new(public, behind.edge.clone(), behind.time)?;
+    checker.refuse_future(copy.log());
     copy.rows(stored, target.head, |place, row| {
         look(&row);
         checker.take(&place, &row);
@@ -108,20 +107,27 @@ fn fill(
     }
     let stop = StopPoint::new("refill");
     let mut loader = Loader::new(&behind.store, behind.edge.clone(), Keep::All, stop);
-    copy.rows(stored, target.head, |_, row| {
+    // Checked again: it could be another copy by now.
+    let mut checker = Checker::new(public, behind.edge.clone(), behind.time)?;
+    checker.refuse_future(copy.log());
+    copy.rows(stored, target.head, |place, row| {
         look(&row);
+        checker.take(&place, &row);
+        sound(copy.path(), checker.problems())?;
         loader.take(row)
     })?;
+    if loader.head()? != target.head {
+        let problem = "it changed while it was read. Run treering-server fsck after refilling";
+        let (path, problem) = (copy.path().to_owned(), problem.to_owned());
+        return Err(RestoreError::Damaged { path, problem });
+    }
 
     // What the other copy says of the time after its newest entry holds here only if that is ours.
     let newest_ms = if copy.log().head == target.head { copy.log().time_ms } else { 0 };
-    let time_ms = newest_ms.max(checker.time() * 1000 + 999).max(behind.time_ms);
-    let is_witnessed = behind.store.is_witnessed()?;
+    let newest_entry_ms = checker.time().saturating_mul(1000).saturating_add(999);
+    let time_ms = newest_ms.max(newest_entry_ms).max(behind.time_ms);
+    let is_witnessed = behind.store.is_witnessed()? || copy.log().is_witnessed;
     let head = loader.finish(time_ms, copy.log().date_ms, is_witnessed)?;
-    if head != target.head {
-        let (path, problem) = (copy.path().to_owned(), "it changed while it was read".to_owned());
-        return Err(RestoreError::Damaged { path, problem });
-    }
     let sizes = behind.floors.iter().map(|floor| floor.head.size.get());
     let missing = sizes.max().unwrap_or(0).saturating_sub(head.size.get());
     Ok(Restored { head, missing })
@@ -203,9 +209,9 @@ enum Copy {
 }
 
 impl Copy {
-    fn open(path: &Path, scratch: &Path) -> Result<Self, RestoreError> {
+    fn open(path: &Path) -> Result<Self, RestoreError> {
         if path.is_dir() {
-            let (store, mut log) = backup::open(path, scratch)?;
+            let (store, mut log) = backup::open(path)?;
             // More may be there than was published; the signed root says whether it is ours.
             log.head = store.committed()?.head;
             return Ok(Self::Directory { path: path.to_owned(), log: Box::new(log), store });
