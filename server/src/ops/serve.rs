@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -152,7 +153,7 @@ pub async fn serve(service: Service) -> Result<(), ServeError> {
     let (pool, health) = (app.pool.clone(), app.health.clone());
 
     let (scrubbing, end) = (Stop::default(), End::default());
-    spawn_scrubber(&app, &scrubbing);
+    let scrubber = spawn_scrubber(&app, &scrubbing);
     let manager = Manager::from_environment();
     spawn_feeder(manager.watchdog(&heartbeat), &end);
     let keeping = spawn_keeper(Keeper { app: app.clone(), tls: tls.clone() }, &end);
@@ -172,8 +173,10 @@ pub async fn serve(service: Service) -> Result<(), ServeError> {
     }
     drop(held);
     end.end();
-    let joined = tokio::task::spawn_blocking(move || keeping.join()).await;
-    assert!(matches!(joined, Ok(Ok(()))), "the keeper ends when it is told to");
+    for thread in [keeping, scrubber] {
+        let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+        assert!(matches!(joined, Ok(Ok(()))), "a thread ends when it is told to");
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -182,7 +185,7 @@ pub async fn serve(service: Service) -> Result<(), ServeError> {
 struct Running {
     app: Arc<App>,
     /// The loop that grows it; none for a log that is behind.
-    sequencing: Option<std::thread::JoinHandle<()>>,
+    sequencing: Option<JoinHandle<()>>,
     /// What such a log holds instead, until nobody is served any more.
     held: Option<Held>,
 }
@@ -371,17 +374,18 @@ fn abort_on_panic(run: impl FnOnce()) {
     }
 }
 
-/// Ends with the process, so nobody waits for it.
-fn spawn_scrubber(app: &Arc<App>, stop: &Stop) {
+/// It must end before the process does: the database closes when the last who reads it lets go, and
+/// RocksDB does not survive an exit with a database open.
+fn spawn_scrubber(app: &Arc<App>, stop: &Stop) -> JoinHandle<()> {
     let (app, stop) = (app.clone(), stop.clone());
     let scrub = move || {
         scrubber::run(&app.store, &app.published, &app.health, &app.metrics, &stop);
     };
     let spawned = std::thread::Builder::new().name("scrubber".into()).spawn(scrub);
-    drop(spawned.expect("a process that just started can start a thread"));
+    spawned.expect("a process that just started can start a thread")
 }
 
-fn spawn_keeper(keeper: Keeper, end: &End) -> std::thread::JoinHandle<()> {
+fn spawn_keeper(keeper: Keeper, end: &End) -> JoinHandle<()> {
     let end = end.clone();
     let spawned = std::thread::Builder::new().name("keeper".into()).spawn(move || keeper.run(&end));
     spawned.expect("a process that just started can start a thread")
@@ -398,7 +402,9 @@ fn spawn_feeder(watchdog: Option<Watchdog>, end: &End) {
 
 fn announce(app: &App, service: &Service, address: SocketAddr, took: std::time::Duration) {
     let identity = app.signer.identity();
-    let size = app.published.snapshot().head.size;
+    let snapshot = app.published.snapshot();
+    let size = snapshot.head.size;
+    app.metrics.checkpoint(snapshot.time_ms);
     match (app.gate.access.is_open(), app.gate.access.is_configured()) {
         (true, _) => {
             tracing::warn!("writes are open: whoever reaches {address} can add entries for ever");
