@@ -93,7 +93,7 @@ pub fn write(history: &History, rebuilt: &Rebuilt, to: &mut impl Write) -> io::R
     Ok(())
 }
 
-/// Reads what [`write`] wrote.
+/// Reads what `write` wrote.
 ///
 /// # Errors
 /// [`ReadError`].
