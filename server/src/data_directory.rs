@@ -366,6 +366,20 @@ fn check_outside(path: &Path, anchor: &Path) -> Result<(), DirectoryError> {
     Ok(())
 }
 
+/// Gives what was opened at `path` to whom the directory around it belongs: the server, who is
+/// seldom the one that an operator runs commands as, must be able to use it.
+///
+/// # Errors
+/// Those of the system: only root can give away.
+pub fn give_to_owner(file: &File, path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let wanted = fs::metadata(parent.unwrap_or(Path::new(".")))?;
+    if wanted.uid() == file.metadata()?.uid() {
+        return Ok(());
+    }
+    std::os::unix::fs::fchown(file, Some(wanted.uid()), Some(wanted.gid()))
+}
+
 /// Writes a whole file durably: readers see the old one or the new one.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), DirectoryError> {
     let temporary = path.with_extension("new");

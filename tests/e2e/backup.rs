@@ -302,20 +302,19 @@ fn table_of(log: &Log, column: &str) -> PathBuf {
 #[test]
 fn a_table_that_is_damaged_or_gone_below_a_healthy_server_fails_the_backup_and_is_named() {
     let (log, server) = log_in_tables();
-    let blobs = fs::read_dir(log.shard()).unwrap().map(|entry| entry.unwrap().path());
-    let blob = blobs.filter(|path| path.extension().is_some_and(|end| end == "blob")).next();
+    let mut files = fs::read_dir(log.shard()).unwrap().map(|entry| entry.unwrap().path());
+    let blob = files.find(|path| path.extension().is_some_and(|end| end == "blob"));
     let blob = blob.expect("a large statement was flushed");
     let set_table = table_of(&log, "set_by_index");
     let note_table = table_of(&log, "note_by_size");
-    let footer = |path: &Path| {
+    let footer: fn(&Path) = |path| {
         let mut bytes = fs::read(path).unwrap();
         let at = bytes.len() - 1;
         bytes[at] ^= 1;
         fs::write(path, bytes).unwrap();
     };
-    let gone = |path: &Path| fs::remove_file(path).unwrap();
-    let damages: [(&Path, &dyn Fn(&Path)); 4] =
-        [(&set_table, &footer), (&set_table, &gone), (&note_table, &gone), (&blob, &gone)];
+    let gone: fn(&Path) = |path| fs::remove_file(path).unwrap();
+    let damages = [(&set_table, footer), (&set_table, gone), (&note_table, gone), (&blob, gone)];
     let out = log.beside("damaged.backup");
     let good = log.beside("good");
     for (path, damage) in damages {

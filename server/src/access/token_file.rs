@@ -16,7 +16,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -30,6 +30,7 @@ use super::token::{
 };
 use super::watched::Kind;
 use crate::anchor::sync_directory_of;
+use crate::data_directory::give_to_owner;
 
 /// Tokens in one file.
 pub const TOKENS_MAX: usize = 10_000;
@@ -274,17 +275,6 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&new, path)?;
     sync_directory_of(path)
-}
-
-/// Gives a file to whom the directory belongs: the server, who is seldom the one that an operator
-/// runs commands as, must be able to read it.
-fn give_to_owner(file: &File, path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let wanted = fs::metadata(parent.unwrap_or(Path::new(".")))?;
-    if wanted.uid() == file.metadata()?.uid() {
-        return Ok(());
-    }
-    std::os::unix::fs::fchown(file, Some(wanted.uid()), Some(wanted.gid()))
 }
 
 fn beside(path: &Path, ending: &str) -> PathBuf {

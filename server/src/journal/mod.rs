@@ -43,6 +43,7 @@ pub use self::segment::Head;
 pub use self::verify::{Finding, Problem, Report, read, verify};
 use crate::anchor::sync_directory_of;
 use crate::clock;
+use crate::data_directory::give_to_owner;
 
 /// Bytes after which a new segment begins: read at once when the journal is opened.
 const SEGMENT_BYTES_MAX: u64 = 64 << 20;
@@ -157,10 +158,13 @@ impl Journal {
     fn open_with(directory: &Path, append: Box<Append>) -> Result<Self, JournalError> {
         let made = DirBuilder::new().mode(0o700).recursive(true).create(directory);
         made.map_err(segment::failed(directory))?;
+        let opened = File::open(directory).map_err(segment::failed(directory))?;
+        give_to_owner(&opened, directory).map_err(segment::failed(directory))?;
         let path = directory.join(LOCK);
         let mut options = OpenOptions::new();
         let lock = options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let lock = lock.open(&path).map_err(segment::failed(&path))?;
+        give_to_owner(&lock, &path).map_err(segment::failed(&path))?;
         let held = Held::take(&lock, &path, LOCK_TIME_MAX)?;
         let mut state = State::open(directory)?;
         state.catch_up(directory)?;

@@ -12,6 +12,7 @@ use treering_proto::hash::{Hash, sha256};
 
 use super::JournalError;
 use super::line::Record;
+use crate::data_directory::give_to_owner;
 
 /// Where the chain stands: what the next line continues.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,7 +60,11 @@ pub(super) fn numbers(directory: &Path) -> Result<Vec<u64>, JournalError> {
 pub(super) fn open(path: &Path, new: bool) -> Result<File, JournalError> {
     let mut options = OpenOptions::new();
     options.read(true).append(true).create_new(new).mode(0o600);
-    options.open(path).map_err(failed(path))
+    let file = options.open(path).map_err(failed(path))?;
+    if new {
+        give_to_owner(&file, path).map_err(failed(path))?;
+    }
+    Ok(file)
 }
 
 /// Length and inode of what has this name now.

@@ -367,3 +367,22 @@ fn three_processes_write_one_chain() {
     requests.dedup();
     assert_eq!(requests.len(), 1 + 3 * CHILD_LINES, "each line is there once");
 }
+
+/// An operator's command runs as root, and the server does not.
+#[test]
+fn what_root_begins_belongs_to_whom_the_directory_belongs() {
+    if !rustix::process::geteuid().is_root() {
+        println!("not run: only root can give files away");
+        return;
+    }
+    let top = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(top.path(), Some(12_345), Some(12_345)).unwrap();
+    let directory = top.path().join("journal");
+    Journal::open(&directory).unwrap();
+    let files = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());
+    let made: Vec<_> = files.chain([directory.clone()]).collect();
+    assert_eq!(made.len(), 3);
+    for path in made {
+        assert_eq!(fs::metadata(&path).unwrap().uid(), 12_345, "{}", path.display());
+    }
+}
