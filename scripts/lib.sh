@@ -48,9 +48,13 @@ missing_packages() {
   has_libclang || echo "libclang-dev|reads these headers"
   command -v ccache >/dev/null || echo "ccache|keeps compiled C++ code for the next build"
   command -v pkg-config >/dev/null || echo "pkg-config|finds system libraries"
-  if [[ ${1:-} == with-python ]]; then
+  if [[ " $* " == *" with-python "* ]]; then
     python3 -c 'import ensurepip, venv' 2>/dev/null ||
       echo "python3-venv|keeps the Python packages of the interoperability tests apart"
+  fi
+  # Only root may mount what it makes.
+  if [[ " $* " == *" with-xfs "* && $EUID -eq 0 ]]; then
+    command -v mkfs.xfs >/dev/null || echo "xfsprogs|makes the file system whose power is cut"
   fi
 }
 
@@ -61,11 +65,12 @@ has_libclang() {
     compgen -G '/usr/lib/*-linux-gnu/libclang*.so*' >/dev/null
 }
 
-# need_tools install|print [with-python]: installs what is missing, or only says how.
+# need_tools install|print [with-python] [with-xfs]: installs what is missing, or only says how.
 need_tools() {
   local mode=$1 lines names=() name reason
+  shift
   need_rust
-  lines=$(missing_packages "${2:-}")
+  lines=$(missing_packages "$@")
   [[ -n $lines ]] || return 0
   say "Missing on this machine:"
   while IFS='|' read -r name reason; do

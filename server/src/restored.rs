@@ -161,21 +161,27 @@ impl Mark {
         text.map(|text| Self::parse(&text).ok_or_else(damaged)).transpose()
     }
 
-    /// Adds what the witnesses remember, and writes it down. Notes that are not the log's say
-    /// nothing.
-    fn hear(
+    /// Adds what the witnesses remember, and writes it down. Returns the witnesses of which it is
+    /// not known what they remember: those that did not answer, and those that answered with
+    /// something that is not the log's.
+    fn hear<'a>(
         &mut self,
-        heard: &Heard,
+        heard: &'a Heard,
         directory: &DataDirectory,
         identity: &LogIdentity,
-    ) -> Result<(), DirectoryError> {
+    ) -> Result<Vec<&'a str>, DirectoryError> {
+        let mut unknown: Vec<&str> = heard.silent.iter().map(String::as_str).collect();
         let mut is_new = false;
         for (witness, note) in &heard.notes {
-            if let Ok(head) = own_head(note, identity) {
-                is_new |= self.add(head, &format!("the witness {witness}"));
+            match own_head(note, identity) {
+                Ok(head) => is_new |= self.add(head, &format!("the witness {witness}")),
+                Err(_) => unknown.push(witness),
             }
         }
-        if is_new { directory.put_mark(&self.to_text()) } else { Ok(()) }
+        if is_new {
+            directory.put_mark(&self.to_text())?;
+        }
+        Ok(unknown)
     }
 }
 
@@ -200,7 +206,7 @@ pub fn stand(
     store: &Store,
     anchor: &Anchor,
 ) -> Result<Standing, StandingError> {
-    mark.hear(heard, directory, identity)?;
+    let unknown = mark.hear(heard, directory, identity)?;
     let path = directory.shard(identity.tree_id());
     let source = format!("the anchor {}", anchor.path().display());
     let anchored = Floor { head: anchor.head(), source };
@@ -221,13 +227,13 @@ pub fn stand(
                 stored.size, head.size
             ),
         },
-        None if !heard.silent.is_empty() => Standing::Behind {
+        None if !unknown.is_empty() => Standing::Behind {
             missing: 0,
             why: format!(
                 "it holds {} entries, and these witnesses did not say what they remember: {}. Start it \
                  again when they answer, or take out of the policy who never will",
                 stored.size,
-                heard.silent.join(", ")
+                unknown.join(", ")
             ),
         },
         None => Standing::Complete,

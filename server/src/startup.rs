@@ -41,7 +41,7 @@ use crate::publisher::{Published, Publisher, Started, show_newest};
 use crate::restored::{self, Fork, Heard, Mark, Standing, StandingError};
 use crate::selfcheck::{SelfCheck, SelfCheckError};
 use crate::signer::{KeyFileError, Signer};
-use crate::store::{Store, StoreError, damaged_log_file};
+use crate::store::{Store, StoreError, damaged_file};
 
 /// Why the log does not start.
 #[derive(Debug, thiserror::Error)]
@@ -292,7 +292,7 @@ pub fn open_store(directory: &DataDirectory, identity: &LogIdentity) -> Result<S
     let path = directory.shard(identity.tree_id());
     Store::open(&path).map_err(|source| match source {
         StoreError::Storage { .. } => {
-            StartError::Database { source, file: damaged_log_file(&path), remedy: OPEN_REMEDY }
+            StartError::Database { source, file: damaged_file(&path), remedy: OPEN_REMEDY }
         }
         other => other.into(),
     })

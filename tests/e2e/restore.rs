@@ -222,7 +222,7 @@ fn a_witness_holds_a_log_back_whose_anchor_is_old_too() {
     fs::write(&lost.log.anchor, &lost.old_anchor).unwrap();
     lost.restore(&[]);
     let asked = witness.asked().len();
-    for manner in [Manner::Down, Manner::Refusing, Manner::Page] {
+    for manner in [Manner::Down, Manner::Refusing, Manner::Page, Manner::Stranger] {
         witness.set_manner(manner);
         is_read_only(&lost, &flags, "all of its witnesses");
     }

@@ -29,7 +29,7 @@ pub(crate) fn steps(trial: &mut Trial<'_>) -> Checked {
                 clock.set(step);
                 trial.load(&server, load);
             }
-            server.kill();
+            trial.kill(server);
             let when = if is_before { "before the start" } else { "under load" };
             trial.tally.count(format!("clock step of {step} ms {when}"));
             trial.resume()?;

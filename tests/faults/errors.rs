@@ -1,12 +1,12 @@
 //! A sync or a write fails: each of a short workload in turn, done or not done, once, twice in a
 //! row, or from then on.
 
+use treering_tests::checker::Invariant;
 use treering_tests::http::Connection;
-use treering_tests::server::Server;
 
 use crate::shim::{Fail, Shadow, Shared};
 use crate::trial::Trial;
-use crate::violation::{Checked, Invariant, broken, must};
+use crate::violation::{Checked, must};
 use crate::workload::Load;
 
 /// The workload whose syncs and writes fail.
@@ -30,7 +30,7 @@ fn positions(trial: &mut Trial<'_>) -> Checked<[u64; 2]> {
     let server = trial.start(command)?;
     trial.load(&server, SHORT);
     let numbers = counts.numbers();
-    server.kill();
+    trial.kill(server);
     trial.resume()?;
     Ok(numbers)
 }
@@ -73,7 +73,8 @@ fn fail(trial: &mut Trial<'_>, fail: Fail) -> Checked {
     let mut command = trial.shimmed();
     command.env("TREERING_SHIM_FAIL", fail.to_text());
     command.env("TREERING_SHIM_SHADOW", shadow.path());
-    let ended = match Server::launch(command) {
+    let mut has_gone_on = false;
+    let ended = match trial.launch(command) {
         Err(ended) => {
             // A start that fails says so, and is not killed by a fault of its own.
             must(Invariant::HonestErrors, ended.code().is_some_and(|code| code != 0), || {
@@ -91,12 +92,8 @@ fn fail(trial: &mut Trial<'_>, fail: Fail) -> Checked {
             if is_latched && health.is_ok() {
                 trial.check_latched(&server)?;
             }
-            let ended = server.kill();
-            let matters = fired_at(&ended.stderr).any(matters);
-            if matters && !is_latched {
-                let what = format!("{}: the log went on as if nothing had been", fail.to_text());
-                return broken(Invariant::HonestErrors, what);
-            }
+            let ended = trial.kill(server);
+            has_gone_on = !is_latched && fired_at(&ended.stderr).any(matters);
             ended
         }
     };
@@ -108,7 +105,11 @@ fn fail(trial: &mut Trial<'_>, fail: Fail) -> Checked {
         let then = if with_power_cut { ", then a power cut" } else { "" };
         trial.tally.count(format!("{error} at a {kind}, {span}, {effect}{then}"));
     }
-    trial.resume()
+    // What became of the entries says more than that the log went on.
+    trial.resume()?;
+    must(Invariant::HonestErrors, !has_gone_on, || {
+        format!("{}: the log went on as if nothing had been", fail.to_text())
+    })
 }
 
 /// The files at which the layer says that it failed.

@@ -1,18 +1,22 @@
 //! One bit of a file flips, with the server down and with the server up. Whatever is served then is
-//! right or an error; a start that refuses names what is damaged; with the bit put back everything
-//! is there.
+//! right or an error; where it does harm the start, a read or `fsck` names the file; with the bit put
+//! back everything is there.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use treering_proto::tile::{TILE_WIDTH, Tile, TileKind};
+use treering_tests::checker::Invariant;
+use treering_tests::checker::event::{Mark, Moment, now};
 use treering_tests::http::Connection;
-use treering_tests::server::{Server, all_files};
+use treering_tests::server::{all_files, text};
 
-use crate::trial::Trial;
-use crate::violation::{Checked, Invariant, must};
+use crate::trial::{Running, Trial};
+use crate::violation::{Checked, must};
 use crate::workload::Load;
 
 /// A kind of file, by how its names begin or end.
@@ -85,9 +89,10 @@ impl Bit {
 /// Entries in SST files, and newer ones in the write-ahead log.
 fn fill(trial: &mut Trial<'_>) -> Checked {
     for _ in 0..2 {
-        let server = trial.start(trial.command())?;
+        let command = trial.command();
+        let server = trial.start(command)?;
         trial.load(&server, Load { signers: 4, each: 40, patience: 1 });
-        server.terminate();
+        trial.terminate(server);
     }
     Ok(())
 }
@@ -111,33 +116,31 @@ fn file_of(trial: &mut Trial<'_>, is_kind: fn(&str) -> bool) -> Option<PathBuf> 
 pub(crate) fn while_down(trial: &mut Trial<'_>) -> Checked {
     fill(trial)?;
     for (kind, is_kind) in KINDS {
-        let server = trial.start(trial.command())?;
+        let command = trial.command();
+        let server = trial.start(command)?;
         let known = everything(trial, &server)?;
         // The write-ahead log of this process is what the next one replays.
         trial.load(&server, Load { signers: 4, each: 10, patience: 1 });
-        server.kill();
+        trial.kill(server);
         let Some(file) = file_of(trial, is_kind) else { continue };
         let Some(bit) = Bit::any(trial, &file) else { continue };
-        bit.flip();
-        let name = format!("byte {} of {} (xor {})", bit.at, bit.file.display(), bit.mask);
-        match Server::launch(trial.command()) {
+        let damage = Damage::make(bit);
+        let command = trial.command();
+        let seen = match trial.launch(command) {
             Err(ended) => {
                 must(Invariant::Refusal, ended.code().is_some_and(|code| code != 0), || {
-                    format!("{name}: the start ended so: {ended:?}")
+                    format!("{damage}: the start ended so: {ended:?}")
                 })?;
-                must(Invariant::Refusal, names(&ended.stderr, trial, &file), || {
-                    format!("{name}: the refusal names no file: {}", ended.stderr)
-                })?;
-                trial.tally.count(format!("flipped bit, server down, {kind}: refused"));
+                Seen::Refused
             }
             Ok(server) => {
-                let errors = serves_nothing_wrong(&server, &known, &name)?;
-                server.kill();
-                let seen = if errors > 0 { "read refused" } else { "no harm" };
-                trial.tally.count(format!("flipped bit, server down, {kind}: {seen}"));
+                let seen = serves_nothing_wrong(&server, &known, &damage)?;
+                trial.kill(server);
+                seen
             }
-        }
-        bit.put_back();
+        };
+        let seen = damage.mend(trial, seen);
+        trial.tally.count(format!("flipped bit, server down, {kind}: {seen}"));
         trial.resume()?;
     }
     Ok(())
@@ -147,32 +150,96 @@ pub(crate) fn while_down(trial: &mut Trial<'_>) -> Checked {
 pub(crate) fn while_up(trial: &mut Trial<'_>) -> Checked {
     fill(trial)?;
     for (kind, is_kind) in &KINDS[..7] {
-        let server = trial.start(trial.command())?;
+        let command = trial.command();
+        let server = trial.start(command)?;
         let known = everything(trial, &server)?;
         let Some(file) = file_of(trial, *is_kind) else { continue };
         let Some(bit) = Bit::any(trial, &file) else { continue };
-        bit.flip();
-        let name = format!("byte {} of {} (xor {})", bit.at, bit.file.display(), bit.mask);
-        let errors = serves_nothing_wrong(&server, &known, &name)?;
+        let damage = Damage::make(bit);
+        let seen = serves_nothing_wrong(&server, &known, &damage)?;
         trial.load(&server, Load { signers: 4, each: 10, patience: 2 });
-        server.kill();
-        let seen = if errors > 0 { "read refused" } else { "no harm" };
+        trial.kill(server);
+        let seen = damage.mend(trial, seen);
         trial.tally.count(format!("flipped bit, server up, {kind}: {seen}"));
-        bit.put_back();
         trial.resume()?;
     }
     Ok(())
 }
 
-/// Whether the refusal names the damaged file, or the directory or anchor that it belongs to.
-fn names(stderr: &str, trial: &Trial<'_>, file: &Path) -> bool {
-    let places: [&Path; 3] = [file, &trial.log.data, &trial.log.anchor];
-    places.iter().any(|place| stderr.contains(&*place.to_string_lossy()))
+/// What came of a flipped bit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// The log was not served.
+    Refused,
+    /// Some reads were refused.
+    ReadsRefused,
+    /// Nobody noticed while it was served; `fsck` did.
+    FoundByFsck,
+    /// Everything is right all the same, and `fsck` says so, too.
+    Harmless,
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(match self {
+            Self::Refused => "refused",
+            Self::ReadsRefused => "reads refused",
+            Self::FoundByFsck => "found by fsck",
+            Self::Harmless => "no harm",
+        })
+    }
+}
+
+/// A bit that was flipped.
+struct Damage {
+    bit: Bit,
+    at: Moment,
+}
+
+impl Damage {
+    /// Flips it.
+    fn make(bit: Bit) -> Self {
+        let at = now();
+        bit.flip();
+        Self { bit, at }
+    }
+
+    /// Asks `fsck`, puts the bit back, and remembers in the history what was damaged if it did any
+    /// harm: then somebody must have named the file. The server is down.
+    fn mend(self, trial: &mut Trial<'_>, seen: Seen) -> Seen {
+        let mut fsck = Command::new(&trial.ground.server);
+        let output = fsck.args(["fsck", "--data", text(&trial.log.data)]).output();
+        let output = output.expect("the server can be run");
+        let seen = match seen {
+            Seen::Harmless if !output.status.success() => Seen::FoundByFsck,
+            seen => seen,
+        };
+        if seen != Seen::Harmless {
+            let name = self.bit.file.file_name().and_then(|name| name.to_str());
+            let file = name.expect("the log's files have names").to_owned();
+            trial.history.mark_at(self.at, Mark::Corrupted { file: file.clone() });
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said).into_owned();
+            trial.history.mark(Mark::Complained { said });
+            self.bit.put_back();
+            trial.history.mark(Mark::Repaired { file });
+        } else {
+            self.bit.put_back();
+        }
+        seen
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Bit { file, at, mask, .. } = &self.bit;
+        write!(to, "byte {at} of {} (xor {mask})", file.display())
+    }
 }
 
 /// What the log serves when all is well, by path.
-fn everything(trial: &mut Trial<'_>, server: &Server) -> Checked<BTreeMap<String, Vec<u8>>> {
-    let size = trial.judge(server)?.leaves.len() as u64;
+fn everything(trial: &mut Trial<'_>, server: &Running) -> Checked<BTreeMap<String, Vec<u8>>> {
+    let size = trial.judge(server)?.size();
     let mut known = BTreeMap::new();
     let mut connection = server.connect();
     for kind in [TileKind::Entries, TileKind::Hashes(0)] {
@@ -187,29 +254,29 @@ fn everything(trial: &mut Trial<'_>, server: &Server) -> Checked<BTreeMap<String
     Ok(known)
 }
 
-/// Asks for everything again: the same bytes, or an error. Says how many errors.
+/// Asks for everything again: the same bytes, or an error.
 fn serves_nothing_wrong(
-    server: &Server,
+    server: &Running,
     known: &BTreeMap<String, Vec<u8>>,
-    name: &str,
-) -> Checked<u64> {
-    let mut errors = 0;
+    damage: &Damage,
+) -> Checked<Seen> {
+    let mut seen = Seen::Harmless;
     for (path, bytes) in known {
         let answer = Connection::open(server.address).and_then(|mut to| to.get(path));
         match answer {
             Ok(response) if response.status == 200 => {
                 must(Invariant::Refusal, response.body == *bytes, || {
-                    format!("{name}: {path} was served with other bytes")
+                    format!("{damage}: {path} was served with other bytes")
                 })?;
             }
             Ok(response) => {
                 must(Invariant::Refusal, response.status >= 500, || {
-                    format!("{name}: {path} is {} now", response.status)
+                    format!("{damage}: {path} is {} now", response.status)
                 })?;
-                errors += 1;
+                seen = Seen::ReadsRefused;
             }
-            Err(_) => errors += 1,
+            Err(_) => seen = Seen::ReadsRefused,
         }
     }
-    Ok(errors)
+    Ok(seen)
 }

@@ -17,7 +17,7 @@ pub(crate) fn at_each_gap(trial: &mut Trial<'_>) -> Checked {
         let load = Load { signers: 6, each: 40, patience: 1 };
         trial.load(&server, load);
         // It is dead already, or the load was too small for so many batches.
-        let ended = server.kill();
+        let ended = trial.kill(server);
         if ended.stderr.contains(&format!("crash point {name}: dying with")) {
             trial.tally.count(format!("kill, {name}"));
         }
@@ -29,7 +29,8 @@ pub(crate) fn at_each_gap(trial: &mut Trial<'_>) -> Checked {
 /// Dies anywhere.
 pub(crate) fn at_random(trial: &mut Trial<'_>) -> Checked {
     for _ in 0..4 {
-        let server = trial.start(trial.command())?;
+        let command = trial.command();
+        let server = trial.start(command)?;
         let acks = trial.random.below(150);
         let load = Load { signers: 6, each: 400, patience: 1 };
         let in_flight = trial.load_and_kill(server, load, acks);

@@ -6,9 +6,10 @@
 //! faults --quick               every scenario, and every seeded bug is caught by one
 //! faults --soak MINUTES        every scenario again and again, until one finds something
 //! faults --seed N              makes the same choices again
+//! faults --judge FILE          decides again over a history that --history FILE kept
 //! ```
 //!
-//! Invariant: the workload and the judge do not know which fault is injected, nor which bug the
+//! Invariant: the workload and the checker do not know which fault is injected, nor which bug the
 //! server has.
 
 mod clocks;
@@ -20,7 +21,6 @@ mod kills;
 mod memory;
 mod mounts;
 mod power;
-mod record;
 mod run;
 mod shim;
 mod space;
@@ -51,6 +51,12 @@ pub(crate) struct Arguments {
     /// Only this seeded bug, and no run without one.
     #[arg(long, value_name = "NAME")]
     bug: Option<String>,
+    /// Where the history of the first violation goes, to be judged again without the log.
+    #[arg(long, value_name = "FILE")]
+    history: Option<std::path::PathBuf>,
+    /// Only decide over a history that was kept.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "soak", "scenario", "bug"])]
+    judge: Option<std::path::PathBuf>,
     /// A Markdown file whose table between the markers is written anew.
     #[arg(long, value_name = "FILE")]
     table: Option<std::path::PathBuf>,

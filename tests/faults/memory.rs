@@ -3,9 +3,10 @@
 use std::process::Command;
 
 use treering_server::seeded_bug::FLIP_VARIABLE;
+use treering_tests::checker::Invariant;
 
 use crate::trial::Trial;
-use crate::violation::{Checked, Invariant, must};
+use crate::violation::{Checked, must};
 use crate::workload::Load;
 
 /// Damages one entry on its way to the disk: the log must notice before anybody is told.
@@ -21,7 +22,7 @@ pub(crate) fn flipped_on_its_way(trial: &mut Trial<'_>) -> Checked {
         // A log that did not notice serves what it acknowledged.
         trial.judge(&server)?;
         trial.check_latched(&server)?;
-        server.kill();
+        trial.kill(server);
         // The damaged batch was never signed; the log says how to take it out.
         let mut fsck = Command::new(&trial.ground.server);
         fsck.args(["fsck", "--drop-unsigned", "--data"]).arg(&trial.log.data);

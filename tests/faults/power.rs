@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use treering_tests::checker::event::now;
+
 use crate::mounts::{self, Mount};
-use crate::record::Said;
 use crate::shim::Shadow;
 use crate::trial::Trial;
 use crate::violation::Checked;
-use crate::workload::{Load, now_ms};
+use crate::workload::Load;
 
 /// Cuts the power by the layer that drops what was not synced; it needs no privileges.
 pub(crate) fn cut_by_shim(trial: &mut Trial<'_>) -> Checked {
@@ -58,26 +59,19 @@ fn cut_of(trial: &mut Trial<'_>, kind: &'static str) -> Checked {
 
 fn cut_again_and_again(trial: &mut Trial<'_>, kind: &str, mount: &Mount, godown: &Path) -> Checked {
     for _ in 0..3 {
-        let server = trial.start(trial.command())?;
+        let command = trial.command();
+        let server = trial.start(command)?;
         let acks = 1 + trial.random.below(150);
         let load = Load { signers: 6, each: 400, patience: 1 };
         let before_kill = || {
-            // What is acknowledged from now on may be acknowledged by a disk that is gone.
-            let at_ms = now_ms();
-            mount.go_down(godown).map(|()| at_ms)
+            // What is said from now on may be said by a disk that is gone.
+            let at = now();
+            mount.go_down(godown).map(|()| at)
         };
-        let from = trial.record.asked.len();
-        let (notes, tiles) = (trial.record.notes.len(), trial.record.tiles.clone());
-        let (in_flight, cut) = trial.load_until(server, load, acks, before_kill);
-        let cut_ms = cut.unwrap_or_else(|why| panic!("{kind} was mounted and: {why}"));
-        for asked in &mut trial.record.asked[from..] {
-            if asked.to_ms >= cut_ms {
-                asked.said = Said::Unknown;
-            }
-        }
-        // Nobody knows which of these were read before the cut.
-        trial.record.notes.truncate(notes);
-        trial.record.tiles = tiles;
+        let (mut gathered, in_flight, cut) = trial.load_until(server, load, acks, before_kill);
+        let cut = cut.unwrap_or_else(|why| panic!("{kind} was mounted and: {why}"));
+        gathered.forget_since(cut);
+        trial.remember(gathered);
         mount.mount_again().unwrap_or_else(|why| panic!("{kind}: {why}"));
         if in_flight > 0 {
             trial.tally.count(format!("power cut of {kind}"));

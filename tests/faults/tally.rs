@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use treering_tests::checker::{Invariant, Verdict};
+
 /// Counts.
 #[derive(Default)]
 pub(crate) struct Tally {
@@ -12,11 +14,20 @@ pub(crate) struct Tally {
     pub(crate) judged: u64,
     /// Acknowledged entries found where they were said to be, each time counted.
     pub(crate) acks_checked: u64,
+    /// Of each of the checker's invariants, facts that it was decided of.
+    pub(crate) decided: BTreeMap<Invariant, u64>,
     /// What could not be run here, and why.
     pub(crate) skipped: BTreeMap<&'static str, String>,
 }
 
 impl Tally {
+    /// Counts what a verdict was decided of.
+    pub(crate) fn take(&mut self, verdict: &Verdict) {
+        for (invariant, facts) in &verdict.decided {
+            *self.decided.entry(*invariant).or_default() += facts;
+        }
+    }
+
     /// Counts a fault.
     pub(crate) fn count(&mut self, fault: impl Into<String>) {
         *self.faults.entry(fault.into()).or_default() += 1;
@@ -24,7 +35,7 @@ impl Tally {
 }
 
 /// What a quick run must have injected, or it has shown nothing.
-const NEEDED: [&str; 20] = [
+const NEEDED: [&str; 22] = [
     "kill, batched",
     "kill, extended",
     "kill, committed",
@@ -45,17 +56,25 @@ const NEEDED: [&str; 20] = [
     "flipped bit, server down, anchor",
     "flipped bit, server down, SST",
     "flipped bit, server up, anchor",
+    "second process on the same directory",
+    "second process with one key",
 ];
 
 impl Tally {
-    /// Whether every fault that needs no privileges was injected; says which was not.
+    /// Whether every fault that needs no privileges was injected, and every invariant decided of
+    /// some fact; says which was not.
     pub(crate) fn has_all_needed(&self) -> bool {
         let is_there = |needed: &&&str| self.faults.keys().any(|fault| fault.starts_with(**needed));
         let missing: Vec<_> = NEEDED.iter().filter(|needed| !is_there(needed)).collect();
         if !missing.is_empty() {
             println!("NOT INJECTED: {missing:?}");
         }
-        missing.is_empty()
+        let is_open = |invariant: &&Invariant| self.decided.get(invariant).is_none_or(|n| *n == 0);
+        let open: Vec<_> = Invariant::ALL.iter().filter(is_open).collect();
+        if !open.is_empty() {
+            println!("NOT DECIDED: {open:?}");
+        }
+        missing.is_empty() && open.is_empty()
     }
 }
 
@@ -68,6 +87,9 @@ impl fmt::Display for Tally {
         }
         writeln!(to, "| logs read whole and checked | {} |", self.judged)?;
         writeln!(to, "| acknowledgements checked | {} |", self.acks_checked)?;
+        for (invariant, facts) in &self.decided {
+            writeln!(to, "| {invariant}: facts decided | {facts} |")?;
+        }
         for (scenario, why) in &self.skipped {
             writeln!(to, "| {scenario} | skipped: {why} |")?;
         }

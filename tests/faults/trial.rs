@@ -1,18 +1,25 @@
-//! A trial: one log, the binary that serves it, and everything that is remembered of it.
+//! A trial: one log, the binary that serves it, and the history of everything that was asked of it.
 
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::Ordering;
 
+use treering_proto::tree::TreeHead;
+use treering_tests::checker::event::{Answer, Mark, Who};
+use treering_tests::checker::{self, History, Invariant, Rebuilt, wire};
+use treering_tests::http::Connection;
+use treering_tests::load::{any_submission, new_client};
 use treering_tests::random::Random;
-use treering_tests::server::{Log, Server, serving};
+use treering_tests::server::{Ended, Log, Server, serving, text};
+use treering_tests::submission::Signer;
 
-use crate::judge::{Served, judge};
-use crate::record::{Record, Said};
+use crate::judge::Reader;
 use crate::shim::Shim;
 use crate::tally::Tally;
-use crate::violation::{Checked, Invariant, broken, must};
-use crate::workload::{Load, Watch, ask};
+use crate::violation::{Checked, Promise, Violation, broken, must};
+use crate::workload::{Gathered, Load, Signed, Watch};
 
 /// What every trial of a run has in common.
 pub(crate) struct Ground {
@@ -24,6 +31,8 @@ pub(crate) struct Ground {
     pub(crate) has_fail_points: bool,
     /// The layer that makes disks fail.
     pub(crate) shim: Shim,
+    /// Where the history of a violation goes.
+    pub(crate) history: Option<PathBuf>,
 }
 
 /// One log under test.
@@ -32,30 +41,82 @@ pub(crate) struct Trial<'a> {
     pub(crate) ground: &'a Ground,
     /// The log.
     pub(crate) log: Log,
-    /// What is remembered of it.
-    pub(crate) record: Record,
+    /// Everything that was asked of it, served by it and done to it.
+    pub(crate) history: History,
     /// Where all choices come from.
     pub(crate) random: Random,
     /// What is counted.
     pub(crate) tally: &'a mut Tally,
+    /// Flags that every server of this log gets.
+    pub(crate) flags: Vec<String>,
+    /// Submissions, by signer, to be made again.
+    signed: Vec<Signed>,
+    /// Signers whose submissions were made again already.
+    retried: usize,
+    /// Heads that were rebuilt.
+    heads: Vec<TreeHead>,
+    processes: u32,
+    /// Whoever reads for the checker: one client for the whole trial.
+    client: u32,
+}
+
+/// A server that listens.
+pub(crate) struct Running {
+    server: Server,
+    /// Its number in the history.
+    pub(crate) process: u32,
+}
+
+impl Deref for Running {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
 }
 
 impl<'a> Trial<'a> {
     /// Makes a log for a scenario.
     pub(crate) fn new(ground: &'a Ground, seed: u64, tally: &'a mut Tally) -> Self {
-        let (log, record) = (Log::create(), Record::default());
-        Self { ground, log, record, random: Random::from_seed(seed), tally }
+        let log = Log::create();
+        let history = history_of(&log);
+        Self {
+            ground,
+            log,
+            history,
+            random: Random::from_seed(seed),
+            tally,
+            flags: vec!["--open-writes".to_owned()],
+            signed: Vec::new(),
+            retried: 0,
+            heads: Vec::new(),
+            processes: 0,
+            client: new_client(),
+        }
     }
 
     /// Goes on with a new log below `place`; returns the log so far.
     pub(crate) fn move_to(&mut self, place: &std::path::Path) -> Log {
-        self.record = Record::default();
-        std::mem::replace(&mut self.log, Log::create_below(place, &[]))
+        let log = Log::create_below(place, &[]);
+        self.history = history_of(&log);
+        (self.signed, self.retried, self.heads) = (Vec::new(), 0, Vec::new());
+        std::mem::replace(&mut self.log, log)
     }
 
     /// The command that serves the log.
     pub(crate) fn command(&self) -> Command {
-        let mut command = serving(&self.ground.server, &self.log.data, &["--open-writes"]);
+        self.command_with(&[])
+    }
+
+    /// The same with further flags.
+    pub(crate) fn command_with(&self, more: &[&str]) -> Command {
+        let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
+        self.command_of(&self.log.data, &[&flags, more].concat())
+    }
+
+    /// The command that serves this directory.
+    pub(crate) fn command_of(&self, data: &std::path::Path, flags: &[&str]) -> Command {
+        let mut command = serving(&self.ground.server, data, flags);
         for variable in ["TREERING_SEEDED_BUG", "TREERING_FLIP_ENTRY"] {
             command.env_remove(variable);
         }
@@ -72,127 +133,211 @@ impl<'a> Trial<'a> {
         command
     }
 
+    /// Starts a server, which may not come up.
+    pub(crate) fn launch(&mut self, command: Command) -> Result<Running, Ended> {
+        self.processes += 1;
+        let process = self.processes;
+        let data = text(&self.log.data).to_owned();
+        self.history.mark(Mark::Started { process, data });
+        match Server::launch(command) {
+            Ok(server) => {
+                self.history.mark(Mark::Ready { process });
+                Ok(Running { server, process })
+            }
+            Err(ended) => {
+                self.mark_end(process, &ended);
+                Err(ended)
+            }
+        }
+    }
+
     /// Starts a server that must start: nothing is wrong with the log now.
-    pub(crate) fn start(&self, command: Command) -> Checked<Server> {
-        Server::launch(command).or_else(|ended| {
-            broken(Invariant::Durable, format!("the log cannot be served any more: {ended:?}"))
+    pub(crate) fn start(&mut self, command: Command) -> Checked<Running> {
+        self.launch(command).or_else(|ended| {
+            let what = format!("the log cannot be served any more: {ended:?}");
+            broken(Invariant::Durable, what)
         })
     }
 
-    /// Runs a load to its end, and remembers it.
-    pub(crate) fn load(&mut self, server: &Server, load: Load) {
+    /// Ends a server as by power loss.
+    pub(crate) fn kill(&mut self, running: Running) -> Ended {
+        self.end(running, Server::kill)
+    }
+
+    /// Asks a server to end, and waits until it has.
+    pub(crate) fn terminate(&mut self, running: Running) -> Ended {
+        self.end(running, Server::terminate)
+    }
+
+    fn end(&mut self, running: Running, how: impl FnOnce(Server) -> Ended) -> Ended {
+        let Running { server, process } = running;
+        self.history.mark(Mark::Stopped { process });
+        let ended = how(server);
+        self.mark_end(process, &ended);
+        ended
+    }
+
+    fn mark_end(&mut self, process: u32, ended: &Ended) {
+        let (code, said) = (ended.code(), ended.stderr.clone());
+        self.history.mark(Mark::Ended { process, code, said });
+    }
+
+    /// Runs a load to its end, and remembers it. Says how many submissions were acknowledged.
+    pub(crate) fn load(&mut self, running: &Running, load: Load) -> usize {
         let (watch, _unheard) = Watch::new();
-        self.record.add(load.run(server.address, &watch));
+        let gathered = load.run(running.address, running.process, &watch);
+        self.remember(gathered)
+    }
+
+    /// Remembers a load. Says how many submissions were acknowledged.
+    pub(crate) fn remember(&mut self, gathered: Gathered) -> usize {
+        let is_logged = |answer: &Answer<String>| matches!(answer, Answer::Logged(_));
+        let count = gathered.told.iter().filter(|told| is_logged(&told.answer)).count();
+        self.signed.extend(gathered.remember(&mut self.history));
+        count
     }
 
     /// Runs a load, and kills the server with SIGKILL when `acks` were heard. Says how many
     /// submissions were under way.
-    pub(crate) fn load_and_kill(&mut self, server: Server, load: Load, acks: u64) -> u64 {
-        self.load_until(server, load, acks, || ()).0
+    pub(crate) fn load_and_kill(&mut self, running: Running, load: Load, acks: u64) -> u64 {
+        let (gathered, in_flight, ()) = self.load_until(running, load, acks, || ());
+        self.remember(gathered);
+        in_flight
     }
 
-    /// The same, with something that happens right before the kill.
+    /// The same, with something that happens right before the kill; what was gathered is yet to be
+    /// remembered.
     pub(crate) fn load_until<T>(
         &mut self,
-        server: Server,
+        running: Running,
         load: Load,
         acks: u64,
         before_kill: impl FnOnce() -> T,
-    ) -> (u64, T) {
+    ) -> (Gathered, u64, T) {
         let (watch, heard) = Watch::new();
-        let address = server.address;
-        let (record, in_flight, result) = std::thread::scope(|scope| {
-            let load = scope.spawn(|| load.run(address, &watch));
+        let (address, process) = (running.address, running.process);
+        std::thread::scope(|scope| {
+            let load = scope.spawn(|| load.run(address, process, &watch));
             for _ in 0..acks {
                 // Its end drops nothing: the watch lives as long as the scope.
                 if load.is_finished() || heard.recv_timeout(HEARD_TIME_MAX).is_err() {
                     break;
                 }
             }
-            let in_flight = watch.in_flight.load(Ordering::SeqCst);
+            let in_flight = watch.in_flight();
             let result = before_kill();
-            server.kill();
+            self.kill(running);
             (load.join().expect("a load ends"), in_flight, result)
-        });
-        self.record.add(record);
-        (in_flight, result)
+        })
     }
 
     /// Starts the log with no fault, checks it, submits again what was submitted since the last
     /// time, checks again, and stops it.
     pub(crate) fn resume(&mut self) -> Checked {
-        let server = self.start(self.command())?;
-        let before = self.judge(&server)?;
-        self.retry(&server)?;
-        let after = self.judge(&server)?;
-        must(Invariant::Durable, after.leaves.starts_with(&before.leaves), || {
+        let command = self.command();
+        let running = self.start(command)?;
+        let before = self.judge(&running)?;
+        self.retry(&running)?;
+        let after = self.judge(&running)?;
+        must(Invariant::Durable, after.leaves().starts_with(before.leaves()), || {
             "the log does not begin as it did a moment ago".to_owned()
         })?;
-        let ended = server.terminate();
-        must(Invariant::Available, ended.code() == Some(0), || format!("it stopped so: {ended:?}"))
+        let ended = self.terminate(running);
+        must(Promise::Available, ended.code() == Some(0), || format!("it stopped so: {ended:?}"))
     }
 
-    /// Checks the log as it is served now.
-    pub(crate) fn judge(&mut self, server: &Server) -> Checked<Served> {
+    /// Reads the log as it is served now, and lets the checker decide over all of its history.
+    pub(crate) fn judge(&mut self, running: &Running) -> Checked<Rebuilt> {
         self.tally.judged += 1;
-        let served = judge(server.address, &self.log.identity, &mut self.record)?;
-        self.tally.acks_checked += self.record.acknowledged();
-        Ok(served)
+        let who = Who { client: self.client, process: running.process };
+        let history = &mut self.history;
+        let reader = Reader { address: running.address, who, history };
+        let rebuilt = reader.read(&self.signed, &self.heads)?;
+        let verdict = checker::check(&self.history, &rebuilt);
+        self.tally.take(&verdict);
+        if let Some(violation) = Violation::of(&verdict) {
+            self.keep_history(&rebuilt);
+            return Err(violation);
+        }
+        self.heads.push(rebuilt.head());
+        self.tally.acks_checked += self.history.acknowledged() as u64;
+        Ok(rebuilt)
+    }
+
+    /// Writes the history to where it shall be kept, to be judged again without the log.
+    fn keep_history(&self, rebuilt: &Rebuilt) {
+        let Some(path) = &self.ground.history else { return };
+        let written = File::create(path).and_then(|file| {
+            let mut file = BufWriter::new(file);
+            checker::write(&self.history, rebuilt, &mut file)?;
+            file.flush()
+        });
+        match written {
+            Ok(()) => println!("the history is in {}", path.display()),
+            Err(error) => println!("the history could not be kept: {error}"),
+        }
     }
 
     /// Submits again: a known index is repeated, an unknown one learnt.
-    fn retry(&mut self, server: &Server) -> Checked {
-        let mut connection = server.connect();
-        let first = std::mem::replace(&mut self.record.retried, self.record.asked.len());
-        let mut again = Vec::new();
-        for asked in &self.record.asked[first..] {
-            let leaf = asked.submission.entry.leaf();
-            let known = self.record.index_of.get(&leaf);
-            let now = ask(&mut connection, asked.submission.clone());
-            match (&now.said, known) {
-                (Said::Logged(ack), Some(known)) => {
-                    let index = ack.index;
-                    let what = format!("an entry of index {known} was logged again, at {index}");
-                    return broken(Invariant::Unique, what);
-                }
-                (Said::Refused(status, label), _) => {
+    fn retry(&mut self, running: &Running) -> Checked {
+        let mut connection = running.connect();
+        let who = Who { client: new_client(), process: running.process };
+        let first = std::mem::replace(&mut self.retried, self.signed.len());
+        for submission in self.signed[first..].iter().flat_map(|signed| &signed.submissions) {
+            let told = wire::ask(&mut connection, submission, who);
+            let answer = told.answer.clone();
+            self.history.request(told);
+            match answer {
+                Answer::Logged(_) | Answer::Duplicate { .. } => {}
+                Answer::Refused { status, label } => {
                     let what =
                         format!("nothing is wrong, and a retry was refused: {status} {label}");
                     return broken(Invariant::HonestErrors, what);
                 }
-                (Said::Unknown, _) => {
-                    return broken(Invariant::Available, "a retry was not answered");
-                }
-                _ => again.push(now),
+                Answer::Unknown => return broken(Promise::Available, "a retry was not answered"),
             }
         }
-        self.record.asked.extend(again);
-        self.record.retried = self.record.asked.len();
         Ok(())
     }
 
     /// What must hold of a server that latched: writes are refused, reads go on.
-    pub(crate) fn check_latched(&mut self, server: &Server) -> Checked {
-        let Ok(mut connection) = treering_tests::http::Connection::open(server.address) else {
-            return broken(Invariant::Available, "a latched log does not listen");
+    pub(crate) fn check_latched(&mut self, running: &Running) -> Checked {
+        let Ok(mut connection) = Connection::open(running.address) else {
+            return broken(Promise::Available, "a latched log does not listen");
         };
-        let any = treering_tests::load::any_submission(&treering_tests::submission::Signer::new());
-        let asked = ask(&mut connection, any);
+        let process = running.process;
+        let said = connection.get("/readyz").map(|response| response.text()).unwrap_or_default();
+        self.history.mark(Mark::Latched { process, said });
+        let (signer, who) = (Signer::new(), Who { client: new_client(), process });
+        let submission = any_submission(&signer);
+        let told = wire::ask(&mut connection, &submission, who);
+        let answer = told.answer.clone();
+        self.history.request(told);
+        let (key, submissions) = (signer.key.fingerprint().to_hex(), vec![submission]);
+        self.signed.push(Signed { key, submissions });
         // A journal on the same disk may have failed, too, and is asked first.
         let labels = ["latched", "journal-failed"];
-        let is_refused =
-            matches!(&asked.said, Said::Refused(503, label) if labels.contains(&label.as_str()));
+        let is_refused = matches!(
+            &answer,
+            Answer::Refused { status: 503, label } if labels.contains(&label.as_str())
+        );
         must(Invariant::HonestErrors, is_refused, || {
-            format!("a write to a latched log: {:?}", asked.said)
+            format!("a write to a latched log: {answer:?}")
         })?;
-        self.record.asked.push(asked);
         for path in ["/checkpoint", "/api/v1/log", "/api/treering/v1/entries/0", "/livez"] {
             let status = connection.get(path).map(|response| response.status);
             let is_there = matches!(status, Ok(200) | Ok(404));
-            must(Invariant::Available, is_there, || format!("{path} while latched: {status:?}"))?;
+            must(Promise::Available, is_there, || format!("{path} while latched: {status:?}"))?;
         }
         Ok(())
     }
+}
+
+/// A history in which every submission will be.
+fn history_of(log: &Log) -> History {
+    let mut history = History::new(&log.identity);
+    history.set_whole();
+    history
 }
 
 /// Longer than any answer takes.

@@ -1,21 +1,20 @@
-//! The workload of every scenario: signers who submit and go on after a refusal, and a reader who
-//! looks at checkpoints, tiles and answers of the past. It does not know what is done to the log.
+//! The workload of every scenario: signers who submit, search for what they have, and go on after a
+//! refusal; and a reader who looks at checkpoints and growing tiles. It does not know what is done
+//! to the log.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
-use treering_proto::api::v2::TransparencyLogEntry;
-use treering_proto::encoding::from_hex_lower;
 use treering_proto::hash::Hash;
 use treering_proto::note::Note;
 use treering_proto::tile::{TILE_WIDTH, Tile, TileKind};
-use treering_tests::http::{Connection, Response};
-use treering_tests::load::any_submission;
-use treering_tests::submission::{Face, Signer, Submission};
-
-use crate::record::{Ack, Asked, Record, Said};
+use treering_tests::checker::History;
+use treering_tests::checker::event::{Answer, Moment, SeenSearch, Source, Span, Told, Who, now};
+use treering_tests::checker::wire;
+use treering_tests::http::Connection;
+use treering_tests::load::{any_submission, new_client};
+use treering_tests::submission::{Signer, Submission};
 
 /// How much is asked.
 #[derive(Clone, Copy)]
@@ -31,166 +30,211 @@ pub(crate) struct Load {
 /// What can be seen of a load while it runs.
 pub(crate) struct Watch {
     /// Hears of each success.
-    pub(crate) acknowledged: Sender<()>,
+    acknowledged: Sender<()>,
     /// Submissions that are sent and not answered.
-    pub(crate) in_flight: AtomicU64,
+    in_flight: AtomicU64,
 }
+
+/// What came of a load.
+#[derive(Default)]
+pub(crate) struct Gathered {
+    /// By signer.
+    pub(crate) signed: Vec<Signed>,
+    /// Every submission with its answer.
+    pub(crate) told: Vec<Told>,
+    /// Everything that was read.
+    pub(crate) read: Vec<Read>,
+}
+
+/// What one signer submitted.
+pub(crate) struct Signed {
+    /// The fingerprint of the key, as searches know it.
+    pub(crate) key: String,
+    /// In the order in which they were made.
+    pub(crate) submissions: Vec<Submission>,
+}
+
+/// Something that was read.
+pub(crate) enum Read {
+    /// The newest checkpoint of a face, or that of a copy.
+    Checkpoint(Who, Span, Source, String),
+    /// A tile.
+    Tile(Who, Span, Tile, Vec<u8>),
+    /// A search.
+    Search(SeenSearch),
+}
+
+/// Submissions of one signer between its searches.
+const SEARCH_EACH: usize = 16;
 
 impl Watch {
     /// A watch, and a receiver that hears of each success.
-    pub(crate) fn new() -> (Self, std::sync::mpsc::Receiver<()>) {
-        let (acknowledged, heard) = std::sync::mpsc::channel();
+    pub(crate) fn new() -> (Self, Receiver<()>) {
+        let (acknowledged, heard) = channel();
         (Self { acknowledged, in_flight: AtomicU64::new(0) }, heard)
+    }
+
+    /// How many submissions are sent and not answered.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::SeqCst)
     }
 }
 
 impl Load {
-    /// Runs until every signer has enough, or the server is gone.
-    pub(crate) fn run(self, address: SocketAddr, watch: &Watch) -> Record {
+    /// Asks this process until every signer has enough, or the server is gone.
+    pub(crate) fn run(self, address: SocketAddr, process: u32, watch: &Watch) -> Gathered {
         let is_over = AtomicBool::new(false);
+        let who = || Who { client: new_client(), process };
         std::thread::scope(|scope| {
-            let reader = scope.spawn(|| read(address, &is_over));
-            let sign = || scope.spawn(move || self.sign(address, watch));
+            let reader = scope.spawn(|| read(address, who(), &is_over));
+            let sign = || scope.spawn(move || self.sign(address, who(), watch));
             let signers: Vec<_> = (0..self.signers).map(|_| sign()).collect();
-            let mut record = Record::default();
+            let mut all = Gathered::default();
             for signer in signers {
-                record.asked.extend(signer.join().expect("a signer ends"));
+                all.add(signer.join().expect("a signer ends"));
             }
             is_over.store(true, Ordering::SeqCst);
-            record.add(reader.join().expect("the reader ends"));
-            record
+            all.read.extend(reader.join().expect("the reader ends"));
+            all
         })
     }
 
-    fn sign(self, address: SocketAddr, watch: &Watch) -> Vec<Asked> {
+    fn sign(self, address: SocketAddr, who: Who, watch: &Watch) -> Gathered {
         let signer = Signer::new();
-        let mut asked = Vec::new();
-        let Ok(mut connection) = Connection::open(address) else { return asked };
+        let key = signer.key.fingerprint().to_hex();
+        let mut mine = Gathered::default();
+        let mut submissions = Vec::new();
         let mut refused = 0;
-        while (asked.len() as u64) < self.each && refused < self.patience {
+        let mut connection = Connection::open(address).ok();
+        while (submissions.len() as u64) < self.each && refused < self.patience {
+            let Some(to) = &mut connection else { break };
+            let submission = any_submission(&signer);
             watch.in_flight.fetch_add(1, Ordering::SeqCst);
-            let now = ask(&mut connection, any_submission(&signer));
+            let told = wire::ask(to, &submission, who);
             watch.in_flight.fetch_sub(1, Ordering::SeqCst);
-            let is_unknown = matches!(now.said, Said::Unknown);
-            match now.said {
-                Said::Logged(_) => {
+            match told.answer {
+                Answer::Logged(_) => {
                     let _ = watch.acknowledged.send(());
                 }
                 _ => refused += 1,
             }
-            asked.push(now);
+            let is_unknown = told.answer == Answer::Unknown;
+            mine.told.push(told);
+            submissions.push(submission);
+            if !is_unknown && submissions.len().is_multiple_of(SEARCH_EACH) {
+                let wanted = submissions.iter().map(|one| one.entry.leaf()).collect();
+                mine.read.extend(wire::search(to, who, &key, wanted).map(Read::Search));
+            }
             if is_unknown {
-                match Connection::open(address) {
-                    Ok(again) => connection = again,
-                    Err(_) => break,
-                }
+                connection = Connection::open(address).ok();
             }
         }
-        asked
+        mine.signed.push(Signed { key, submissions });
+        mine
     }
 }
 
-/// Submits, and remembers what was said.
-pub(crate) fn ask(connection: &mut Connection, submission: Submission) -> Asked {
-    let from_ms = now_ms();
-    let answer = connection.post(submission.face.path(), &submission.request);
-    let to_ms = now_ms();
-    let said = match answer {
-        Ok(response) => said(connection, submission.face, &response),
-        Err(_) => Said::Unknown,
-    };
-    Asked { submission, from_ms, to_ms, said }
-}
+impl Gathered {
+    /// Takes in what another part of the load gathered.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.signed.extend(other.signed);
+        self.told.extend(other.told);
+        self.read.extend(other.read);
+    }
 
-fn said(connection: &mut Connection, face: Face, response: &Response) -> Said {
-    let ack = match (response.status, face) {
-        (201, Face::V1) => ack_v1(response),
-        (201, Face::V2) => ack_v2(response),
-        (409, Face::V2) => {
-            let index = response.header("x-log-index").and_then(|text| text.parse().ok());
-            return index.map_or_else(|| garbled(response), Said::Duplicate);
+    /// Takes back whatever was heard at `cut` or later: a disk that is gone may have said it.
+    pub(crate) fn forget_since(&mut self, cut: Moment) {
+        for told in self.told.iter_mut().filter(|told| told.span.end >= cut) {
+            told.answer = Answer::Unknown;
         }
-        (409, Face::V1) => {
-            let location = response.header("location").unwrap_or_default();
-            let found = connection.get(location).ok();
-            let index = found.and_then(|found| ack_v1(&found)).map(|ack| ack.index);
-            return index.map_or_else(|| garbled(response), Said::Duplicate);
+        self.read.retain(|read| read.span().end < cut);
+    }
+
+    /// Says that a copy of the log was read, which may be old.
+    pub(crate) fn of_a_copy(mut self) -> Self {
+        for read in &mut self.read {
+            if let Read::Checkpoint(_, _, source, _) = read {
+                *source = Source::Kept;
+            }
         }
-        _ => {
-            let label = response.header("treering-error").unwrap_or_default().to_owned();
-            return Said::Refused(response.status, label);
+        self
+    }
+
+    /// Puts everything into a history, but the submissions themselves.
+    pub(crate) fn remember(self, history: &mut History) -> Vec<Signed> {
+        self.told.into_iter().for_each(|told| history.request(told));
+        for read in self.read {
+            match read {
+                Read::Checkpoint(who, span, source, note) => {
+                    history.checkpoint(who, span, source, &note);
+                }
+                Read::Tile(who, span, tile, bytes) => history.tile(who, span, tile, &bytes),
+                Read::Search(seen) => history.search(seen),
+            }
         }
-    };
-    ack.map_or_else(|| garbled(response), Said::Logged)
+        self.signed
+    }
 }
 
-fn garbled(response: &Response) -> Said {
-    Said::Refused(response.status, format!("not an answer: {:?}", response.text()))
+impl Signed {
+    /// The leaves of its submissions.
+    pub(crate) fn leaves(&self) -> Vec<Hash> {
+        self.submissions.iter().map(|submission| submission.entry.leaf()).collect()
+    }
 }
 
-fn ack_v1(response: &Response) -> Option<Ack> {
-    let answer: serde_json::Value = serde_json::from_slice(&response.body).ok()?;
-    let entry = answer.as_object()?.values().next()?;
-    let proof = entry.pointer("/verification/inclusionProof")?;
-    let root = hash(&proof["rootHash"])?;
-    let hashes = proof["hashes"].as_array()?.iter();
-    let hashes: Option<Vec<Hash>> = hashes.map(hash).collect();
-    Some(Ack {
-        index: entry["logIndex"].as_u64()?,
-        time: Some(entry["integratedTime"].as_u64()?),
-        note: proof["checkpoint"].as_str()?.to_owned(),
-        proof: (proof["treeSize"].as_u64()?, root, hashes?),
-    })
-}
-
-fn hash(hex: &serde_json::Value) -> Option<Hash> {
-    Hash::from_slice(&from_hex_lower(hex.as_str()?)?)
-}
-
-fn ack_v2(response: &Response) -> Option<Ack> {
-    let entry = TransparencyLogEntry::parse(&response.body).ok()?;
-    let proof = entry.inclusion_proof;
-    Some(Ack {
-        index: entry.log_index.get(),
-        time: None,
-        note: proof.checkpoint,
-        proof: (proof.tree_size.get(), proof.root_hash, proof.hashes),
-    })
-}
-
-/// Looks at the newest checkpoint and the growing tiles under it, again and again.
-fn read(address: SocketAddr, is_over: &AtomicBool) -> Record {
-    let mut record = Record::default();
-    let Ok(mut connection) = Connection::open(address) else { return record };
-    while !is_over.load(Ordering::SeqCst) {
-        let Ok(response) = connection.get("/checkpoint") else { break };
-        let note = response.text();
-        let Some(size) = size_of(&note).filter(|_| response.status == 200) else { continue };
-        if record.notes.last() != Some(&note) {
-            record.notes.push(note);
+impl Read {
+    fn span(&self) -> Span {
+        match self {
+            Self::Checkpoint(_, span, ..) | Self::Tile(_, span, ..) => *span,
+            Self::Search(seen) => seen.span,
         }
-        if size == 0 {
-            continue;
+    }
+}
+
+/// Looks at the newest checkpoints and the growing tiles under them, again and again; keeps what is
+/// not what it saw a moment ago.
+fn read(address: SocketAddr, who: Who, is_over: &AtomicBool) -> Vec<Read> {
+    let mut kept = Vec::new();
+    let Ok(mut connection) = Connection::open(address) else { return kept };
+    let mut last = [String::new(), String::new()];
+    let mut last_tile = (String::new(), Vec::new());
+    for turn in 0.. {
+        if is_over.load(Ordering::SeqCst) {
+            break;
         }
-        let index = (size - 1) / TILE_WIDTH;
-        let width = size - index * TILE_WIDTH;
-        let tile = Tile { kind: TileKind::Hashes(0), index, width };
+        let face = turn % 2;
+        let start = now();
+        let path = ["/checkpoint", "/api/v1/log"][face];
+        let Ok(response) = connection.get(path) else { break };
+        let span = Span { start, end: now() };
+        let note = if face == 0 { Some(response.text()) } else { wire::v1_head(&response.body) };
+        let Some(note) = note.filter(|_| response.status == 200) else { continue };
+        let Some(size) = size_of(&note) else { continue };
+        if last[face] != note {
+            last[face].clone_from(&note);
+            kept.push(Read::Checkpoint(who, span, Source::Newest, note));
+        }
+        let Some(tile) = growing(size) else { continue };
+        let start = now();
         let path = tile.path();
         let Ok(response) = connection.get(&format!("/{path}")) else { break };
-        if response.status == 200 {
-            record.tile(path, response.body);
+        let span = Span { start, end: now() };
+        if response.status == 200 && (&last_tile.0, &last_tile.1) != (&path, &response.body) {
+            last_tile = (path, response.body.clone());
+            kept.push(Read::Tile(who, span, tile, response.body));
         }
     }
-    record
+    kept
+}
+
+/// The last tile of leaves of a tree; `None` of the empty one.
+fn growing(size: u64) -> Option<Tile> {
+    let index = size.checked_sub(1)? / TILE_WIDTH;
+    Some(Tile { kind: TileKind::Hashes(0), index, width: size - index * TILE_WIDTH })
 }
 
 /// The size in a checkpoint, whoever signed it.
-fn size_of(note: &str) -> Option<u64> {
+pub(crate) fn size_of(note: &str) -> Option<u64> {
     Note::parse(note.as_bytes()).ok()?.text.lines().nth(1)?.parse().ok()
-}
-
-/// Unix milliseconds.
-pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_millis() as u64
 }

@@ -14,7 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ed25519_dalek::SigningKey;
 use treering_proto::checkpoint::Checkpoint;
 use treering_proto::hash::sha256;
-use treering_proto::note::{Note, NoteKey, sign_cosignature_line};
+use treering_proto::note::{Note, NoteKey, sign_cosignature_line, sign_ed25519_line};
 use treering_proto::proof::check_consistency;
 use treering_proto::tree::{TreeHead, TreeSize};
 use treering_proto::witness::AddCheckpoint;
@@ -30,6 +30,8 @@ pub enum Manner {
     Refusing,
     /// Answers 200 with a page that is no note.
     Page,
+    /// Shows a note of another log as what it remembers.
+    Stranger,
     /// Keeps requests waiting until the manner changes.
     Silent,
     /// Signs with a key that nobody knows.
@@ -215,6 +217,7 @@ fn answer(
         (Manner::Page, _) => (200, "", "<html>Log in</html>\n".to_owned()),
         (_, Some(_)) => add_checkpoint(&mut state, body, name, key),
         (Manner::Discreet, None) => (404, "", String::new()),
+        (Manner::Stranger, None) => (200, "", note_of_another_log(key)),
         (_, None) => {
             let wanted = |origin: &String| line.contains(&sha256(origin.as_bytes()).to_hex());
             let found = state.latest.iter().find(|(origin, _)| wanted(origin));
@@ -223,6 +226,14 @@ fn answer(
     };
     shared.changed.notify_all();
     answer
+}
+
+fn note_of_another_log(key: &SigningKey) -> String {
+    let head = TreeHead { size: TreeSize::new(3).expect("a size"), root: sha256(b"another") };
+    let origin = "another.example".to_owned();
+    let text = Checkpoint { origin: origin.clone(), head, extensions: Vec::new() }.format();
+    let signatures = vec![sign_ed25519_line(&origin, key, &text)];
+    Note { text, signatures }.format()
 }
 
 fn add_checkpoint(

@@ -40,7 +40,7 @@ use crate::seeded_bug::{self, SeededBug};
 
 pub use self::columns::FORMAT_VERSION;
 pub use self::export::EntryRows;
-pub use self::open::{OPEN_FILES_MAX, WAL_BYTES_MAX, damaged_log_file};
+pub use self::open::{OPEN_FILES_MAX, WAL_BYTES_MAX, damaged_file};
 pub use self::read::{Order, Recovered};
 pub use self::restore::{RestoredMeta, RestoredRows};
 

@@ -69,9 +69,15 @@ impl Store {
     }
 }
 
-/// The write-ahead log file that could not be replayed, if the last opening failed for that: its
-/// error does not name it, only RocksDB's own log does.
-pub fn damaged_log_file(path: &Path) -> Option<PathBuf> {
+/// The file that the last opening failed for, where RocksDB's error does not name it: `CURRENT`
+/// that leads nowhere, or the write-ahead log file that could not be replayed, which only RocksDB's
+/// own log names.
+pub fn damaged_file(path: &Path) -> Option<PathBuf> {
+    let current = path.join("CURRENT");
+    let list_of_files = std::fs::read_to_string(&current).ok();
+    if !list_of_files.is_some_and(|name| path.join(name.trim_end()).is_file()) {
+        return Some(current);
+    }
     let text = std::fs::read(path.join("LOG")).ok()?;
     let text = String::from_utf8_lossy(&text);
     let line = text.lines().rev().find(|line| line.contains(": dropping "))?;

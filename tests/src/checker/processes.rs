@@ -80,34 +80,54 @@ fn lives(case: &Case<'_>) -> Vec<Life> {
     lives
 }
 
+/// A file that was damaged and is not mended yet.
+struct Damaged<'a> {
+    file: &'a str,
+    from: Moment,
+    is_named: bool,
+    was_ready: bool,
+}
+
 /// A file that was damaged is named by whatever notices, before it is repaired, if there was
 /// anybody to notice: a process that started or answered after the damage. That nothing wrong was
 /// served is for `content`.
 pub(super) fn refusal(case: &Case<'_>) -> Findings {
     let mut found = Findings::default();
-    let marks = &case.history.marks;
     let reads = reads(case);
+    let mut marks: Vec<_> = case.history.marks.iter().collect();
+    marks.sort_by_key(|marked| marked.at);
+    let mut open: Vec<Damaged<'_>> = Vec::new();
     for marked in marks {
-        let Mark::Corrupted { file } = &marked.mark else { continue };
-        let from = marked.at;
-        let is_end = |mark: &Mark| matches!(mark, Mark::Repaired { file: other } if other == file);
-        let ends = marks.iter().filter(|other| other.at > from && is_end(&other.mark));
-        let to = ends.map(|other| other.at).min().unwrap_or(Moment::MAX);
-        let mut within = marks.iter().filter(|other| (from..to).contains(&other.at));
-        let mut said = within.clone().filter_map(|other| other.mark.said());
-        if said.any(|said| said.contains(file.as_str())) {
-            found.agree();
-            continue;
-        }
-        let next_read = reads.get(reads.partition_point(|start| *start <= from));
-        let was_ready = within.any(|other| matches!(other.mark, Mark::Ready { .. }));
-        if was_ready || next_read.is_some_and(|start| *start < to) {
-            found.judge(false, || format!("{file} was damaged, and nobody said so"));
-        } else {
-            found.leave_open("a file was damaged, and no process read anything afterwards");
+        match &marked.mark {
+            Mark::Corrupted { file } => {
+                open.push(Damaged { file, from: marked.at, is_named: false, was_ready: false });
+            }
+            Mark::Repaired { file } => {
+                let mended = open.extract_if(.., |damaged| damaged.file == file);
+                mended.for_each(|damaged| settle(&damaged, marked.at, &reads, &mut found));
+            }
+            Mark::Ready { .. } => open.iter_mut().for_each(|damaged| damaged.was_ready = true),
+            mark => {
+                let said = mark.said().unwrap_or_default();
+                for damaged in &mut open {
+                    damaged.is_named |= said.contains(damaged.file);
+                }
+            }
         }
     }
+    open.iter().for_each(|damaged| settle(damaged, Moment::MAX, &reads, &mut found));
     found
+}
+
+/// Judges damage that was there until `to`.
+fn settle(damaged: &Damaged<'_>, to: Moment, reads: &[Moment], found: &mut Findings) {
+    let Damaged { file, from, is_named, was_ready } = *damaged;
+    let next_read = reads.get(reads.partition_point(|start| *start <= from));
+    if is_named || was_ready || next_read.is_some_and(|start| *start < to) {
+        found.judge(is_named, || format!("{file} was damaged, and nobody said so"));
+    } else {
+        found.leave_open("a file was damaged, and no process read anything afterwards");
+    }
 }
 
 /// When reads began that were answered, in order.

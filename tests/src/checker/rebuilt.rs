@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing in it is the word of the server but the entries.
 
+use treering_proto::append::RightEdge;
 use treering_proto::audit::{Audit, Finding};
 use treering_proto::hash::{Hash, sha256};
 use treering_proto::tile::{TILE_WIDTH, Tile, TileKind, encode_hashes, perfect_root};
@@ -37,6 +38,15 @@ impl Rebuilt {
     /// How many entries there are.
     pub fn size(&self) -> u64 {
         self.levels[0].len() as u64
+    }
+
+    /// The head of the tree that the leaves make.
+    ///
+    /// # Panics
+    /// If there are more leaves than a tree can have.
+    pub fn head(&self) -> TreeHead {
+        let grown = RightEdge::EMPTY.extend(self.leaves());
+        grown.expect("memory holds fewer leaves than a tree may have").edge.head()
     }
 
     /// The leaf at `index`.

@@ -1,9 +1,11 @@
-//! From the wire into a history: submissions with their answers, and entries with their proofs.
+//! From the wire into a history: submissions with their answers, entries with their proofs, searches,
+//! consistency proofs.
 //!
 //! Invariant: whatever the log answers, it becomes an event; nothing here panics on an answer.
 
 use std::io;
 
+use serde_json::Value;
 use treering_proto::api::v1::{LogEntries, LogEntry, set_payload};
 use treering_proto::api::v2::TransparencyLogEntry;
 use treering_proto::checkpoint::Checkpoint;
@@ -14,7 +16,7 @@ use treering_proto::note::Note;
 use treering_proto::proof::root_from_inclusion;
 use treering_proto::tree::{LeafIndex, TreeHead, TreeSize};
 
-use super::event::{Answer, Bundle, Kind, Set, Span, Told, Who, now};
+use super::event::{Answer, Bundle, Kind, SeenConsistency, SeenSearch, Set, Span, Told, Who, now};
 use crate::http::{Connection, Response};
 use crate::submission::{Face, Submission};
 
@@ -108,6 +110,52 @@ pub fn v2_bundle(answer: &[u8]) -> Option<Bundle<String>> {
         led_to: led_to.filter(|_| proof.log_index == entry.log_index),
         set,
     })
+}
+
+/// The checkpoint in an answer of the Rekor v1 face about the log.
+pub fn v1_head(answer: &[u8]) -> Option<String> {
+    let info: Value = serde_json::from_slice(answer).ok()?;
+    Some(info["signedTreeHead"].as_str()?.to_owned())
+}
+
+/// Searches for the entries of a key, of which those with the leaves `wanted` are known; `None` if
+/// the log does not answer, or refuses.
+pub fn search(
+    connection: &mut Connection,
+    who: Who,
+    key: &str,
+    wanted: Vec<Hash>,
+) -> Option<SeenSearch> {
+    let start = now();
+    let path = format!("/api/treering/v1/search?public-key={key}&limit=1000&order=newest");
+    let response = connection.get(&path).ok().filter(|response| response.status == 200)?;
+    let span = Span { start, end: now() };
+    let answer: Value = serde_json::from_slice(&response.body).ok()?;
+    let hit = |hit: &Value| {
+        let index = hit["index"].as_str()?.parse().ok()?;
+        // The id of an entry is the tree's in 16 digits and the leaf.
+        Some((index, hash(hit["entryId"].as_str()?.get(16..)?)?))
+    };
+    let found = answer["entries"].as_array()?.iter().map(hit).collect::<Option<Vec<_>>>()?;
+    let is_whole = answer["next"].is_null();
+    Some(SeenSearch { who, span, wanted, found, is_whole })
+}
+
+/// Asks the Rekor v1 face for the proof between two heads; `None` if it does not give one.
+pub fn consistency(
+    connection: &mut Connection,
+    who: Who,
+    old: TreeHead,
+    new: TreeHead,
+) -> Option<SeenConsistency> {
+    let start = now();
+    let path = format!("/api/v1/log/proof?firstSize={}&lastSize={}", old.size, new.size);
+    let response = connection.get(&path).ok().filter(|response| response.status == 200)?;
+    let span = Span { start, end: now() };
+    let answer: Value = serde_json::from_slice(&response.body).ok()?;
+    let hashes = answer["hashes"].as_array()?.iter().map(|text| hash(text.as_str()?));
+    let hashes = hashes.collect::<Option<Vec<_>>>()?;
+    Some(SeenConsistency { who, span, old, new, hashes })
 }
 
 /// The root that a proof leads to, if proof, answer and checkpoint are of one size and root.
