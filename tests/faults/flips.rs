@@ -1,6 +1,6 @@
 //! One bit of a file flips, with the server down and with the server up. Whatever is served then is
-//! right or an error; where it does harm the start, a read or `fsck` names the file; with the bit put
-//! back everything is there.
+//! right or an error; where it does harm the start, a read or `fsck` names the file; with the bit
+//! put back everything is there.
 
 use std::collections::BTreeMap;
 use std::fmt;

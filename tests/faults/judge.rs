@@ -1,6 +1,6 @@
-//! Reads a served log from its first entry into the history, and lets the checker decide over
-//! everything that was ever asked and served. It does not know what was done to the log, and believes
-//! nothing that the server computed.
+//! Reads a served log from its first entry into the history, so that the checker can decide over
+//! everything that was ever asked and served. It does not know what was done to the log, and
+//! believes nothing that the server computed.
 
 use std::net::SocketAddr;
 

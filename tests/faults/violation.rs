@@ -1,5 +1,5 @@
-//! What can be wrong with a log after a fault: one of the checker's invariants, or that it cannot be
-//! read any more.
+//! What can be wrong with a log after a fault: one of the checker's invariants, or that it cannot
+//! be read any more.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! From the wire into a history: submissions with their answers, entries with their proofs, searches,
-//! consistency proofs.
+//! From the wire into a history: submissions with their answers, entries with their proofs,
+//! searches, consistency proofs.
 //!
 //! Invariant: whatever the log answers, it becomes an event; nothing here panics on an answer.
 
