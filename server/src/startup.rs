@@ -82,6 +82,12 @@ pub enum StartError {
          published that nobody cosigned. Say --witness-policy, or --without-witnesses to do without from now on"
     )]
     NoPolicy,
+    /// The log had an access policy, and is started without.
+    #[error(
+        "this log was served with an access policy, and none is given now: without it every live token may log \
+         everything. Say --access-policy, or --without-access-policy to do without from now on"
+    )]
+    NoAccessPolicy,
     /// Storage has fewer entries than were signed.
     #[error(
         "{path} holds {stored} entries, but its anchor {anchor} says that {signed} were signed: files are missing, or an \
@@ -145,12 +151,56 @@ impl From<StandingError> for StartError {
     }
 }
 
+/// What is asked for of what the log remembers, too: a setting that is lost must not undo what it
+/// was there for.
+#[derive(Clone, Copy, Default)]
+pub struct Asked<'a> {
+    /// Whose quorum is waited for.
+    pub witnesses: Option<&'a Policy>,
+    /// Whether a log that waited for witnesses goes on without.
+    pub without_witnesses: bool,
+    /// Whether an access policy says who may write.
+    pub access_policy: bool,
+    /// Whether a log that had one goes on without.
+    pub without_access_policy: bool,
+}
+
+impl Asked<'_> {
+    /// Refuses what the log remembers to be otherwise, unless that is on purpose.
+    fn check(&self, store: &Store) -> Result<(), StartError> {
+        let remembered = store.remembered()?;
+        if remembered.witnesses && self.witnesses.is_none() && !self.without_witnesses {
+            return Err(StartError::NoPolicy);
+        }
+        if remembered.access_policy && !self.access_policy && !self.without_access_policy {
+            return Err(StartError::NoAccessPolicy);
+        }
+        Ok(())
+    }
+}
+
 /// What was found in a data directory.
 pub enum Opened {
     /// A log that may grow.
     Log(Box<OpenLog>),
     /// A restored one that is behind what was signed.
     Behind(Box<BehindLog>),
+}
+
+impl Opened {
+    /// Remembers whether an access policy says who may write, once that policy is in force. A log
+    /// that is behind takes no entries, and is left as it is.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn remember_access_policy(&self, has_one: bool) -> Result<(), StoreError> {
+        match self {
+            Self::Log(log) if log.store.has_access_policy()? != has_one => {
+                log.store.put_access_policy(has_one)
+            }
+            Self::Log(_) | Self::Behind(_) => Ok(()),
+        }
+    }
 }
 
 /// A restored log that serves reads only: nothing here can sign a head.
@@ -206,18 +256,15 @@ pub struct Parts {
 }
 
 /// Opens the log in `data` and brings it to where it can be served. A head that was never published
-/// is published here, unless the log waits for the witnesses of `policy`: they are asked first.
-///
-/// A log that waited for witnesses starts without them only `on_purpose`: a lost setting must not
-/// undo what they were asked for. What a restored log's witnesses remember was `heard` before.
+/// is published here, unless the log waits for the witnesses that were `asked` for: they are asked
+/// first. What a restored log's witnesses remember was `heard` before.
 ///
 /// # Errors
 /// [`StartError`]; nothing was signed.
 pub fn open(
     data: &Path,
     anchor: Option<&Path>,
-    policy: Option<&Policy>,
-    on_purpose: bool,
+    asked: Asked<'_>,
     heard: &Heard,
 ) -> Result<Opened, StartError> {
     let Parts { directory, identity, store, anchor } = parts(data, anchor)?;
@@ -234,9 +281,8 @@ pub fn open(
     if marked.is_none() {
         compare(&store, &directory.shard(tree_id), &anchor)?;
     }
-    if policy.is_none() && !on_purpose && store.is_witnessed()? {
-        return Err(StartError::NoPolicy);
-    }
+    asked.check(&store)?;
+    let policy = asked.witnesses;
     let signer = Arc::new(signer);
     if let Some(mut mark) = marked {
         let standing = restored::stand(&mut mark, heard, &directory, &identity, &store, &anchor)?;
@@ -341,3 +387,33 @@ fn in_file(file: Option<&Path>) -> String {
 const OPEN_REMEDY: &str = "The database files are damaged or incomplete. Nothing was changed. If the disk is full, delete \
      the ballast file and try again. Otherwise put back the file named above, or the newest copy of the whole directory; \
      the anchor tells whether it is new enough.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_log::TestLog;
+
+    #[test]
+    fn a_lost_access_policy_is_noticed_until_somebody_says_to_do_without() {
+        let store = TestLog::new().store;
+        let with = Asked { access_policy: true, ..Asked::default() };
+        let without = Asked::default();
+        let on_purpose = Asked { without_access_policy: true, ..Asked::default() };
+        for asked in [with, without, on_purpose] {
+            assert!(asked.check(&store).is_ok(), "a log that never had one");
+        }
+        store.put_access_policy(true).unwrap();
+        assert!(with.check(&store).is_ok());
+        let refused = without.check(&store).unwrap_err();
+        assert!(matches!(refused, StartError::NoAccessPolicy));
+        assert!(refused.to_string().contains("--without-access-policy"), "{refused}");
+        assert!(on_purpose.check(&store).is_ok());
+        // One setting says nothing of the other.
+        let unwitnessed = Asked { without_witnesses: true, ..Asked::default() };
+        assert!(matches!(unwitnessed.check(&store), Err(StartError::NoAccessPolicy)));
+        store.put_witnessed(true).unwrap();
+        assert!(matches!(on_purpose.check(&store), Err(StartError::NoPolicy)));
+        store.put_access_policy(false).unwrap();
+        assert!(unwitnessed.check(&store).is_ok(), "from then on without saying so");
+    }
+}

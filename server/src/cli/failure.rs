@@ -39,7 +39,8 @@ impl From<StartError> for Failure {
                 | DirectoryError::OtherVersion { .. }
                 | DirectoryError::AnchorInside { .. },
             )
-            | StartError::NoPolicy => Self::Usage(error.into()),
+            | StartError::NoPolicy
+            | StartError::NoAccessPolicy => Self::Usage(error.into()),
             StartError::Directory(DirectoryError::Locked { .. } | DirectoryError::Io { .. })
             | StartError::Anchor(AnchorError::Locked { .. } | AnchorError::Io { .. })
             | StartError::Key(KeyFileError::Io { .. }) => Self::Unavailable(error.into()),

@@ -68,6 +68,11 @@ struct Access {
     /// TOML file that says which principal may log what. Read again when it changes
     #[arg(long, value_name = "FILE", env = "TREERING_ACCESS_POLICY")]
     access_policy: Option<PathBuf>,
+    /// Go on without an access policy, although the log was served with one
+    #[arg(long, conflicts_with = "access_policy", env = "TREERING_WITHOUT_ACCESS_POLICY",
+          action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", default_value_t = false)]
+    without_access_policy: bool,
     /// Take entries from anybody who reaches the address. Entries can never be deleted
     #[arg(long, env = "TREERING_OPEN_WRITES", action = ArgAction::Set, num_args = 0..=1,
           require_equals = true, default_missing_value = "true", default_value_t = false)]
@@ -172,6 +177,7 @@ impl Arguments {
     /// What is asked for, if it makes sense.
     pub fn service(self) -> Result<Service, Failure> {
         let tls = self.tls.files()?;
+        self.access.check()?;
         let without_witnesses = self.witnesses.without_witnesses;
         Ok(Service {
             data: self.location.data,
@@ -180,6 +186,7 @@ impl Arguments {
             tls,
             plain_http: self.tls.plain_http,
             access_policy: self.access.access_policy,
+            without_access_policy: self.access.without_access_policy,
             open_writes: self.access.open_writes,
             journal: self.access.journal,
             rates: RateSettings {
@@ -208,6 +215,19 @@ impl Tls {
                 let why = "TLS takes both tls-certificate and tls-key; tls-client-ca comes on top";
                 Err(Failure::Usage(anyhow::anyhow!(why)))
             }
+        }
+    }
+}
+
+impl Access {
+    fn check(&self) -> Result<(), Failure> {
+        match self.access_policy.is_some() && self.without_access_policy {
+            true => Err(Failure::Usage(anyhow::anyhow!(
+                "access-policy and without-access-policy contradict each other; one of them comes \
+                 from a variable or the configuration file (see treering-server config show). Say \
+                 --without-access-policy=false, or take the policy out"
+            ))),
+            false => Ok(()),
         }
     }
 }

@@ -33,7 +33,7 @@ use crate::restored::Heard;
 use crate::scrubber::{self, Stop};
 use crate::sequencer::Sequencer;
 use crate::signer::Signer;
-use crate::startup::{self, OpenLog, Opened, StartError};
+use crate::startup::{self, Asked, OpenLog, Opened, StartError};
 use crate::store::Store;
 use crate::systemd::{Heartbeat, Manager, Watchdog};
 use crate::thinning::Thinning;
@@ -57,6 +57,8 @@ pub struct Service {
     pub plain_http: bool,
     /// The file that says who may write what, if there is one.
     pub access_policy: Option<PathBuf>,
+    /// Whether a log that had such a file goes on without.
+    pub without_access_policy: bool,
     /// Whether anybody may write.
     pub open_writes: bool,
     /// The directory of the access journal, if it is not in the data directory.
@@ -137,14 +139,10 @@ pub async fn serve(service: Service) -> Result<(), ServeError> {
     let config = service.witnesses.as_ref().map(|witnesses| witnesses.load(&service.data));
     let config = config.transpose()?;
     let heard = ask_before(&service, config.as_ref()).await?;
-    let opened = startup::open(
-        &service.data,
-        service.anchor.as_deref(),
-        config.as_ref().map(|config| &config.policy),
-        service.without_witnesses,
-        &heard,
-    )?;
+    let asked = service.asked(config.as_ref());
+    let opened = startup::open(&service.data, service.anchor.as_deref(), asked, &heard)?;
     let gate = service.gate()?;
+    opened.remember_access_policy(asked.access_policy).map_err(StartError::from)?;
     let heartbeat = Heartbeat::default();
     let Running { app, sequencing, held } = match opened {
         Opened::Log(log) => run_log(*log, &service, gate, config, &heartbeat)?,
@@ -220,6 +218,16 @@ impl Service {
         self.check_transport()?;
         self.access()?;
         self.witnesses.as_ref().map_or(Ok(()), |witnesses| witnesses.load(&self.data).map(drop))
+    }
+
+    /// What is asked for of what the log remembers, too.
+    fn asked<'a>(&self, config: Option<&'a Config>) -> Asked<'a> {
+        Asked {
+            witnesses: config.map(|config| &config.policy),
+            without_witnesses: self.without_witnesses,
+            access_policy: self.access_policy.is_some(),
+            without_access_policy: self.without_access_policy,
+        }
     }
 
     /// Who may write what. The file of tokens need not exist.

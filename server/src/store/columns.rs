@@ -23,8 +23,9 @@ use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionTyp
 
 /// The version of this table and of `store::format`.
 ///
-/// History: 1, the first. The rows `dated` and `witnessed` of `meta` came later without a new
-/// version: whoever does not know them signs no dates and asks no witnesses.
+/// History: 1, the first. The rows `dated`, `witnessed` and `access-policy` of `meta` came later
+/// without a new version: whoever does not know them signs no dates, asks no witnesses, and minds
+/// no lost policy.
 pub const FORMAT_VERSION: u32 = 1;
 
 pub(super) const ENTRY_BY_INDEX: &str = "entry_by_index";

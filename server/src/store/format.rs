@@ -20,6 +20,18 @@ pub const DATED_KEY: &[u8] = b"dated";
 /// The row of `meta` that says whether the log waits for witnesses: one byte, 1 or 0.
 pub const WITNESSED_KEY: &[u8] = b"witnessed";
 
+/// The row of `meta` that says whether an access policy says who may write: one byte, 1 or 0.
+pub const ACCESS_POLICY_KEY: &[u8] = b"access-policy";
+
+/// Settings that the log remembers: one that is lost must not undo what it was there for.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Remembered {
+    /// Whether it waits for witnesses: the value of [`WITNESSED_KEY`].
+    pub witnesses: bool,
+    /// Whether an access policy says who may write: the value of [`ACCESS_POLICY_KEY`].
+    pub access_policy: bool,
+}
+
 /// How far the log is committed: the value of [`HEAD_KEY`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CommittedHead {

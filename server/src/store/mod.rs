@@ -33,7 +33,8 @@ use self::columns::{
     STATEMENT_BY_PAYLOAD_HASH, TILE_BY_COORDINATE, TIME_BY_INDEX,
 };
 use self::format::{
-    CommittedHead, DATED_KEY, HEAD_KEY, NotePair, WITNESSED_KEY, number_key, posting_key, tile_key,
+    ACCESS_POLICY_KEY, CommittedHead, DATED_KEY, HEAD_KEY, NotePair, WITNESSED_KEY, number_key,
+    posting_key, tile_key,
 };
 
 use crate::seeded_bug::{self, SeededBug};
@@ -230,6 +231,14 @@ impl Store {
     /// [`StoreError`].
     pub fn put_witnessed(&self, is_witnessed: bool) -> Result<(), StoreError> {
         self.put_meta(WITNESSED_KEY, &[u8::from(is_witnessed)])
+    }
+
+    /// Remembers whether an access policy says who may write.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put_access_policy(&self, has_one: bool) -> Result<(), StoreError> {
+        self.put_meta(ACCESS_POLICY_KEY, &[u8::from(has_one)])
     }
 
     /// Writes one row of `meta`, synced.

@@ -15,8 +15,8 @@ use super::columns::{
     STATEMENT_BY_PAYLOAD_HASH, TILE_BY_COORDINATE, TIME_BY_INDEX,
 };
 use super::format::{
-    CommittedHead, DATED_KEY, HEAD_KEY, IDENTITY_KEY, NotePair, WITNESSED_KEY, number_key,
-    posting_key, read_index, read_number, read_posting, tile_key,
+    ACCESS_POLICY_KEY, CommittedHead, DATED_KEY, HEAD_KEY, IDENTITY_KEY, NotePair, Remembered,
+    WITNESSED_KEY, number_key, posting_key, read_index, read_number, read_posting, tile_key,
 };
 use super::{Durable, Store, StoreError};
 
@@ -103,10 +103,25 @@ impl Store {
 
     /// Whether the log waits for witnesses, as [`Store::put_witnessed`] remembered.
     pub fn is_witnessed(&self) -> Result<bool, StoreError> {
-        match self.read_meta(WITNESSED_KEY)?.as_deref() {
+        self.read_flag(WITNESSED_KEY, "witnessed")
+    }
+
+    /// Whether an access policy says who may write, as [`Store::put_access_policy`] remembered.
+    pub fn has_access_policy(&self) -> Result<bool, StoreError> {
+        self.read_flag(ACCESS_POLICY_KEY, "access-policy")
+    }
+
+    /// All settings that are remembered.
+    pub fn remembered(&self) -> Result<Remembered, StoreError> {
+        let access_policy = self.has_access_policy()?;
+        Ok(Remembered { witnesses: self.is_witnessed()?, access_policy })
+    }
+
+    fn read_flag(&self, key: &[u8], name: &'static str) -> Result<bool, StoreError> {
+        match self.read_meta(key)?.as_deref() {
             None | Some([0]) => Ok(false),
             Some([1]) => Ok(true),
-            Some(_) => Err(self.damaged(META, "witnessed")),
+            Some(_) => Err(self.damaged(META, name)),
         }
     }
 

@@ -14,7 +14,8 @@ use super::columns::{
 };
 use super::export::EntryRows;
 use super::format::{
-    CommittedHead, DATED_KEY, FORMAT_KEY, HEAD_KEY, NotePair, WITNESSED_KEY, number_key,
+    ACCESS_POLICY_KEY, CommittedHead, DATED_KEY, FORMAT_KEY, HEAD_KEY, NotePair, Remembered,
+    WITNESSED_KEY, number_key,
 };
 use super::{DerivedRows, FORMAT_VERSION, Store, StoreError};
 
@@ -43,8 +44,8 @@ pub struct RestoredMeta {
     pub committed: CommittedHead,
     /// The latest date that stands in no stored note, Unix milliseconds.
     pub date_ms: u64,
-    /// Whether the log waits for witnesses.
-    pub is_witnessed: bool,
+    /// Which settings the log remembers.
+    pub remembered: Remembered,
 }
 
 impl Store {
@@ -83,7 +84,9 @@ impl Store {
         let column = self.column(META);
         rows.put_cf(column, FORMAT_KEY, FORMAT_VERSION.to_be_bytes());
         rows.put_cf(column, DATED_KEY, number_key(meta.date_ms.max(self.date()?)));
-        rows.put_cf(column, WITNESSED_KEY, [u8::from(meta.is_witnessed)]);
+        let Remembered { witnesses, access_policy } = meta.remembered;
+        rows.put_cf(column, WITNESSED_KEY, [u8::from(witnesses)]);
+        rows.put_cf(column, ACCESS_POLICY_KEY, [u8::from(access_policy)]);
         rows.put_cf(column, HEAD_KEY, meta.committed.to_bytes());
         let mut synced = WriteOptions::default();
         synced.set_sync(true);

@@ -1,7 +1,7 @@
 //! The backup stream, byte for byte: one file, read and written from front to back.
 //!
 //! ```text
-//! magic    16 bytes, "treering backup1"; the last one is the version
+//! magic    16 bytes, "treering backup2"; the last one is the version
 //! records  kind u8 | length u32 | that many bytes
 //!   1 log        first, once: see `LogRecord`
 //!   2 statement  the payload that the entry after it commits to
@@ -17,6 +17,9 @@
 //! Invariants: no length is believed above the most that its kind can have; a stream that ends
 //! early, or goes on after its trailer, is an error. Out of scope: what the records say
 //! ([`super::check`]). Nothing here may change without another version; a test holds the bytes.
+//!
+//! History: 2, the settings of a log are one byte of flags, where 1 had `witnessed` alone. Version 1
+//! is read still: it is a backup whose log had no access policy.
 
 use std::io::{self, Read, Write};
 
@@ -29,10 +32,17 @@ use treering_proto::tree::{TreeHead, TreeSize};
 
 use crate::anchor::AnchorId;
 use crate::data_directory::PublicFiles;
-use crate::store::format::NotePair;
+use crate::store::format::{NotePair, Remembered};
 
 const MAGIC: &[u8; 15] = b"treering backup";
-const VERSION: u8 = b'1';
+const VERSION: u8 = b'2';
+
+/// The oldest version that is read.
+const VERSION_MIN: u8 = b'1';
+
+/// Flags of [`Remembered`].
+const WITNESSES: u8 = 1;
+const ACCESS_POLICY: u8 = 2;
 
 /// A SET is a P-256 signature in DER, at most 72 bytes.
 const SET_LEN_MAX: usize = 128;
@@ -57,7 +67,7 @@ pub enum FormatError {
     NotABackup,
     /// Another version of the program wrote it.
     #[error(
-        "this backup has version {found:?}; this program reads version '1': use the version of \
+        "this backup has version {found:?}; this program reads '1' and '2': use the version of \
          treering-server that wrote it"
     )]
     OtherVersion {
@@ -105,8 +115,8 @@ pub enum FormatError {
 }
 
 /// What a backup says of its log as a whole. The bytes: row format u32, anchor id 16, size u64,
-/// root 32, time u64, date u64, witnessed u8, then with a length u16 each: URL, identity document,
-/// ML-DSA-44 key (empty when the log has none).
+/// root 32, time u64, date u64, settings u8 (1 witnesses, 2 access policy), then with a length u16
+/// each: URL, identity document, ML-DSA-44 key (empty when the log has none).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LogRecord {
     /// The version of the rows that it was made from.
@@ -119,8 +129,8 @@ pub struct LogRecord {
     pub time_ms: u64,
     /// The latest date that stands in no stored note, Unix milliseconds; 0 if none.
     pub date_ms: u64,
-    /// Whether the log waits for witnesses.
-    pub is_witnessed: bool,
+    /// Which settings the log remembers.
+    pub remembered: Remembered,
     /// What the log tells everybody.
     pub public: PublicFiles,
 }
@@ -177,6 +187,7 @@ pub struct Reader<R> {
     inner: R,
     hasher: Sha256,
     read: u64,
+    version: u8,
     /// Set when the trailer was read.
     ended: bool,
 }
@@ -197,7 +208,8 @@ impl<W: Write> Writer<W> {
         bytes.extend_from_slice(log.head.root.as_bytes());
         bytes.extend_from_slice(&log.time_ms.to_be_bytes());
         bytes.extend_from_slice(&log.date_ms.to_be_bytes());
-        bytes.push(u8::from(log.is_witnessed));
+        let Remembered { witnesses, access_policy } = log.remembered;
+        bytes.push(u8::from(witnesses) * WITNESSES + u8::from(access_policy) * ACCESS_POLICY);
         let PublicFiles { url, identity, ml_dsa_vkey } = &log.public;
         for text in [url, identity, ml_dsa_vkey.as_deref().unwrap_or_default()] {
             let length = u16::try_from(text.len());
@@ -278,7 +290,7 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// [`FormatError`].
     pub fn new(inner: R) -> Result<(Self, LogRecord), FormatError> {
-        let mut reader = Self { inner, hasher: Sha256::new(), read: 0, ended: false };
+        let mut reader = Self { inner, hasher: Sha256::new(), read: 0, version: VERSION, ended: false };
         let mut magic = [0; MAGIC.len() + 1];
         let (title, version) = match reader.take(&mut magic) {
             Ok(()) => (&magic[..MAGIC.len()], magic[MAGIC.len()]),
@@ -288,9 +300,10 @@ impl<R: Read> Reader<R> {
         if title != MAGIC {
             return Err(FormatError::NotABackup);
         }
-        if version != VERSION {
+        if !(VERSION_MIN..=VERSION).contains(&version) {
             return Err(FormatError::OtherVersion { found: char::from(version) });
         }
+        reader.version = version;
         match reader.next()? {
             Some(Record::Log(log)) => Ok((reader, log)),
             _ => Err(FormatError::Malformed { at: 16, what: "the first record is not the log's" }),
@@ -320,7 +333,7 @@ impl<R: Read> Reader<R> {
         let mut bytes = vec![0; length as usize];
         self.take(&mut bytes)?;
         let what = "a record that is not as its kind is written";
-        let record = parse(kind, bytes).ok_or(FormatError::Malformed { at, what })?;
+        let record = parse(kind, bytes, self.version).ok_or(FormatError::Malformed { at, what })?;
         if matches!(record, Record::Log(_)) && at != 16 {
             return Err(FormatError::Malformed { at, what: "a second record of the log itself" });
         }
@@ -377,10 +390,10 @@ fn length_max(kind: u8) -> Option<usize> {
     }
 }
 
-fn parse(kind: u8, bytes: Vec<u8>) -> Option<Record> {
+fn parse(kind: u8, bytes: Vec<u8>, version: u8) -> Option<Record> {
     let mut rest = Rest(&bytes);
     let record = match kind {
-        KIND_LOG => Record::Log(parse_log(&mut rest)?),
+        KIND_LOG => Record::Log(parse_log(&mut rest, version)?),
         KIND_STATEMENT => return Some(Record::Statement(bytes)),
         KIND_ENTRY => {
             let time = rest.number()?;
@@ -405,22 +418,26 @@ fn parse(kind: u8, bytes: Vec<u8>) -> Option<Record> {
     record.some_if(rest.0.is_empty())
 }
 
-fn parse_log(rest: &mut Rest<'_>) -> Option<LogRecord> {
+fn parse_log(rest: &mut Rest<'_>, version: u8) -> Option<LogRecord> {
     let store_format = u32::from_be_bytes(rest.bytes(4)?.try_into().ok()?);
     let anchor_id = rest.bytes(16)?.try_into().ok()?;
     let size = TreeSize::new(rest.number()?)?;
     let root = Hash::from_slice(rest.bytes(32)?)?;
     let (time_ms, date_ms) = (rest.number()?, rest.number()?);
-    let is_witnessed = match rest.bytes(1)? {
-        [0] => false,
-        [1] => true,
+    let flags = match (version, rest.bytes(1)?) {
+        (VERSION_MIN, [flags @ 0..=WITNESSES]) => *flags,
+        (VERSION, [flags]) if flags & !(WITNESSES | ACCESS_POLICY) == 0 => *flags,
         _ => return None,
+    };
+    let remembered = Remembered {
+        witnesses: flags & WITNESSES != 0,
+        access_policy: flags & ACCESS_POLICY != 0,
     };
     let (url, identity, vkey) = (rest.text()?, rest.text()?, rest.text()?);
     let ml_dsa_vkey = (!vkey.is_empty()).then_some(vkey);
     let public = PublicFiles { url, identity, ml_dsa_vkey };
     let head = TreeHead { size, root };
-    Some(LogRecord { store_format, anchor_id, head, time_ms, date_ms, is_witnessed, public })
+    Some(LogRecord { store_format, anchor_id, head, time_ms, date_ms, remembered, public })
 }
 
 impl Record {

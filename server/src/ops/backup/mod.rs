@@ -207,7 +207,7 @@ pub fn open(data: &Path) -> Result<(Store, LogRecord), BackupError> {
         head,
         time_ms: committed.time_ms,
         date_ms: store.date()?,
-        is_witnessed: store.is_witnessed()?,
+        remembered: store.remembered()?,
         public,
     };
     Ok((store, log))

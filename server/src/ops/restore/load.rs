@@ -11,7 +11,7 @@ use super::RestoreError;
 use super::stop::StopPoint;
 use crate::ops::backup::rows::Row;
 use crate::selfcheck::SelfCheck;
-use crate::store::format::{CommittedHead, NotePair};
+use crate::store::format::{CommittedHead, NotePair, Remembered};
 use crate::store::{EntryRows, Recovered, RestoredMeta, RestoredRows, Store};
 
 /// Entries, and bytes of them with their statements, that are written together.
@@ -89,12 +89,12 @@ impl<'a> Loader<'a> {
         mut self,
         time_ms: u64,
         date_ms: u64,
-        is_witnessed: bool,
+        remembered: Remembered,
     ) -> Result<TreeHead, RestoreError> {
         let head = self.head()?;
         let committed = CommittedHead { head, time_ms };
         self.stop.pass("end");
-        self.store.finish_restored(&RestoredMeta { committed, date_ms, is_witnessed })?;
+        self.store.finish_restored(&RestoredMeta { committed, date_ms, remembered })?;
         Ok(head)
     }
 

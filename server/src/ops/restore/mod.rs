@@ -270,7 +270,7 @@ pub fn restore(
     let store = Store::create(&shard, log.public.identity.as_bytes())?;
     let loader = Loader::new(&store, RightEdge::EMPTY, Keep::All, StopPoint::new("restore"));
     let loader = load(&mut reader, &restore.backup, &log, loader, progress)?;
-    let head = loader.finish(log.time_ms, log.date_ms, log.is_witnessed)?;
+    let head = loader.finish(log.time_ms, log.date_ms, log.remembered)?;
     let source = format!("the anchor {}", restore.anchor.display());
     let anchored = anchor.as_ref().map(|anchor| Floor { head: anchor.head(), source });
     let mut missing = 0;

@@ -19,6 +19,7 @@ use crate::data_directory::DirectoryError;
 use crate::ops::init::{InitError, NewLog, Prepared, origin_of, prepare};
 use crate::signer::Signer;
 use crate::store::Store;
+use crate::store::format::Remembered;
 
 /// Makes the new log from `backup`. `progress` hears how many entries were written, and of how
 /// many.
@@ -70,7 +71,7 @@ fn fill(
     let stop = StopPoint::new("restore");
     let loader = Loader::new(&store, RightEdge::EMPTY, Keep::Entries, stop);
     let loader = load(reader, backup, log, loader, progress)?;
-    let head = loader.finish(log.time_ms, 0, false)?;
+    let head = loader.finish(log.time_ms, 0, Remembered::default())?;
     // Every entry was read back: the new log may sign what it begins with.
     Anchor::create(&new.anchor, prepared.anchor_id, head)?;
     directory.finish(&prepared.public)?;

@@ -28,6 +28,7 @@ use crate::ops::backup::rows::{self, Row};
 use crate::restored::{Floor, Mark, check_floor};
 use crate::startup::open_store;
 use crate::store::Store;
+use crate::store::format::Remembered;
 
 /// What is refilled, and from where.
 pub struct Refill {
@@ -126,8 +127,12 @@ fn fill(
     let newest_ms = if copy.log().head == target.head { copy.log().time_ms } else { 0 };
     let newest_entry_ms = checker.time().saturating_mul(1000).saturating_add(999);
     let time_ms = newest_ms.max(newest_entry_ms).max(behind.time_ms);
-    let is_witnessed = behind.store.is_witnessed()? || copy.log().is_witnessed;
-    let head = loader.finish(time_ms, copy.log().date_ms, is_witnessed)?;
+    let (here, there) = (behind.store.remembered()?, copy.log().remembered);
+    let remembered = Remembered {
+        witnesses: here.witnesses || there.witnesses,
+        access_policy: here.access_policy || there.access_policy,
+    };
+    let head = loader.finish(time_ms, copy.log().date_ms, remembered)?;
     let sizes = behind.floors.iter().map(|floor| floor.head.size.get());
     let missing = sizes.max().unwrap_or(0).saturating_sub(head.size.get());
     Ok(Restored { head, missing })

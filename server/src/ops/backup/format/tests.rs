@@ -14,7 +14,7 @@ fn log() -> LogRecord {
         head: TreeHead { size: TreeSize::new(2).unwrap(), root: Hash([7; 32]) },
         time_ms: 0x0102,
         date_ms: 0x0304,
-        is_witnessed: true,
+        remembered: Remembered { witnesses: true, access_policy: true },
         public,
     }
 }
@@ -62,7 +62,7 @@ fn read(bytes: &[u8]) -> Result<(LogRecord, Vec<Record>), FormatError> {
 fn a_stream_has_these_golden_bytes() {
     let number = u64::to_be_bytes;
     let body = [
-        &b"treering backup1"[..],
+        &b"treering backup2"[..],
         &[1, 0, 0, 0, 111],
         &[0, 0, 0, 1],
         &[0xab; 16],
@@ -70,7 +70,7 @@ fn a_stream_has_these_golden_bytes() {
         &[7; 32],
         &number(0x0102),
         &number(0x0304),
-        &[1],
+        &[3],
         &[0, 16],
         b"https://log.corp",
         &[0, 9],
@@ -119,14 +119,42 @@ fn every_flipped_bit_and_every_cut_is_an_error() {
     assert!(matches!(read(&longer), Err(FormatError::Surplus { .. })));
 }
 
+/// `change`d, under a trailer of its own.
+fn rewritten(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut bytes = written();
+    bytes.truncate(bytes.len() - 32);
+    change(&mut bytes);
+    let trailer = sha256(&bytes);
+    [&bytes[..], trailer.as_bytes()].concat()
+}
+
+#[test]
+fn a_backup_of_version_1_is_one_of_a_log_without_an_access_policy() {
+    // Magic, header of the record, and its fields up to the settings.
+    let settings = 16 + 5 + 4 + 16 + 8 + 32 + 8 + 8;
+    let old = |flags| {
+        rewritten(|bytes| {
+            assert_eq!(bytes[settings], 3);
+            (bytes[15], bytes[settings]) = (b'1', flags);
+        })
+    };
+    for (flags, witnesses) in [(0, false), (1, true)] {
+        let (read, _) = read(&old(flags)).unwrap();
+        assert_eq!(read.remembered, Remembered { witnesses, access_policy: false });
+    }
+    assert!(matches!(read(&old(2)), Err(FormatError::Malformed { at: 16, .. })));
+    let unknown = rewritten(|bytes| bytes[settings] = 4);
+    assert!(matches!(read(&unknown), Err(FormatError::Malformed { at: 16, .. })));
+}
+
 #[test]
 fn a_length_is_not_believed_and_another_version_is_named() {
     let mut bytes = written();
     bytes[17] = 0xff;
     assert!(matches!(read(&bytes), Err(FormatError::TooLong { at: 16, kind: 1, .. })));
-    bytes[15] = b'2';
+    bytes[15] = b'3';
     let error = read(&bytes).unwrap_err();
-    assert!(matches!(error, FormatError::OtherVersion { found: '2' }), "{error}");
+    assert!(matches!(error, FormatError::OtherVersion { found: '3' }), "{error}");
     assert!(error.to_string().contains("use the version"), "{error}");
     assert!(matches!(read(b"treering"), Err(FormatError::NotABackup)));
     assert!(matches!(read(b"something of another kind"), Err(FormatError::NotABackup)));
