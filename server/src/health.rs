@@ -5,7 +5,9 @@
 //! again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use crate::systemd::Manager;
 
 /// Why the log has stopped for good, in a word that alarms can match.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -127,9 +129,36 @@ impl Refusal {
 pub struct Health {
     refusal: Arc<Mutex<Option<Refusal>>>,
     behind: Arc<AtomicBool>,
+    manager: Arc<OnceLock<Manager>>,
 }
 
 impl Health {
+    /// Tells the service manager of every refusal and its end from now on, and at once of what is
+    /// refused now.
+    pub fn report_to(&self, manager: Manager) {
+        let refusal = self.lock();
+        if self.manager.set(manager).is_ok() && refusal.is_some() {
+            self.report(refusal.as_ref());
+        }
+    }
+
+    /// One line for `systemctl status`. Sent at once and not waited for, so that it is said even
+    /// if what latched the log hangs.
+    fn report(&self, refusal: Option<&Refusal>) {
+        let Some(manager) = self.manager.get() else { return };
+        match refusal {
+            // The manager hears of it from whoever stops the server.
+            Some(Refusal::Stopping) => {}
+            Some(Refusal::Latched(reason, why)) => {
+                manager.status(&format!("latched ({}), read-only: {why}", reason.label()));
+            }
+            Some(refusal) => {
+                manager.status(&format!("{}: {}", refusal.label(), refusal.message()));
+            }
+            None => manager.status("serving"),
+        }
+    }
+
     /// Why writes are refused, if they are.
     pub fn refusal(&self) -> Option<Refusal> {
         self.lock().clone()
@@ -160,6 +189,7 @@ impl Health {
         if !matches!(*refusal, Some(Refusal::Latched(..))) {
             tracing::error!(reason = reason.label(), why, "the log latched read-only");
             *refusal = Some(Refusal::Latched(reason, why));
+            self.report(refusal.as_ref());
         }
     }
 
@@ -178,6 +208,7 @@ impl Health {
             None => tracing::info!("writes accepted again"),
         }
         *refusal = passing;
+        self.report(refusal.as_ref());
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Refusal>> {
@@ -201,6 +232,36 @@ mod tests {
         }
         health.latch(LatchReason::Storage, "a disk".into());
         assert!(health.is_behind(), "and signs nothing, whatever else happens");
+    }
+
+    #[test]
+    fn the_service_manager_hears_why_writes_are_refused_and_that_they_are_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
+        let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let heard = || {
+            let mut bytes = [0; 512];
+            let length = socket.recv(&mut bytes).ok()?;
+            Some(String::from_utf8(bytes[..length].to_vec()).unwrap())
+        };
+        let health = Health::default();
+        health.set_passing(Some(Refusal::DiskFull("3 bytes are free".into())));
+        health.report_to(Manager::at(path.as_os_str()));
+        assert_eq!(heard().unwrap(), "STATUS=disk-full: 3 bytes are free", "what is so already");
+        health.set_passing(None);
+        assert_eq!(heard().unwrap(), "STATUS=serving");
+        health.latch(LatchReason::Storage, "the disk said no\nREADY=1".into());
+        let latched = "STATUS=latched (storage), read-only: the disk said no READY=1";
+        assert_eq!(heard().unwrap(), latched);
+        health.latch(LatchReason::Clock, "later".into());
+        health.set_passing(Some(Refusal::Stopping));
+        assert_eq!(heard(), None, "the first reason stays");
+
+        let sound = Health::default();
+        sound.report_to(Manager::at(path.as_os_str()));
+        sound.set_passing(Some(Refusal::Stopping));
+        assert_eq!(heard(), None, "the manager knows both already");
     }
 
     #[test]

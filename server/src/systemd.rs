@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! READY=1        the log is open and the address listens
-//! STATUS=...     one line for `systemctl status`
+//! STATUS=...     one line for `systemctl status`: serving, or why writes are refused
 //! WATCHDOG=1     the sequencer went round since the last one
 //! STOPPING=1     no new connections; open requests may end
 //! ```
@@ -44,6 +44,12 @@ impl Manager {
         let text = |name| std::env::var(name).ok();
         let (timeout, pid) = (text("WATCHDOG_USEC"), text("WATCHDOG_PID"));
         Self::new(socket.as_deref(), timeout.as_deref(), pid.as_deref(), std::process::id())
+    }
+
+    /// A manager at this address, for tests.
+    #[cfg(test)]
+    pub(crate) fn at(address: &OsStr) -> Self {
+        Self::new(Some(address), None, None, 0)
     }
 
     fn new(

@@ -270,6 +270,49 @@ fn a_broken_policy_closes_writes_until_it_is_mended() {
     assert!(ended.stderr.contains("did you mean `project`?"), "{}", ended.stderr);
 }
 
+#[test]
+fn a_log_that_had_a_policy_is_not_served_without_it_by_mistake() {
+    let log = Log::create();
+    // What never came into force is not missed.
+    let broken = write_policy(&log, &RULES.replace("project", "projct"));
+    assert_eq!(refused(&log.data, &["--access-policy", text(&broken)]).code(), Some(2));
+    assert_eq!(log.serve_with(&[], None).terminate().code(), Some(0));
+    let token = bearer(&create(&log, "stranger", &[]));
+    let server = serve(&log, RULES);
+    assert_eq!(outcome(&server, &token, "x"), refusal(403, "principal-not-allowed"));
+    assert_eq!(server.terminate().code(), Some(0));
+    for flags in [&[][..], &["--open-writes"], &["--without-access-policy=false"]] {
+        let ended = refused(&log.data, flags);
+        assert_eq!(ended.code(), Some(2), "{}", ended.stderr);
+        assert!(ended.stderr.contains("--without-access-policy"), "{}", ended.stderr);
+    }
+    let policy = write_policy(&log, RULES);
+    let both = ["--access-policy", text(&policy), "--without-access-policy"];
+    assert_eq!(refused(&log.data, &both).code(), Some(2));
+    let server = log.serve_with(&["--without-access-policy"], None);
+    assert_eq!(outcome(&server, &token, "x"), logged());
+    assert_eq!(server.terminate().code(), Some(0));
+    let server = log.serve_with(&[], None);
+    assert_eq!(server.size(), 1, "and from then on without saying so");
+}
+
+#[test]
+fn a_token_is_put_into_a_file_of_its_own() {
+    let log = Log::create();
+    let server = log.serve_with(&[], None);
+    let out = log.beside("ci.token");
+    let arguments = ["token", "create", "--name", "ci", "--out", text(&out)];
+    let answer = command(&log, &arguments);
+    let token = fs::read_to_string(&out).unwrap();
+    assert_eq!((token.len(), &answer["token"]), (64, &Value::Null));
+    assert_eq!(&answer["id"], &token[4..20]);
+    assert_eq!(outcome(&server, &bearer(&token), "x"), logged());
+    let again = log.run(&arguments);
+    assert_eq!(again.status.code(), Some(2));
+    assert_eq!(fs::read_to_string(&out).unwrap(), token, "never overwritten");
+    assert_eq!(command(&log, &["token", "list"]).as_array().unwrap().len(), 1);
+}
+
 /// A policy that lets in workloads of `issuer`.
 fn workload_policy(issuer: &Issuer) -> String {
     format!(
@@ -416,13 +459,14 @@ fn every_example_of_the_documentation_does_what_it_says() {
         let words = line.replace('"', "").replace("llm pipeline", "llm-pipeline");
         let words = words.replace("./log", text(&log.data)).replace("body.json", text(&body));
         let words = words.replace("access.toml", text(&policy));
+        let words = words.replace("ci-llm.token", text(&log.beside("ci-llm.token")));
         let output = run(&words.split(' ').collect::<Vec<_>>());
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(0), "{line}\n{said}");
         let _: Value = serde_json::from_slice(&output.stdout).unwrap();
         tested += 1;
     }
-    assert!(tested >= 7, "{tested} examples");
+    assert!(tested >= 8, "{tested} examples");
     let refused = ["policy", "test", text(&policy), "--token-name", "ci-llm", "--kind", "dsse"];
     let output = run(&[&refused[..], &["--name", "yolo"]].concat());
     assert_eq!(output.status.code(), Some(4));

@@ -1,9 +1,12 @@
 //! What the commands `token` and `policy test` do; the command line only reads flags and prints.
 //!
-//! Invariants: the text of a token is in the answer to `create` and nowhere else; a token that was
-//! made or revoked stands in the access journal before anybody hears of it. `policy test` decides
+//! Invariants: the text of a token is in the answer to `create`, or in the file that it asked for,
+//! and nowhere else; such a file is new, and its owner's alone; a token that was made or revoked stands in the access journal before anybody hears of it. `policy test` decides
 //! with the code that decides requests. Out of scope: flags, exit codes.
 
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -14,6 +17,7 @@ use super::principal::Principal;
 use super::summary::{EntrySummary, Signer};
 use super::token::{KindName, Scope, Token, TokenText};
 use super::token_file::{self, NewToken, TokenFileError, time_text};
+use crate::anchor::sync_directory_of;
 use crate::clock;
 use crate::journal::{Act, Journal, JournalError, Line};
 
@@ -39,6 +43,22 @@ pub enum CommandError {
         done: &'static str,
         /// What went wrong.
         source: JournalError,
+    },
+    /// The file for the token is there already.
+    #[error("{path} exists, and is not overwritten; no token was made")]
+    OutExists {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The file for the token cannot be written.
+    #[error("{path}: {source}; {done}")]
+    Out {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+        /// What was done.
+        done: String,
     },
     /// The policy cannot be used.
     #[error("{path}: {why}")]
@@ -109,6 +129,48 @@ pub fn create_token(places: &TokenPlaces, new: NewToken) -> Result<Value, Comman
     let mut answer = describe(&token, now_s());
     answer["token"] = text.as_str().into();
     Ok(answer)
+}
+
+/// Makes a token and puts its text, and nothing else, into the new file `out` of mode 0600. The
+/// answer has everything but the text.
+///
+/// # Errors
+/// [`CommandError`]; then there is no such file, or it was there before, and no token was made, or
+/// one that nobody holds.
+pub fn create_token_in(
+    places: &TokenPlaces,
+    new: NewToken,
+    out: &Path,
+) -> Result<Value, CommandError> {
+    let failed = |done: String| {
+        let path = out.to_owned();
+        move |source: io::Error| match source.kind() {
+            io::ErrorKind::AlreadyExists => CommandError::OutExists { path },
+            _ => CommandError::Out { path, source, done },
+        }
+    };
+    // The file first: a token that cannot be shown again must have where to go.
+    let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(out);
+    let mut file = opened.map_err(failed("no token was made".to_owned()))?;
+    let written = create_token(places, new).and_then(|mut answer| {
+        let text = answer.as_object_mut().and_then(|members| members.remove("token"));
+        let text = text.as_ref().and_then(Value::as_str).unwrap_or_default();
+        let id = &answer["id"];
+        let done = format!("a token was made that nobody holds: revoke {id}");
+        write_whole(&mut file, out, text).map_err(failed(done))?;
+        Ok(answer)
+    });
+    if written.is_err() {
+        // Empty, or cut off: no use to anybody, and in the way of the next attempt.
+        let _ = fs::remove_file(out);
+    }
+    written
+}
+
+fn write_whole(file: &mut File, path: &Path, text: &str) -> io::Result<()> {
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    sync_directory_of(path)
 }
 
 /// All tokens in `file`, without anything that opens the log.

@@ -7,17 +7,15 @@
 //! ```
 //!
 //! Invariants: the length is looked at before anything else; the header names an algorithm of the
-//! issuer's list and perhaps a key, and nothing else that is followed; a header or a set of claims
-//! that says one thing twice is refused; a token without end, or good for more than a day, is
-//! refused. No error repeats a part of the token.
-
-use std::fmt;
+//! issuer's list and perhaps a key, and nothing else that is followed; a header or claims in which
+//! one object says one thing twice, however deep inside, are refused; so is a token without end, or
+//! good for more than a day. No error repeats a part of the token.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey};
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
+use treering_proto::canonical;
 
 use super::policy::Issuer;
 
@@ -246,37 +244,13 @@ fn algorithm(name: &str) -> Option<Algorithm> {
     })
 }
 
-/// A JSON object in base64url without padding.
+/// A JSON object in base64url without padding, in which no object has a name twice: readers
+/// disagree which one counts.
 fn object(part: &str) -> Result<Map<String, Value>, JwtRefusal> {
     let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| JwtRefusal::Malformed)?;
-    let object: Object = serde_json::from_slice(&bytes).map_err(|_| JwtRefusal::Malformed)?;
-    Ok(object.0)
-}
-
-/// An object in which no name occurs twice: readers disagree which one counts.
-struct Object(Map<String, Value>);
-
-impl<'de> Deserialize<'de> for Object {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Object;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Object, A::Error> {
-                let mut members = Map::new();
-                while let Some((name, value)) = access.next_entry::<String, Value>()? {
-                    if members.insert(name, value).is_some() {
-                        return Err(A::Error::custom("a name occurs twice"));
-                    }
-                }
-                Ok(Object(members))
-            }
-        }
-        deserializer.deserialize_map(Members)
+    match canonical::parse(&bytes) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) | Err(_) => Err(JwtRefusal::Malformed),
     }
 }
 

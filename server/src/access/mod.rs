@@ -11,7 +11,7 @@
 //!
 //! Invariants: fail closed, whatever is missing, malformed or not to be had; a refusal says what to
 //! change and never repeats a credential; what was taken from a quota goes back unless the entry
-//! counts. Out of scope: connections, chains of client certificates (TLS), journals.
+//! counts; one request is authenticated and decided by one look at the policy. Out of scope: connections, chains of client certificates (TLS), journals.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -19,10 +19,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use treering_proto::certificate::Certificate;
-use treering_proto::entry::VerifiedEntry;
 
 use crate::clock::{self, Reading};
 
+mod authorise;
 pub mod commands;
 mod credential;
 pub mod jwks;
@@ -44,11 +44,11 @@ pub mod token;
 pub mod token_file;
 mod watched;
 
+pub use authorise::PolicyView;
 use jwks::KeyCache;
-use policy::{DEFAULT_PROJECT, KeySource, POLICY_FILE, Policy, Who};
+use policy::{KeySource, POLICY_FILE, Policy, Who};
 pub use principal::Principal;
-use quota::{Hold, QuotaRefusal, Quotas};
-use summary::EntrySummary;
+use quota::{Hold, Quotas};
 use token_file::{TOKEN_FILE, Tokens};
 use watched::{Content, Watched};
 
@@ -255,9 +255,13 @@ impl Access {
     ///
     /// # Errors
     /// [`Denied`]: unauthenticated, forbidden where writes are closed, or unavailable.
-    pub async fn authenticate(&self, c: Credentials<'_>) -> Result<Principal, Denied> {
+    pub async fn authenticate(
+        &self,
+        policy: &PolicyView,
+        c: Credentials<'_>,
+    ) -> Result<Principal, Denied> {
         if let Some(header) = c.authorization {
-            return self.authenticate_header(header).await;
+            return self.authenticate_header(policy, header).await;
         }
         if let Some(der) = c.certificate {
             let certificate = Certificate::from_der(der).map_err(|error| {
@@ -275,7 +279,7 @@ impl Access {
         if self.open_writes {
             return Ok(Principal::Anonymous);
         }
-        self.policy()?;
+        policy.get()?;
         if !self.was_configured() {
             let message = "this log takes no entries: nobody may write yet (see treering-server \
                            token create)";
@@ -286,111 +290,9 @@ impl Access {
         Err(Denied::unauthenticated("credential-missing", message.to_owned()))
     }
 
-    /// Whether `p` may log anything at all, as far as can be told before there is an entry:
-    /// somebody for whom no rule is must not make the log read a body and verify signatures.
-    ///
-    /// # Errors
-    /// [`Denied`]: forbidden, or unavailable.
-    pub fn may_ask(&self, p: &Principal) -> Result<(), Denied> {
-        if self.open_writes {
-            return Ok(());
-        }
-        let policy = self.policy()?;
-        let mut missed = policy::Missed::Principal;
-        match &policy {
-            None if matches!(p, Principal::Token { .. }) => return Ok(()),
-            None => {}
-            Some(policy) => {
-                for rule in &policy.get().rules {
-                    match rule.who.matches(p) {
-                        Ok(_) => return Ok(()),
-                        Err(closer @ policy::Missed::Claim(_)) => missed = closer,
-                        Err(_) => {}
-                    }
-                }
-            }
-        }
-        let (label, message) = missed.refusal();
-        Err(Denied::forbidden(label, message, Some(p)))
-    }
-
-    /// Decides whether `p` may log `e`, and takes it from the quota.
-    ///
-    /// # Errors
-    /// [`Denied`]: forbidden, quota, or unavailable.
-    pub fn authorise(&self, p: &Principal, e: &VerifiedEntry) -> Result<Grant, Denied> {
-        let policy = self.policy()?;
-        let with_names = policy.as_ref().is_some_and(|policy| policy.get().asks_for_names());
-        let entry = EntrySummary::of(e, with_names);
-        let denied = match &policy {
-            None => match self.without_policy(p, &entry) {
-                Ok(grant) => return Ok(grant),
-                Err(denied) => denied,
-            },
-            Some(policy) => {
-                let decision = policy.get().decide(p, &entry);
-                if let Some(granted) = decision.granted {
-                    return self.take(p, granted, entry.bytes);
-                }
-                let (label, message) = decision.refusal();
-                Denied::forbidden(label, message, Some(p))
-            }
-        };
-        if self.open_writes { Ok(Grant::free(DEFAULT_PROJECT, "open-writes")) } else { Err(denied) }
-    }
-
-    /// A token opens everything that it is not narrowed from.
-    fn without_policy(&self, p: &Principal, entry: &EntrySummary) -> Result<Grant, Denied> {
-        match p {
-            Principal::Token { scope, .. } if scope.covers_kind(entry) => {
-                let project = scope.projects.first().map_or(DEFAULT_PROJECT, String::as_str);
-                Ok(Grant::free(project, "token"))
-            }
-            Principal::Token { .. } => {
-                let (label, message) = policy::Missed::Scope.refusal();
-                Err(Denied::forbidden(label, message, Some(p)))
-            }
-            _ => {
-                let (label, message) = policy::Missed::Principal.refusal();
-                Err(Denied::forbidden(label, message, Some(p)))
-            }
-        }
-    }
-
-    fn take(
-        &self,
-        p: &Principal,
-        granted: policy::Granted<'_>,
-        bytes: u64,
-    ) -> Result<Grant, Denied> {
-        let policy::Granted { rule, who } = granted;
-        let now_ms = self.now().boot_ms;
-        let taken = self.quotas.take(&rule.name, &who, rule.quota, bytes, now_ms);
-        let hold = taken.map_err(|refusal| match refusal {
-            QuotaRefusal::Later(retry_after) => Denied {
-                status: DeniedStatus::Quota { retry_after },
-                label: "quota",
-                message: format!("the quota of rule {:?} is used up for now", rule.name),
-                principal: Some(p.to_string()),
-            },
-            QuotaRefusal::Never => {
-                let message =
-                    format!("the entry is larger than a day's quota of rule {:?}", rule.name);
-                Denied::forbidden("quota-too-small", message, Some(p))
-            }
-        })?;
-        Ok(Grant { project: rule.project.clone(), rule: rule.name.clone(), hold })
-    }
-
-    /// The policy in force, if there is one.
-    fn policy(&self) -> Result<Option<InForce<Policy>>, Denied> {
-        let Some(watched) = &self.policy else { return Ok(None) };
-        let current = InForce::new(watched.current(self.now().wall_ms));
-        current.map(Some).ok_or_else(|| {
-            let message = "writes are closed: the policy of this log cannot be used, and its \
-                           operator must look";
-            Denied::unavailable(POLICY_BROKEN, message)
-        })
+    /// The policy as its file says it now: for one request, from who it is to what it may log.
+    pub fn policy_now(&self) -> PolicyView {
+        PolicyView::new(self.policy.as_ref().map(|policy| policy.current(self.now().wall_ms)))
     }
 
     /// The tokens in force.

@@ -10,15 +10,19 @@ use super::jwks::{IssuerKey, KeysError, select};
 use super::jwt::{JwtRefusal, Unverified};
 use super::policy::Issuer;
 use super::token::Presented;
-use super::{Access, Denied, Principal};
+use super::{Access, Denied, PolicyView, Principal};
 
 impl Access {
-    pub(super) async fn authenticate_header(&self, header: &[u8]) -> Result<Principal, Denied> {
+    pub(super) async fn authenticate_header(
+        &self,
+        policy: &PolicyView,
+        header: &[u8],
+    ) -> Result<Principal, Denied> {
         let credential = Credential::parse(header)
             .map_err(|error| Denied::unauthenticated("credential-malformed", error.to_string()))?;
         match credential {
             Credential::Token(secret) => self.bearer(secret.as_str()),
-            Credential::Jwt(secret) => self.workload(secret.as_str()).await,
+            Credential::Jwt(secret) => self.workload(policy, secret.as_str()).await,
         }
     }
 
@@ -39,12 +43,11 @@ impl Access {
         Ok(Principal::Token { id, name, scope })
     }
 
-    async fn workload(&self, text: &str) -> Result<Principal, Denied> {
+    async fn workload(&self, policy: &PolicyView, text: &str) -> Result<Principal, Denied> {
         let refused = |why: JwtRefusal| Denied::unauthenticated(why.label(), why.to_string());
         let token = Unverified::parse(text).map_err(refused)?;
-        let policy = self.policy()?;
-        let found = policy.as_ref().and_then(|policy| {
-            let mut issuers = policy.get().issuers.iter();
+        let found = policy.get()?.and_then(|policy| {
+            let mut issuers = policy.issuers.iter();
             issuers.find(|(_, issuer)| token.issuer() == Some(&issuer.issuer))
         });
         let (name, issuer) = found.ok_or_else(|| refused(JwtRefusal::Issuer))?;

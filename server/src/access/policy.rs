@@ -266,11 +266,20 @@ fn claim_value<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Val
     if let Some(value) = claims.get(name) {
         return Some(value);
     }
-    let (first, rest) = match name.strip_prefix('/')?.split_once('/') {
-        Some((first, rest)) => (first, format!("/{rest}")),
-        None => (name.strip_prefix('/')?, String::new()),
-    };
-    claims.get(&first.replace("~1", "/").replace("~0", "~"))?.pointer(&rest)
+    let (first, rest) = split_pointer(name)?;
+    claims.get(&first)?.pointer(rest)
+}
+
+/// The first name of a JSON pointer, and the pointer from there on; `None` for a bare name.
+fn split_pointer(name: &str) -> Option<(String, &str)> {
+    let pointer = name.strip_prefix('/')?;
+    let (first, rest) = pointer.split_at(pointer.find('/').unwrap_or(pointer.len()));
+    Some((first.replace("~1", "/").replace("~0", "~"), rest))
+}
+
+/// The claim that `name`, of a claim or a JSON pointer, is about.
+fn outer_claim(name: &str) -> String {
+    split_pointer(name).map_or_else(|| name.to_owned(), |(first, _)| first)
 }
 
 impl Scope {

@@ -122,7 +122,7 @@ impl Fixture {
 async fn bearer(access: &Access, token: &str) -> Result<Principal, Denied> {
     let header = format!("Bearer {token}");
     let c = Credentials { authorization: Some(header.as_bytes()), certificate: None };
-    let result = access.authenticate(c).await;
+    let result = access.authenticate(&access.policy_now(), c).await;
     if let Err(denied) = &result {
         let tail = &token[token.len().saturating_sub(16)..];
         assert!(token.len() < 40 || !denied.message.contains(tail), "{}", denied.message);
@@ -143,23 +143,23 @@ async fn writes_are_closed_until_somebody_is_let_in() {
     let fixture = Fixture::new();
     let access = fixture.load(None, false);
     let nobody = Credentials::default();
-    let denied = access.authenticate(nobody).await.unwrap_err();
+    let denied = access.authenticate(&access.policy_now(), nobody).await.unwrap_err();
     assert_eq!((denied.status, denied.label), (DeniedStatus::Forbidden, "writes-closed"));
     assert!(!access.is_configured() && !access.is_open());
 
     let token = fixture.token("ci", Scope::default());
     assert!(access.is_configured());
     fixture.pass(1);
-    let denied = access.authenticate(nobody).await.unwrap_err();
+    let denied = access.authenticate(&access.policy_now(), nobody).await.unwrap_err();
     assert_eq!((denied.status, denied.label), (UNAUTHENTICATED, "credential-missing"));
     let principal = bearer(&access, token.as_str()).await.unwrap();
     assert_eq!(principal.to_string(), format!("token:ci#{}", token.id()));
-    let grant = access.authorise(&principal, &hashedrekord()).unwrap();
+    let grant = access.authorise(&access.policy_now(), &principal, &hashedrekord()).unwrap();
     assert_eq!((&*grant.project, &*grant.rule), ("default", "token"));
     // Nobody else, without a policy.
     let names = vec!["ci.corp".to_owned()];
     for other in [Principal::Anonymous, Principal::Certificate { names }] {
-        let denied = access.authorise(&other, &hashedrekord()).unwrap_err();
+        let denied = access.authorise(&access.policy_now(), &other, &hashedrekord()).unwrap_err();
         assert_eq!(
             (denied.status, denied.label),
             (DeniedStatus::Forbidden, "principal-not-allowed")
@@ -173,9 +173,10 @@ async fn writes_are_closed_until_somebody_is_let_in() {
 async fn open_writes_let_everybody_in_but_not_who_lies() {
     let fixture = Fixture::new();
     let access = fixture.load(None, true);
-    let principal = access.authenticate(Credentials::default()).await.unwrap();
+    let principal =
+        access.authenticate(&access.policy_now(), Credentials::default()).await.unwrap();
     assert_eq!(principal, Principal::Anonymous);
-    let grant = access.authorise(&principal, &hashedrekord()).unwrap();
+    let grant = access.authorise(&access.policy_now(), &principal, &hashedrekord()).unwrap();
     assert_eq!((&*grant.project, &*grant.rule), ("default", "open-writes"));
     let forged = TokenText::random().unwrap();
     assert_eq!(label(&access, forged.as_str()).await, (UNAUTHENTICATED, "token-unknown"));
@@ -209,7 +210,10 @@ async fn each_refusal_of_a_token_beside_a_running_server() {
     let narrow = Scope { projects: vec!["llm".to_owned()], kinds: vec![] };
     let narrow = fixture.token("ci", narrow);
     let principal = bearer(&access, narrow.as_str()).await.unwrap();
-    assert_eq!(access.authorise(&principal, &hashedrekord()).unwrap().project, "llm");
+    assert_eq!(
+        access.authorise(&access.policy_now(), &principal, &hashedrekord()).unwrap().project,
+        "llm"
+    );
 }
 
 #[tokio::test]
@@ -219,22 +223,26 @@ async fn broken_files_close_writes_and_mended_ones_open_them() {
     let access = fixture.load(Some(good), false);
     let token = fixture.token("ci", Scope::default());
     let principal = bearer(&access, token.as_str()).await.unwrap();
-    assert!(access.authorise(&principal, &hashedrekord()).is_ok());
+    assert!(access.authorise(&access.policy_now(), &principal, &hashedrekord()).is_ok());
     assert_eq!(access.problems(), []);
 
     fixture.write_policy("[[rule]]\nname='a'\nprojct='p'\ntoken='ci'\n");
-    let denied = access.authorise(&principal, &hashedrekord()).unwrap_err();
+    let denied = access.authorise(&access.policy_now(), &principal, &hashedrekord()).unwrap_err();
     assert_eq!((denied.status, denied.label), (DeniedStatus::Unavailable, "policy-broken"));
     // Strangers do not read the policy.
     assert!(!denied.message.contains("projct"));
     let problems = access.problems();
     assert!(problems[0].0 == "policy-broken" && problems[0].1.contains("`project`?"));
-    let denied = access.authenticate(Credentials::default()).await.unwrap_err();
+    let denied =
+        access.authenticate(&access.policy_now(), Credentials::default()).await.unwrap_err();
     assert_eq!(denied.label, "policy-broken");
     std::fs::remove_file(fixture.policy_path()).unwrap();
-    assert_eq!(access.authorise(&principal, &hashedrekord()).unwrap_err().label, "policy-broken");
+    assert_eq!(
+        access.authorise(&access.policy_now(), &principal, &hashedrekord()).unwrap_err().label,
+        "policy-broken"
+    );
     fixture.write_policy(good);
-    assert!(access.authorise(&principal, &hashedrekord()).is_ok());
+    assert!(access.authorise(&access.policy_now(), &principal, &hashedrekord()).is_ok());
 
     let kept = std::fs::read(fixture.tokens()).unwrap();
     std::fs::write(fixture.tokens(), "{}").unwrap();
@@ -271,24 +279,46 @@ async fn quotas_refuse_and_failed_requests_burn_nothing() {
     let one = bearer(&access, one.as_str()).await.unwrap();
     let two = bearer(&access, two.as_str()).await.unwrap();
     for _ in 0..10 {
-        drop(access.authorise(&one, &entry).unwrap());
+        drop(access.authorise(&access.policy_now(), &one, &entry).unwrap());
     }
-    access.authorise(&one, &entry).unwrap().keep();
+    access.authorise(&access.policy_now(), &one, &entry).unwrap().keep();
     // A second token of one name is no second quota.
-    access.authorise(&two, &entry).unwrap().keep();
-    let denied = access.authorise(&one, &entry).unwrap_err();
+    access.authorise(&access.policy_now(), &two, &entry).unwrap().keep();
+    let denied = access.authorise(&access.policy_now(), &one, &entry).unwrap_err();
     let retry_after = Duration::from_secs(30);
     assert_eq!((denied.status, denied.label), (DeniedStatus::Quota { retry_after }, "quota"));
     fixture.pass(30);
-    let mut grant = access.authorise(&one, &entry).unwrap();
+    let mut grant = access.authorise(&access.policy_now(), &one, &entry).unwrap();
     grant.keep();
-    assert!(access.authorise(&one, &entry).is_err());
+    assert!(access.authorise(&access.policy_now(), &one, &entry).is_err());
     grant.refund();
-    assert!(access.authorise(&one, &entry).is_ok());
+    assert!(access.authorise(&access.policy_now(), &one, &entry).is_ok());
 
     fixture.write_policy(&policy.replace("1 MiB", "100"));
-    let denied = access.authorise(&one, &entry).unwrap_err();
+    let denied = access.authorise(&access.policy_now(), &one, &entry).unwrap_err();
     assert_eq!((denied.status, denied.label), (DeniedStatus::Forbidden, "quota-too-small"));
+}
+
+/// Between the credential and the entry lies a body, which may take half a minute.
+#[tokio::test]
+async fn one_request_is_decided_by_one_policy_and_the_next_by_the_new_one() {
+    let fixture = Fixture::new();
+    let rule =
+        |names: &str| format!("[[rule]]\nname='a'\nproject='p'\ntoken='ci'\nnames=['{names}']\n");
+    let access = fixture.load(Some(&rule("llm-*")), false);
+    let header = format!("Bearer {}", fixture.token("ci", Scope::default()).as_str());
+    let c = Credentials { authorization: Some(header.as_bytes()), certificate: None };
+    let before = access.policy_now();
+    let principal = access.authenticate(&before, c).await.unwrap();
+    let entry = dsse(&["llm-7b"]);
+    for changed in [rule("vision-*"), "broken".to_owned()] {
+        fixture.write_policy(&changed);
+        assert!(access.may_ask(&before, &principal).is_ok());
+        assert!(access.authorise(&before, &principal, &entry).is_ok(), "as it began");
+        let vision = access.authorise(&before, &principal, &dsse(&["vision-2"]));
+        assert_eq!(vision.unwrap_err().label, "name-not-allowed");
+        assert!(access.authorise(&access.policy_now(), &principal, &entry).is_err());
+    }
 }
 
 #[tokio::test]
@@ -299,14 +329,20 @@ async fn client_certificates_are_their_names() {
     assert!(access.is_configured());
     for bad in [&b""[..], b"\x30\x00", &[0x30; 100_000]] {
         let c = Credentials { authorization: None, certificate: Some(bad) };
-        let denied = access.authenticate(c).await.unwrap_err();
+        let denied = access.authenticate(&access.policy_now(), c).await.unwrap_err();
         assert_eq!((denied.status, denied.label), (UNAUTHENTICATED, "certificate-unreadable"));
     }
     let names = vec!["ci.corp".to_owned()];
-    let grant = access.authorise(&Principal::Certificate { names }, &hashedrekord()).unwrap();
+    let grant = access
+        .authorise(&access.policy_now(), &Principal::Certificate { names }, &hashedrekord())
+        .unwrap();
     assert_eq!((&*grant.project, &*grant.rule), ("p", "a"));
     let names = vec!["ci.corp.evil.example".to_owned()];
-    assert!(access.authorise(&Principal::Certificate { names }, &hashedrekord()).is_err());
+    assert!(
+        access
+            .authorise(&access.policy_now(), &Principal::Certificate { names }, &hashedrekord())
+            .is_err()
+    );
 }
 
 mod workloads;

@@ -8,7 +8,8 @@ use clap::{Args, Subcommand};
 
 use super::failure::Failure;
 use crate::access::commands::{
-    CommandError, TokenPlaces, create_token, list_tokens, parse_kind, parse_lifetime, revoke_tokens,
+    CommandError, TokenPlaces, create_token, create_token_in, list_tokens, parse_kind,
+    parse_lifetime, revoke_tokens,
 };
 use crate::access::token::{KindName, Scope};
 use crate::access::token_file::{NewToken, TokenFileError};
@@ -23,7 +24,7 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make a token and print it, this one time
+    /// Make a token and print it, or put it into a file, this one time
     #[command(after_help = CREATE_EXAMPLES)]
     Create {
         #[command(flatten)]
@@ -44,6 +45,9 @@ enum Command {
         /// Narrow it to this kind of entries, such as dsse; may be given again
         #[arg(long, value_name = "KIND", value_parser = parse_kind, env = "TREERING_KIND")]
         kind: Vec<KindName>,
+        /// Put the token into this new file, mode 0600, and print everything but the token
+        #[arg(long, value_name = "FILE", env = "TREERING_OUT")]
+        out: Option<PathBuf>,
     },
     /// List all tokens, without what opens the log
     #[command(after_help = LIST_EXAMPLES)]
@@ -74,7 +78,7 @@ struct Log {
 }
 
 const CREATE_EXAMPLES: &str = "Examples:
-  treering-server token create --data ./log --name ci-llm
+  treering-server token create --data ./log --name ci-llm --out ci-llm.token
   treering-server token create --data ./log --name ci-llm --lifetime 12h --kind dsse --note nightly";
 
 const LIST_EXAMPLES: &str = "Examples:
@@ -89,9 +93,14 @@ Exit codes: 0 revoked, or nothing left to revoke; 3 no such token.";
 /// Runs it.
 pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let answer = match arguments.command {
-        Command::Create { log, name, lifetime, note, project, kind } => {
+        Command::Create { log, name, lifetime, note, project, kind, out } => {
             let scope = Scope { projects: project, kinds: kind };
-            create_token(&log.places()?, NewToken { name, note, lifetime_s: lifetime, scope })
+            let new = NewToken { name, note, lifetime_s: lifetime, scope };
+            let places = log.places()?;
+            match out {
+                Some(out) => create_token_in(&places, new, &out),
+                None => create_token(&places, new),
+            }
         }
         Command::List { log } => list_tokens(&log.places()?.tokens),
         Command::Revoke { log, which } => revoke_tokens(&log.places()?, &which),
@@ -109,7 +118,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         }
         Err(
             error @ (CommandError::Tokens(TokenFileError::Io { .. } | TokenFileError::Random(_))
-            | CommandError::Journal { .. }),
+            | CommandError::Journal { .. }
+            | CommandError::Out { .. }),
         ) => Err(Failure::Unavailable(error.into())),
         Err(error) => Err(Failure::Usage(error.into())),
     }

@@ -28,7 +28,7 @@ use super::accept::Peer;
 use super::rates::TooOften;
 use super::reply::{Fault, Reply};
 use super::request_id::{REQUEST_ID, RequestId};
-use crate::access::{Access, Credentials, Denied, DeniedStatus, Grant, Principal};
+use crate::access::{Access, Credentials, Denied, DeniedStatus, Grant, PolicyView, Principal};
 use crate::journal::{Act, Journal, JournalError, Line};
 use crate::limits::{REFUSAL_LINES_PER_SECOND, STRANGER_LINES_PER_SECOND};
 use crate::metrics::Limited;
@@ -58,6 +58,8 @@ pub struct Visit {
     peer: Arc<Peer>,
     request: RequestId,
     principal: Option<Principal>,
+    /// The policy when they came in, which decides the rest, too.
+    policy: Option<PolicyView>,
     /// Who was refused, if it is not known who it is.
     refused: Option<String>,
     grant: Option<Grant>,
@@ -70,9 +72,9 @@ pub struct Visit {
 impl Visit {
     /// Somebody knocks.
     pub fn new(app: Arc<App>, peer: Arc<Peer>, request: RequestId) -> Self {
-        let (principal, refused, grant, entry, index) = (None, None, None, None, None);
-        let is_taken = false;
-        Self { app, peer, request, principal, refused, grant, entry, is_taken, index }
+        let (principal, policy, refused) = (None, None, None);
+        let (grant, entry, is_taken, index) = (None, None, false, None);
+        Self { app, peer, request, principal, policy, refused, grant, entry, is_taken, index }
     }
 
     /// The server.
@@ -103,12 +105,13 @@ impl Visit {
             authorization: one_authorization(headers)?,
             certificate: self.peer.certificate.as_deref(),
         };
-        let known = app.gate.access.authenticate(credentials).await;
+        let policy = app.gate.access.policy_now();
+        let known = app.gate.access.authenticate(&policy, credentials).await;
         let principal = known.map_err(|denied| self.denied(denied))?;
-        let allowed = app.gate.access.may_ask(&principal);
+        let allowed = app.gate.access.may_ask(&policy, &principal);
         refuse_other_sites(&principal, headers)?;
         let rate_name = principal.rate_name();
-        self.principal = Some(principal);
+        (self.principal, self.policy) = (Some(principal), Some(policy));
         allowed.map_err(|denied| self.denied(denied))?;
         let by_principal = rate_name.map_or(Ok(()), |name| app.rates.principal(&name));
         by_principal.map_err(|wait| self.too_often(Limited::Principal, wait))
@@ -120,9 +123,10 @@ impl Visit {
     /// The answer.
     pub fn authorise(&mut self, entry: &VerifiedEntry) -> Result<(), Fault> {
         self.entry = Some((entry.kind(), entry.leaf()));
-        let principal = self.principal.as_ref();
-        let principal = principal.expect("nobody gets to the entry before the gate knows them");
-        let decided = self.app.gate.access.authorise(principal, entry);
+        let known = self.principal.as_ref().zip(self.policy.as_ref());
+        let (principal, policy) =
+            known.expect("nobody gets to the entry before the gate knows them");
+        let decided = self.app.gate.access.authorise(policy, principal, entry);
         self.grant = Some(decided.map_err(|denied| self.denied(denied))?);
         Ok(())
     }

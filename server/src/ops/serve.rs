@@ -160,6 +160,7 @@ pub async fn serve(service: Service) -> Result<(), ServeError> {
     let stop = stop_signal().map_err(ServeError::Signal)?;
     announce(&app, &service, address, started.elapsed());
     manager.ready("serving");
+    health.report_to(manager.clone());
     accept::serve(app, listener, tls, stop).await;
     manager.stopping();
     scrubbing.stop();

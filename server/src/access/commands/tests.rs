@@ -79,6 +79,44 @@ fn a_token_is_shown_once_and_never_listed() {
 }
 
 #[test]
+fn a_token_goes_into_a_new_file_of_its_owner_and_nowhere_else() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    let directory = tempfile::tempdir().unwrap();
+    let beside = |name: &str| directory.path().join(name);
+    let places = TokenPlaces { tokens: beside("tokens.json"), journal: beside("journal") };
+    let new = || NewToken {
+        name: "ci".to_owned(),
+        note: String::new(),
+        lifetime_s: LIFETIME_DEFAULT_S,
+        scope: Scope::default(),
+    };
+    let out = beside("ci.token");
+    let answer = create_token_in(&places, new(), &out).unwrap();
+    let text = std::fs::read_to_string(&out).unwrap();
+    let kept = token_file::read(&places.tokens).unwrap();
+    let id = answer["id"].as_str().unwrap();
+    Presented::parse(&text).unwrap().check(kept.by_id(id), now_s()).unwrap();
+    assert!(answer.get("token").is_none() && !answer.to_string().contains(&text[21..]));
+    assert_eq!(std::fs::metadata(&out).unwrap().permissions().mode() & 0o7777, 0o600);
+
+    // What is there stays, a link that leads nowhere too, and no token is made for it.
+    symlink(beside("elsewhere"), beside("link")).unwrap();
+    for taken in [out.clone(), beside("link")] {
+        let refused = create_token_in(&places, new(), &taken).unwrap_err();
+        assert!(matches!(refused, CommandError::OutExists { .. }), "{refused}");
+    }
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), text);
+    assert!(!beside("elsewhere").exists());
+    let nowhere = create_token_in(&places, new(), &beside("no/such/place")).unwrap_err();
+    assert!(matches!(nowhere, CommandError::Out { .. }), "{nowhere}");
+    let wrong = NewToken { name: "CI".to_owned(), ..new() };
+    assert!(create_token_in(&places, wrong, &beside("wrong.token")).is_err());
+    assert!(!beside("wrong.token").exists(), "no empty file is left");
+    assert_eq!(list_tokens(&places.tokens).unwrap().as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn a_token_that_cannot_be_written_down_is_not_shown() {
     let directory = tempfile::tempdir().unwrap();
     let journal = directory.path().join("journal");

@@ -47,7 +47,17 @@ fn headers_that_would_be_followed_are_refused() {
     }
     let long = json!({"alg": "RS256", "kid": "k".repeat(KEY_ID_LEN_MAX + 1)}).to_string();
     assert_eq!(parse(&long, "{}"), Err(JwtRefusal::Malformed));
-    assert_eq!(parse(r#"{"alg":"RS256"}"#, r#"{"a":1,"a":2}"#), Err(JwtRefusal::Malformed));
+    for claims in [
+        r#"{"a":1,"a":2}"#,
+        r#"{"kubernetes.io":{"namespace":"ml","namespace":"web"}}"#,
+        r#"{"a":[{"b":{"c":1,"d":2,"c":1}}]}"#,
+        r#"{"a":{"b":1,"\u0062":2}}"#,
+    ] {
+        assert_eq!(parse(r#"{"alg":"RS256"}"#, claims), Err(JwtRefusal::Malformed), "{claims}");
+    }
+    let twice_in_all = r#"{"a":{"b":1},"c":[{"b":1},{"b":1}],"b":1}"#;
+    assert_eq!(parse(r#"{"alg":"RS256"}"#, twice_in_all), Ok(()), "in no object twice");
+    assert_eq!(parse(r#"{"alg":"RS256","x":{"y":1,"y":1}}"#, "{}"), Err(JwtRefusal::Malformed));
     let padded = format!("{}=.{}.x", encode(r#"{"alg":"RS256"} "#), encode("{}"));
     assert_eq!(Unverified::parse(&padded).err(), Some(JwtRefusal::Malformed));
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use treering_proto::encoding::from_hex_lower;
 
-use super::{Issuer, KeySource, Policy, Rule, Who};
+use super::{Issuer, KeySource, Policy, Rule, Who, outer_claim};
 use crate::access::nearest::{explain, unknown};
 use crate::access::pattern::{PATTERN_LEN_MAX, Pattern};
 use crate::access::quota::QuotaLimits;
@@ -187,7 +187,7 @@ fn who(
             let claims = limited("claims", claims.into_iter().collect())?;
             let claims = claims.into_iter().map(|(name, value)| Ok((name, values(value)?)));
             let claims = claims.collect::<Result<BTreeMap<_, _>, String>>()?;
-            if claims.keys().all(|name| COMMON_CLAIMS.contains(&name.as_str())) {
+            if claims.keys().all(|name| COMMON_CLAIMS.contains(&&*outer_claim(name))) {
                 return Err("claims must ask for something that tells workloads apart, such as \
                      repository_id or sub: the issuer vouches for everybody"
                     .to_owned());

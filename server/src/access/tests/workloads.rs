@@ -69,16 +69,42 @@ async fn a_workload_is_let_in_and_held_to_its_rule() {
         let scene = Scene::new(key).await;
         let principal = bearer(&scene.access, &scene.token()).await.unwrap();
         assert_eq!(principal.to_string(), "workload:ci:repo:corp/llm:ref:refs/heads/main");
-        let grant = scene.access.authorise(&principal, &dsse(&["llm-7b"])).unwrap();
+        let grant = scene
+            .access
+            .authorise(&scene.access.policy_now(), &principal, &dsse(&["llm-7b"]))
+            .unwrap();
         assert_eq!((&*grant.project, &*grant.rule), ("p", "a"));
-        let denied = scene.access.authorise(&principal, &dsse(&["vision"])).unwrap_err();
+        let denied = scene
+            .access
+            .authorise(&scene.access.policy_now(), &principal, &dsse(&["vision"]))
+            .unwrap_err();
         assert_eq!(denied.label, "name-not-allowed");
         let other = scene.token_with("repository_id", json!("124"));
         let other = bearer(&scene.access, &other).await.unwrap();
-        let denied = scene.access.authorise(&other, &dsse(&["llm-7b"])).unwrap_err();
+        let denied = scene
+            .access
+            .authorise(&scene.access.policy_now(), &other, &dsse(&["llm-7b"]))
+            .unwrap_err();
         assert_eq!((denied.status, denied.label), (DeniedStatus::Forbidden, "claim-not-allowed"));
         assert_eq!(scene.issuer.asked(), 1, "keys are kept");
     }
+}
+
+/// What the policy calls an issuer is another issuer in the next policy: whoever came in under the
+/// one is nobody under the other.
+#[tokio::test]
+async fn a_workload_is_decided_by_the_policy_that_knew_its_issuer() {
+    let scene = Scene::new(TestKey::ec()).await;
+    let header = format!("Bearer {}", scene.token());
+    let c = Credentials { authorization: Some(header.as_bytes()), certificate: None };
+    let before = scene.access.policy_now();
+    let other = policy(&scene.issuer).replace(ISSUER, "https://other.example");
+    scene.fixture.write_policy(&other.replace("llm-*", "vision-*"));
+    let principal = scene.access.authenticate(&before, c).await.unwrap();
+    assert!(scene.access.authorise(&before, &principal, &dsse(&["llm-7b"])).is_ok());
+    let denied = scene.access.authorise(&before, &principal, &dsse(&["vision-2"])).unwrap_err();
+    assert_eq!(denied.label, "name-not-allowed", "not what the new policy allows an issuer");
+    assert_eq!(scene.label(&scene.token()).await, "jwt-issuer", "and from the next request on");
 }
 
 #[tokio::test]
@@ -297,7 +323,7 @@ async fn hostile_credentials_never_panic_and_never_open_anything() {
         let good = good[n % 2].as_bytes();
         let header = random.mutate(good);
         let c = Credentials { authorization: Some(&header), certificate: None };
-        let is_let_in = scene.access.authenticate(c).await.is_ok();
+        let is_let_in = scene.access.authenticate(&scene.access.policy_now(), c).await.is_ok();
         // What is let in has the very same credential, perhaps with other white space before it.
         let text = String::from_utf8_lossy(&header);
         let same = text.trim_end_matches(' ').ends_with(&String::from_utf8_lossy(&good[7..])[..]);

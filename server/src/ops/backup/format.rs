@@ -290,7 +290,8 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// [`FormatError`].
     pub fn new(inner: R) -> Result<(Self, LogRecord), FormatError> {
-        let mut reader = Self { inner, hasher: Sha256::new(), read: 0, version: VERSION, ended: false };
+        let mut reader =
+            Self { inner, hasher: Sha256::new(), read: 0, version: VERSION, ended: false };
         let mut magic = [0; MAGIC.len() + 1];
         let (title, version) = match reader.take(&mut magic) {
             Ok(()) => (&magic[..MAGIC.len()], magic[MAGIC.len()]),
@@ -429,10 +430,8 @@ fn parse_log(rest: &mut Rest<'_>, version: u8) -> Option<LogRecord> {
         (VERSION, [flags]) if flags & !(WITNESSES | ACCESS_POLICY) == 0 => *flags,
         _ => return None,
     };
-    let remembered = Remembered {
-        witnesses: flags & WITNESSES != 0,
-        access_policy: flags & ACCESS_POLICY != 0,
-    };
+    let remembered =
+        Remembered { witnesses: flags & WITNESSES != 0, access_policy: flags & ACCESS_POLICY != 0 };
     let (url, identity, vkey) = (rest.text()?, rest.text()?, rest.text()?);
     let ml_dsa_vkey = (!vkey.is_empty()).then_some(vkey);
     let public = PublicFiles { url, identity, ml_dsa_vkey };
