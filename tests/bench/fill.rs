@@ -17,7 +17,7 @@ use treering_server::metrics::Metrics;
 use treering_server::pool::{Outcome, Pool};
 use treering_server::restored::Heard;
 use treering_server::sequencer::Sequencer;
-use treering_server::startup::{self, OpenLog, Opened};
+use treering_server::startup::{self, Asked, OpenLog, Opened};
 use treering_server::systemd::Heartbeat;
 use treering_server::thinning::Thinning;
 
@@ -29,7 +29,7 @@ const ENTRIES_PER_KEY: u64 = 1000;
 /// Logs `entries` entries in the log in `data`, on `threads` threads, and closes it cleanly.
 pub(crate) fn fill(data: &Path, entries: u64, threads: usize) -> anyhow::Result<Duration> {
     let started = Instant::now();
-    let opened = startup::open(data, None, None, false, &Heard::default())?;
+    let opened = startup::open(data, None, Asked::default(), &Heard::default())?;
     let Opened::Log(log) = opened else { anyhow::bail!("a restored log is not filled") };
     let OpenLog { directory, store, anchor, publisher, fenced, edge, selfcheck, time_ms, .. } =
         *log;
