@@ -23,7 +23,7 @@ RUN cargo build --release --locked --workspace
 
 FROM debian:bookworm-slim
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates libstdc++6 \
+    && apt-get install --yes --no-install-recommends ca-certificates jq libstdc++6 \
     && rm --recursive --force /var/lib/apt/lists/*
 # The number is spelled out so that orchestrators can see that this is not root.
 RUN groupadd --gid 10001 treering \
@@ -31,6 +31,8 @@ RUN groupadd --gid 10001 treering \
         --shell /usr/sbin/nologin treering \
     && install --directory --owner treering --group treering --mode 0700 /var/lib/treering
 COPY --from=build /src/target/release/treering-server /src/target/release/treering /usr/local/bin/
+# For jobs that sign (deploy/gitlab).
+COPY deploy/ci/sign-and-log /usr/local/bin/treering-sign-and-log
 COPY LICENSE /usr/share/doc/treering/
 USER 10001:10001
 ENV TREERING_DATA=/var/lib/treering/log TREERING_LISTEN=0.0.0.0:3000

@@ -51,6 +51,7 @@ missing_packages() {
   if [[ " $* " == *" with-python "* ]]; then
     python3 -c 'import ensurepip, venv' 2>/dev/null ||
       echo "python3-venv|keeps the Python packages of the interoperability tests apart"
+    command -v jq >/dev/null || echo "jq|reads JSON in deploy/ci/sign-and-log"
   fi
   # Only root may mount what it makes.
   if [[ " $* " == *" with-xfs "* && $EUID -eq 0 ]]; then
@@ -120,11 +121,12 @@ build() {
 
 # --- Python ------------------------------------------------------------------------------------
 
-# Prints the path of a Python that has exactly the packages of tests/interop/requirements.txt. The
-# environment's name has a hash of that list, so another list gets another environment.
+# Prints the path of a Python that has exactly the packages of the two lists in tests/interop. The
+# environment's name has a hash of them, so other lists get another environment.
 interop_python() {
-  local requirements=$root/tests/interop/requirements.txt hash venv
-  hash=$({ python3 --version && cat "$requirements"; } | sha256sum | cut --characters=1-16)
+  local tools=$root/tests/interop/requirements.txt gates=$root/tests/interop/requirements-gates.txt
+  local hash venv
+  hash=$({ python3 --version && cat "$tools" "$gates"; } | sha256sum | cut --characters=1-16)
   venv=$cache/venv-$hash
   mkdir --parents "$cache"
   # Two runs at a time would install over each other.
@@ -134,7 +136,9 @@ interop_python() {
     say "Installing Python packages for the interoperability tests in $venv"
     rm --recursive --force "$venv"
     python3 -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --no-deps --requirement "$requirements" >&2
+    "$venv/bin/python" -m pip install --quiet --no-deps --requirement "$tools" >&2
+    "$venv/bin/python" -m pip install --quiet --no-deps --require-hashes --only-binary :all: \
+      --requirement "$gates" >&2
     "$venv/bin/python" -m pip check >&2
     touch "$venv/complete"
   fi

@@ -21,16 +21,19 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 # The directory of the binaries under test; run.py sets it.
 BINARIES = Path()
 
+ROOT = Path(__file__).resolve().parents[2]
+
 # A command that takes longer hangs.
 COMMAND_SECONDS_MAX = 120
 
 
 class Log:
-    """A running log with its trust file; a context manager."""
+    """A running log with its trust file, served with `flags`; a context manager."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, *flags: str):
         self.data = folder / "log"
         self.trust = folder / "trust" / "trust.json"
+        self._flags = flags
         self._messages = folder / "server.log"
         self._server = None
 
@@ -39,8 +42,7 @@ class Log:
         run(server(), "trust", "export", "--data", self.data, "--out", self.trust.parent)
         with self._messages.open("wb") as messages:
             self._server = subprocess.Popen(
-                [server(), "serve", "--data", self.data, "--listen", "127.0.0.1:0",
-                 "--open-writes"],
+                [server(), "serve", "--data", self.data, "--listen", "127.0.0.1:0", *self._flags],
                 stdout=subprocess.PIPE,
                 stderr=messages,
                 stdin=subprocess.DEVNULL,
@@ -94,10 +96,13 @@ class Log:
 class InteropTest(unittest.TestCase):
     """One log for all tests of a class, and a folder for each test."""
 
+    # Everybody may write.
+    LOG_FLAGS = ("--open-writes",)
+
     @classmethod
     def setUpClass(cls) -> None:
         folder = cls.enterClassContext(tempfile.TemporaryDirectory())
-        cls.log = cls.enterClassContext(Log(Path(folder)))
+        cls.log = cls.enterClassContext(Log(Path(folder), *cls.LOG_FLAGS))
 
     def setUp(self) -> None:
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
@@ -139,6 +144,13 @@ def run(*command, status: int = 0, environment: dict | None = None) -> str:
     return done.stdout
 
 
+def flip(file: Path, at: int) -> None:
+    """Changes one bit of a file."""
+    content = bytearray(file.read_bytes())
+    content[at] ^= 1
+    file.write_bytes(content)
+
+
 def make_model(folder: Path) -> Path:
     """A model whose file names sort differently by path component and by character."""
     files = {
@@ -158,10 +170,7 @@ def make_model(folder: Path) -> Path:
 
 def flip_weight(model: Path) -> None:
     """Changes one bit of one weight."""
-    file = model / "weights/model-00002-of-00002.safetensors"
-    content = bytearray(file.read_bytes())
-    content[1000] ^= 1
-    file.write_bytes(content)
+    flip(model / "weights/model-00002-of-00002.safetensors", 1000)
 
 
 class Key:
