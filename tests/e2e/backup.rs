@@ -263,7 +263,7 @@ fn put(writer: &mut Writer<Vec<u8>>, record: Record) {
 fn a_backup_of_another_version_and_what_is_none_are_refused_with_the_remedy() {
     let (log, file) = small_log();
     let mut bytes = fs::read(&file).unwrap();
-    bytes[15] = b'2';
+    bytes[15] = b'9';
     let other = log.beside("other.backup");
     fs::write(&other, bytes).unwrap();
     found(&other, "use the version");

@@ -6,7 +6,7 @@ use treering_tests::http::Connection;
 
 use crate::shim::{Fail, Shadow, Shared};
 use crate::trial::Trial;
-use crate::violation::{Checked, must};
+use crate::violation::{Checked, Violation, must};
 use crate::workload::Load;
 
 /// The workload whose syncs and writes fail.
@@ -106,7 +106,11 @@ fn fail(trial: &mut Trial<'_>, fail: Fail) -> Checked {
         trial.tally.count(format!("{error} at a {kind}, {span}, {effect}{then}"));
     }
     // What became of the entries says more than that the log went on.
-    trial.resume()?;
+    let then = if with_power_cut { " and a power cut" } else { "" };
+    trial.resume().map_err(|violation| {
+        let what = format!("after {}{then}: {}", fail.to_text(), violation.what);
+        Violation { what, ..violation }
+    })?;
     must(Invariant::HonestErrors, !has_gone_on, || {
         format!("{}: the log went on as if nothing had been", fail.to_text())
     })

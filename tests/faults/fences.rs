@@ -1,5 +1,6 @@
 //! Two processes that could both sign: on one directory, on a copy of it, paused in between, with
-//! one key and two directories, and one whose anchor somebody else wrote. At most one takes entries.
+//! one key and two directories, and one whose anchor somebody else wrote. At most one takes
+//! entries.
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;

@@ -226,15 +226,17 @@ fn run_one(
     seed: u64,
     tally: &mut Tally,
 ) -> Result<(), Violation> {
-    let run = || (scenario.run)(&mut Trial::new(ground, seed, tally));
+    let mut trial = Trial::new(ground, seed, tally);
+    let run = AssertUnwindSafe(|| (scenario.run)(&mut trial));
     // The harness gives up with a panic where a server is not there any more.
-    match std::panic::catch_unwind(AssertUnwindSafe(run)) {
-        Ok(checked) => checked,
-        Err(panic) => {
-            let what = panic.downcast_ref::<String>().cloned();
-            broken(Promise::Available, what.unwrap_or_else(|| "a panic".to_owned()))
-        }
+    let checked = std::panic::catch_unwind(run).unwrap_or_else(|panic| {
+        let what = panic.downcast_ref::<String>().cloned();
+        broken(Promise::Available, what.unwrap_or_else(|| "a panic".to_owned()))
+    });
+    if checked.is_err() && ground.history.is_some() && ground.bug.is_none() {
+        println!("the log is left in {}", trial.log.keep().display());
     }
+    checked
 }
 
 fn ground(

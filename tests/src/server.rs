@@ -138,6 +138,12 @@ impl Log {
         self.data.join("shards").join(self.identity.tree_id().to_hex())
     }
 
+    /// Leaves everything where it is when the test ends, and says where.
+    pub fn keep(&mut self) -> &Path {
+        self.directory.disable_cleanup(true);
+        self.directory.path()
+    }
+
     /// A path beside the data directory.
     pub fn beside(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)

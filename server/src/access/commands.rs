@@ -1,8 +1,9 @@
 //! What the commands `token` and `policy test` do; the command line only reads flags and prints.
 //!
 //! Invariants: the text of a token is in the answer to `create`, or in the file that it asked for,
-//! and nowhere else; such a file is new, and its owner's alone; a token that was made or revoked stands in the access journal before anybody hears of it. `policy test` decides
-//! with the code that decides requests. Out of scope: flags, exit codes.
+//! and nowhere else; such a file is new, and its owner's alone; a token that was made or revoked
+//! stands in the access journal before anybody hears of it. `policy test` decides with the code
+//! that decides requests. Out of scope: flags, exit codes.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};

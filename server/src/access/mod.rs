@@ -11,7 +11,8 @@
 //!
 //! Invariants: fail closed, whatever is missing, malformed or not to be had; a refusal says what to
 //! change and never repeats a credential; what was taken from a quota goes back unless the entry
-//! counts; one request is authenticated and decided by one look at the policy. Out of scope: connections, chains of client certificates (TLS), journals.
+//! counts; one request is authenticated and decided by one look at the policy. Out of scope:
+//! connections, chains of client certificates (TLS), journals.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;

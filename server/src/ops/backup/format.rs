@@ -18,8 +18,8 @@
 //! early, or goes on after its trailer, is an error. Out of scope: what the records say
 //! ([`super::check`]). Nothing here may change without another version; a test holds the bytes.
 //!
-//! History: 2, the settings of a log are one byte of flags, where 1 had `witnessed` alone. Version 1
-//! is read still: it is a backup whose log had no access policy.
+//! History: 2, the settings of a log are one byte of flags, where 1 had `witnessed` alone. Version
+//! 1 is read still: it is a backup whose log had no access policy.
 
 use std::io::{self, Read, Write};
 
