@@ -107,7 +107,7 @@ fn without_bug(
     tally: &mut Tally,
 ) -> Result<bool, String> {
     let buggy = ground(arguments, binaries::buggy_server()?, None)?;
-    for scenario in chosen(arguments, false) {
+    for scenario in chosen(arguments, false).filter(|scenario| !scenario.is_long) {
         if let Err(violation) = run_one(&buggy, scenario, seed, tally) {
             println!("VIOLATION in {:?} with seed {seed}, test build: {violation}", scenario.name);
             return Ok(false);
