@@ -2,8 +2,9 @@
 //!
 //! Arrows run one way: `cli` calls the verbs (`sign`, `submit`, `verify`, `consistency`,
 //! `compare`), these use `log`, `state` and the trust file, and only `log` and `submit` touch
-//! `transport`. `verify` sees bytes and trust, never the network, files or a clock. `witness` is a
-//! server of its own and uses none of these.
+//! `transport`. `verify` and `history` see bytes and trust, never the network, files or a clock:
+//! `history` judges what has happened since a model was signed. `witness` is a server of its own
+//! and uses none of these.
 #![forbid(unsafe_code)]
 
 pub mod audit_log;
@@ -11,6 +12,7 @@ pub mod certificate_chain;
 pub mod compare;
 pub mod consistency;
 pub mod hash_model;
+pub mod history;
 pub mod log;
 pub mod monitor;
 pub mod online;

@@ -17,7 +17,8 @@ pub mod rekor_v1;
 
 use treering_proto::checkpoint::SignedCheckpoint;
 use treering_proto::evidence::{Evidence, Promise};
-use treering_proto::trust::{SignerRule, TrustFile};
+use treering_proto::trust::model_policy::Rule;
+use treering_proto::trust::{ModelPolicy, SignerRule, TrustFile};
 
 use crate::consistency::{FollowError, Since, contradiction, follow};
 use crate::log::{LogError, LogReader};
@@ -29,7 +30,8 @@ use newest::Searcher;
 
 pub use crate::time::time_text;
 
-/// The checks of this module, as the report names them.
+/// The checks of this module, as the report names them. The last two give way to the rules of the
+/// model policy that ask the same and more, `firstSeen` and `notNewest`.
 pub const CHECKS: [&str; 3] = ["consistency", "first-seen", "newest"];
 
 /// What else is to be known.
@@ -39,6 +41,8 @@ pub struct OnlinePolicy<'a> {
     pub signers: &'a [SignerRule],
     /// Whether a model may be older than the newest of its name.
     pub allow_older: bool,
+    /// The rules that are judged beside these checks.
+    pub rules: &'a ModelPolicy,
 }
 
 /// What the log answered about an entry, before anything is concluded from it.
@@ -63,10 +67,17 @@ pub enum Questions {
 
 const NOT_ASKED: &str = "the log was not asked; --online does";
 
-/// Adds a line for each check that was not asked for.
-pub fn not_asked(report: &mut Report) {
-    for check in CHECKS {
-        report.not_checked(check, NOT_ASKED);
+/// Adds a line for each check that was not asked for, and that no rule takes the place of.
+pub fn not_asked(rules: &ModelPolicy, report: &mut Report) {
+    report.not_checked("consistency", NOT_ASKED);
+    models_not_asked(rules, report);
+}
+
+fn models_not_asked(rules: &ModelPolicy, report: &mut Report) {
+    for (check, rule) in [("first-seen", Rule::FirstSeen), ("newest", Rule::NotNewest)] {
+        if !rules.is_on(rule) {
+            report.not_checked(check, NOT_ASKED);
+        }
     }
 }
 
@@ -87,9 +98,7 @@ pub fn offline(trust: &TrustFile, state: Option<&StateDirectory>, verification: 
         Ok(None) => report.not_checked("consistency", NOT_ASKED),
         Err(error) => report.not_checked("consistency", format!("{NOT_ASKED}; {error}")),
     }
-    for check in &CHECKS[1..] {
-        report.not_checked(check, NOT_ASKED);
-    }
+    models_not_asked(&trust.model_policy, report);
 }
 
 /// Follows the log to its newest checkpoint, which must extend that of `entry` and all seen before,
@@ -198,8 +207,12 @@ pub async fn check(
     consistency(asked, verification);
     let known = verification.entry.as_ref().map_or(0, |entry| entry.checkpoint.head().size.get());
     let searcher = Searcher { log, size: size.max(known) };
-    first_seen(&searcher, opened, verification).await;
-    newest::check(&searcher, opened, policy, verification).await;
+    if !policy.rules.is_on(Rule::FirstSeen) {
+        first_seen(&searcher, opened, verification).await;
+    }
+    if !policy.rules.is_on(Rule::NotNewest) {
+        newest::check(&searcher, opened, policy, verification).await;
+    }
 }
 
 /// How a failure to follow the log ends the process.

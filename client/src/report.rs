@@ -37,6 +37,8 @@ pub enum Exit {
 pub enum Outcome {
     /// It holds.
     Passed,
+    /// It does not hold, and that is said but does not stand in the way.
+    Warned,
     /// It does not hold.
     Failed,
     /// It did not run.
@@ -71,6 +73,11 @@ impl Report {
     /// The check `name` holds.
     pub fn passed(&mut self, name: &'static str, why: impl Into<String>) {
         self.push(name, Outcome::Passed, why.into(), true, Exit::Ok);
+    }
+
+    /// The check `name` does not hold, and whoever made the policy wants to know it.
+    pub fn warned(&mut self, name: &'static str, why: impl Into<String>) {
+        self.push(name, Outcome::Warned, why.into(), false, Exit::Ok);
     }
 
     /// The check `name` does not hold, and the process ends with `exit` unless something worse
@@ -169,6 +176,7 @@ mod tests {
         let mut report = Report::default();
         report.passed("signature", "by a key");
         report.not_checked("timestamp", "no token");
+        report.warned("rule-new-signer", "somebody new");
         assert!(report.is_verified());
         assert_eq!(report.exit(), Exit::Ok);
         report.could_not_check("consistency", "offline", Exit::Unavailable);

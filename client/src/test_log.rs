@@ -31,7 +31,7 @@ use treering_proto::note::{
 use treering_proto::proof::{ProofPlan, plan_inclusion};
 use treering_proto::tile::{Tile, TileKind, encode_hashes, hashes_at};
 use treering_proto::tree::{LeafIndex, Node, TreeHead, TreeSize, join_subtrees, perfect_subtrees};
-use treering_proto::trust::{SignerRule, TrustFile, TrustedLog, WitnessPolicy};
+use treering_proto::trust::{ModelPolicy, SignerRule, TrustFile, TrustedLog, WitnessPolicy};
 
 use crate::hash_model::{HashOptions, HashedModel, list};
 use crate::transport::{Transport, TransportOptions};
@@ -230,6 +230,7 @@ impl TestLog {
             certificate_authorities: Vec::new(),
             timestamp_authorities: Vec::new(),
             signers,
+            model_policy: ModelPolicy::default(),
         }
     }
 

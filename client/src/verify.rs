@@ -14,10 +14,13 @@
 //! timestamp    RFC 3161 authorities saw the signature (if the bundle says so)
 //! time         what is said about when the entry was logged goes together
 //! freshness    the newest tree is not too old
+//! rule-...     one for each rule of the model policy that is on
 //! ```
 //!
-//! [`verify`] is all of this without the log. Where the log is asked, [`examine`] comes first, then
-//! the questions (see [`crate::online`]), and the answers go into [`Examined::conclude`].
+//! [`verify`] is all of this without the log, but for the rules. Where the log is asked,
+//! [`examine`] comes first, then the questions (see [`crate::online`]), and the answers go into
+//! [`Examined::conclude`]. The rules come last ([`judge`]), because what they ask depends on the
+//! rest (see [`crate::history`]).
 //!
 //! Invariants: no network, no clock, no files: everything comes in as an argument, so the same
 //! input has the same answer. Every check is in the report, whatever happened to those before it.
@@ -25,6 +28,7 @@
 mod checks;
 mod dates;
 mod proof;
+mod rules;
 
 use treering_proto::api::v2::TransparencyLogEntry;
 use treering_proto::bundle::{Bundle, BundleError, Content, Material};
@@ -36,16 +40,18 @@ use treering_proto::model_id::model_id;
 use treering_proto::model_statement::{ModelStatement, ModelStatementError, Resource};
 use treering_proto::statement::{Statement, StatementError};
 use treering_proto::tree::LeafIndex;
-use treering_proto::trust::{SignerRule, TrustFile};
+use treering_proto::trust::{ModelPolicy, SignerRule, TrustFile};
 use treering_proto::verifier::Verifier;
 
+use crate::history::Finding;
 use crate::report::{Exit, Report};
 use dates::{Dated, Logged};
 use proof::Proven;
 
 pub(crate) use dates::is_promised;
+pub use rules::{check_name, judge};
 
-/// All checks in order, as the report names them.
+/// All checks in order, as the report names them; those of rules follow.
 pub const CHECKS: [&str; 13] = [
     "bundle",
     "signature",
@@ -168,6 +174,8 @@ pub struct Verification {
     pub ignored_found: Vec<String>,
     /// Signed files that were not compared, at the caller's wish.
     pub skipped_by_caller: Vec<String>,
+    /// What the rules of the model policy came to, after [`judge`].
+    pub findings: Vec<Finding>,
 }
 
 /// A log entry that is proven to be in a tree that the log signed.
@@ -262,13 +270,14 @@ impl Opened {
     }
 }
 
-/// The report about a bundle that could not be opened.
-pub fn not_opened(error: &OpenError) -> Verification {
+/// The report about a bundle that could not be opened. None of `rules` can be checked.
+pub fn not_opened(error: &OpenError, rules: &ModelPolicy) -> Verification {
     let mut report = Report::default();
     report.failed("bundle", error.to_string(), Exit::NotVerified);
     for check in &CHECKS[1..] {
         report.not_checked(check, "the bundle cannot be read");
     }
+    rules::nothing_to_judge(rules, &mut report);
     Verification {
         report,
         signer: None,
@@ -277,6 +286,7 @@ pub fn not_opened(error: &OpenError) -> Verification {
         evidence: Vec::new(),
         ignored_found: Vec::new(),
         skipped_by_caller: Vec::new(),
+        findings: Vec::new(),
     }
 }
 
@@ -365,7 +375,16 @@ impl Examined<'_> {
         if let Some(entry) = &mut entry {
             entry.witnessed_by = witnessed;
         }
-        Verification { report, signer, verifier, entry, evidence, ignored_found, skipped_by_caller }
+        Verification {
+            report,
+            signer,
+            verifier,
+            entry,
+            evidence,
+            ignored_found,
+            skipped_by_caller,
+            findings: Vec::new(),
+        }
     }
 }
 

@@ -9,6 +9,8 @@ use tempfile::TempDir;
 // What the shared log of the unit tests expects to find at the root of its crate.
 use treering_client::{hash_model, transport};
 
+#[path = "cli/policy.rs"]
+mod policy;
 #[path = "cli/quorum.rs"]
 mod quorum;
 #[allow(dead_code)]

@@ -92,7 +92,7 @@ mod tests {
         Note, NoteKey, sign_cosignature_line, sign_ed25519_line, sign_ml_dsa_44_line,
     };
     use crate::tree::TreeHead;
-    use crate::trust::{TrustedLog, WitnessPolicy};
+    use crate::trust::{ModelPolicy, TrustedLog, WitnessPolicy};
 
     const NOW: u64 = 1_800_000_000;
 
@@ -131,6 +131,7 @@ mod tests {
             certificate_authorities: Vec::new(),
             timestamp_authorities: Vec::new(),
             signers: Vec::new(),
+            model_policy: ModelPolicy::default(),
         }
     }
 

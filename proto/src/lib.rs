@@ -5,10 +5,10 @@
 //! `hash` and `tree` (RFC 6962 words), `proof`, `tile` and `append` (the tree), `note`,
 //! `checkpoint`, `cosignature`, `policy`, `witness` and `proof_file` (C2SP texts), `key`,
 //! `certificate` and `verifier` (who signed), `dsse_envelope`, `statement` and `model_statement`
-//! (what was signed), `entry` (what may be logged), `facts` (what it is found by), `bundle` and
-//! `api` (Sigstore's shapes), `identity` (who a log is), `trust` (what a verifier believes),
-//! `freshness` (how old a checkpoint is), `audit` (rebuilding a log), `evidence` (that a log or a
-//! witness lied).
+//! (what was signed), `notice` (what is said about it later), `entry` (what may be logged), `facts`
+//! (what it is found by), `bundle` and `api` (Sigstore's shapes), `identity` (who a log is),
+//! `trust` (what a verifier believes), `freshness` (how old a checkpoint is), `audit` (rebuilding a
+//! log), `evidence` (that a log or a witness lied).
 #![forbid(unsafe_code)]
 
 pub mod api;
@@ -31,6 +31,7 @@ pub mod key;
 pub mod model_id;
 pub mod model_statement;
 pub mod note;
+pub mod notice;
 pub mod policy;
 pub mod proof;
 pub mod proof_file;

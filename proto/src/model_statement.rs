@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 
 use crate::encoding::from_hex_lower;
 use crate::hash::Hash;
+use crate::notice::EntryRef;
 use crate::statement::{STATEMENT_LEN_MAX, Statement, StatementVersion};
 
 mod paths;
@@ -48,6 +49,9 @@ pub const MODEL_PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
 /// The annotation of the subject that holds the version of the model. OMS has no place for one, and
 /// its schema allows further members in the subject alone.
 pub const MODEL_VERSION_ANNOTATION: &str = "treering.model_version";
+
+/// The annotation of the subject that names the logged signature which this one renews.
+pub const RENEWAL_ANNOTATION: &str = "treering.renews";
 
 /// The name of the only file of a model that is one file, as Python's model_signing writes it.
 pub const SINGLE_FILE_NAME: &str = ".";
@@ -96,6 +100,7 @@ pub struct Resource {
 pub struct ModelStatement {
     name: Option<String>,
     model_version: Option<String>,
+    renews: Option<EntryRef>,
     root: Hash,
     method: Method,
     hash: ModelHash,
@@ -122,6 +127,9 @@ pub enum ModelStatementError {
     /// The version annotation is not a text that can be shown.
     #[error("the model version is not a text of 1 to {LABEL_LEN_MAX} bytes")]
     BadModelVersion,
+    /// The renewal annotation is not index and leaf of an entry.
+    #[error("the annotation {RENEWAL_ANNOTATION} is not index and leaf of an entry")]
+    BadRenewal,
     /// A field of the predicate is absent or of the wrong type.
     #[error("predicate field {0} is missing or malformed")]
     BadField(&'static str),
@@ -207,6 +215,7 @@ impl ModelStatement {
         let admitted = Self {
             name: subject.name.clone().filter(|name| !name.is_empty()),
             model_version: read::model_version(subject)?,
+            renews: read::renews(subject)?,
             root: root.and_then(|bytes| Hash::from_slice(&bytes)).ok_or(Error::NoRoot)?,
             method,
             hash,
@@ -233,6 +242,7 @@ impl ModelStatement {
         let statement = Self {
             name: Some(name.to_owned()).filter(|name| !name.is_empty()),
             model_version,
+            renews: None,
             root: root_of(&resources),
             method: Method::Files,
             hash: ModelHash::Sha256,
@@ -252,6 +262,12 @@ impl ModelStatement {
         Self { allow_symlinks: true, ..self }
     }
 
+    /// The same statement, as a renewal of the signature that is logged at `entry`: the same model,
+    /// signed again because a key was changed, and no younger than it was.
+    pub fn with_renewal(self, entry: EntryRef) -> Self {
+        Self { renews: Some(entry), ..self }
+    }
+
     /// The in-toto statement as Treering writes it: a DSSE payload that stock verifiers accept. For
     /// a statement that was read these are not the bytes it was read from.
     pub fn to_payload(&self) -> Vec<u8> {
@@ -266,6 +282,11 @@ impl ModelStatement {
     /// The signer's version of the model, if there is one.
     pub fn model_version(&self) -> Option<&str> {
         self.model_version.as_deref()
+    }
+
+    /// The logged signature that the signer says this one renews.
+    pub fn renews(&self) -> Option<EntryRef> {
+        self.renews
     }
 
     /// The OMS root: SHA-256 of the digests in the order given. It binds neither names nor order.

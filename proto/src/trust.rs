@@ -17,7 +17,8 @@
 //!   "signers": [
 //!     {"name": "release", "publicKey": "-----BEGIN PUBLIC KEY-----\n..."},
 //!     {"name": "ci", "identity": "https://ci.example/job", "issuer": "https://issuer.example"}
-//!   ]
+//!   ],
+//!   "modelPolicy": {"revoked": "refuse"}
 //! }
 //! ```
 //!
@@ -25,7 +26,8 @@
 //! vkeys of C2SP signed-note: Ed25519 keys named like the origin sign checkpoints; one ML-DSA-44
 //! key of that name may cosign them, with a time; an ECDSA key is that of the log's Rekor v1 side,
 //! and `identity` binds it to the first. `floor` is the oldest state of the log that is believed;
-//! `maxCheckpointAgeSeconds` is how old its newest may be (see [`crate::freshness`]).
+//! `maxCheckpointAgeSeconds` is how old its newest may be (see [`crate::freshness`]); `modelPolicy`
+//! is what is made of the history of a model (see [`model_policy`]).
 //!
 //! Invariants: unknown and duplicate fields are refused, so that a rule that this version cannot
 //! read is never skipped; a floor in a trust file is signed by the log; no log is its own witness;
@@ -33,6 +35,8 @@
 //! Out of scope: whether the file itself is genuine, and matching signers (see the client).
 
 mod error;
+pub mod model_policy;
+mod signer;
 
 use serde::{Deserialize, Serialize};
 
@@ -41,11 +45,14 @@ use crate::certificate::Certificate;
 use crate::checkpoint::{SignedCheckpoint, open_checkpoint};
 use crate::hash::Hash;
 use crate::identity::{IdentityError, LogIdentity};
-use crate::key::PublicKey;
 use crate::note::{NoteKey, NoteKeyKind};
 use crate::policy::Policy;
+use model_policy::ModelPolicyJson;
+use signer::SignerJson;
 
 pub use error::TrustError;
+pub use model_policy::ModelPolicy;
+pub use signer::{Signer, SignerRule};
 
 /// The longest trust file in bytes: two notes or policies of the greatest length, and certificates.
 pub const TRUST_LEN_MAX: usize = 4 << 20;
@@ -81,6 +88,8 @@ pub struct TrustFile {
     pub timestamp_authorities: Vec<Certificate>,
     /// Who may sign. Without any, nobody is accepted.
     pub signers: Vec<SignerRule>,
+    /// What is made of the history of a model; by default nothing.
+    pub model_policy: ModelPolicy,
 }
 
 /// The log, and how to know it.
@@ -115,30 +124,6 @@ pub struct WitnessPolicy {
     pub policy: Policy,
 }
 
-/// One accepted signer.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SignerRule {
-    /// What reports call this signer; unique in the file.
-    pub name: String,
-    /// How the signer is known.
-    pub who: Signer,
-}
-
-/// How a signer is known.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Signer {
-    /// By key, bare or in a certificate.
-    Key(PublicKey),
-    /// By a certificate of a trusted authority.
-    Identity {
-        /// One of the certificate's subject alternative names, exactly.
-        identity: String,
-        /// The OIDC issuer in the certificate, exactly; `None` accepts only certificates that name
-        /// none, which is how enterprise authorities write them.
-        issuer: Option<String>,
-    },
-}
-
 impl TrustFile {
     /// Reads a trust file strictly.
     ///
@@ -169,7 +154,10 @@ impl TrustFile {
                 "timestampAuthorities",
                 &json.timestamp_authorities,
             )?,
-            signers: Vec::new(),
+            signers: signer::read_list("signers", json.signers)?,
+            model_policy: json
+                .model_policy
+                .map_or(Ok(ModelPolicy::default()), ModelPolicy::from_json)?,
         };
         // With the keys of all who date it, so that a rollback below it can be proven.
         if let Some(note) = json.floor {
@@ -177,9 +165,6 @@ impl TrustFile {
             file.floor = Some(open_checkpoint(note.as_bytes(), &file.log.origin, &keys)?);
         }
         file.set_max_checkpoint_age(json.max_checkpoint_age_seconds)?;
-        for (at, signer) in json.signers.into_iter().enumerate() {
-            file.add_signer(SignerRule::from_json(at, signer)?)?;
-        }
         Ok(file)
     }
 
@@ -201,7 +186,10 @@ impl TrustFile {
             max_checkpoint_age_seconds: self.max_checkpoint_age,
             certificate_authorities: pem(&self.certificate_authorities),
             timestamp_authorities: pem(&self.timestamp_authorities),
-            signers: self.signers.iter().map(SignerRule::to_json).collect(),
+            signers: signer::list_json(&self.signers),
+            model_policy: Some(&self.model_policy)
+                .filter(|policy| **policy != ModelPolicy::default())
+                .map(ModelPolicy::to_json),
         };
         let mut text =
             serde_json::to_string_pretty(&json).expect("texts and lists always serialize");
@@ -214,21 +202,7 @@ impl TrustFile {
     /// # Errors
     /// [`TrustError::DuplicateSigner`], [`TrustError::TooMany`], [`TrustError::Text`].
     pub fn add_signer(&mut self, rule: SignerRule) -> Result<(), TrustError> {
-        check_text("the name of a signer", &rule.name)?;
-        if let Signer::Identity { identity, issuer } = &rule.who {
-            check_text("the identity of a signer", identity)?;
-            issuer
-                .as_ref()
-                .map_or(Ok(()), |issuer| check_text("the issuer of a signer", issuer))?;
-        }
-        if self.signers.len() == TRUST_LIST_MAX {
-            return Err(TrustError::TooMany("signers"));
-        }
-        if self.signers.iter().any(|other| other.name == rule.name) {
-            return Err(TrustError::DuplicateSigner { name: rule.name });
-        }
-        self.signers.push(rule);
-        Ok(())
+        signer::add("signers", &mut self.signers, rule)
     }
 
     /// Allows checkpoints of at most this age in seconds, or of any.
@@ -361,34 +335,6 @@ impl WitnessPolicy {
     }
 }
 
-impl SignerRule {
-    fn from_json(at: usize, json: SignerJson) -> Result<Self, TrustError> {
-        let who = match (json.public_key, json.identity, json.issuer) {
-            (Some(pem), None, None) => Signer::Key(
-                PublicKey::from_pem(&pem).map_err(|error| TrustError::SignerKey { at, error })?,
-            ),
-            (None, Some(identity), issuer) => Signer::Identity { identity, issuer },
-            _ => return Err(TrustError::SignerRule { at }),
-        };
-        Ok(Self { name: json.name, who })
-    }
-
-    fn to_json(&self) -> SignerJson {
-        let name = self.name.clone();
-        match &self.who {
-            Signer::Key(key) => {
-                SignerJson { name, public_key: Some(key.to_pem()), identity: None, issuer: None }
-            }
-            Signer::Identity { identity, issuer } => SignerJson {
-                name,
-                public_key: None,
-                identity: Some(identity.clone()),
-                issuer: issuer.clone(),
-            },
-        }
-    }
-}
-
 /// Of the keys that a log may list, one kind signs a time.
 fn is_time_key(key: &NoteKey) -> bool {
     key.kind() == NoteKeyKind::MlDsa44
@@ -428,6 +374,8 @@ struct TrustJson {
     timestamp_authorities: Vec<String>,
     #[serde(default)]
     signers: Vec<SignerJson>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    model_policy: Option<ModelPolicyJson>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -438,18 +386,6 @@ struct LogJson {
     keys: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     identity: Option<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct SignerJson {
-    name: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    public_key: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    identity: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    issuer: Option<String>,
 }
 
 #[cfg(test)]

@@ -156,6 +156,7 @@ impl Output {
     fn word(&self, check: &Check) -> String {
         let (word, colour) = match check.outcome {
             Outcome::Passed => ("passed     ", 32),
+            Outcome::Warned => ("WARNING    ", 33),
             Outcome::Failed => ("FAILED     ", 31),
             Outcome::NotChecked if check.required => ("NOT CHECKED", 31),
             Outcome::NotChecked => ("not checked", 33),

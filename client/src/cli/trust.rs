@@ -6,7 +6,10 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use treering_client::report::Exit;
 use treering_proto::policy::POLICY_LEN_MAX;
-use treering_proto::trust::{MAX_AGE_MAX, Signer, SignerRule, TrustFile, WitnessPolicy};
+use treering_proto::trust::model_policy::{Action, Rule};
+use treering_proto::trust::{
+    MAX_AGE_MAX, ModelPolicy, Signer, SignerRule, TRUST_LEN_MAX, TrustFile, WitnessPolicy,
+};
 
 use super::arguments::{TrustArguments, load_public_key, read_bounded, write_output};
 use super::failure::Failure;
@@ -24,6 +27,7 @@ enum Command {
     AddSigner(AddSigner),
     SetWitnesses(SetWitnesses),
     SetMaxAge(SetMaxAge),
+    SetModelPolicy(SetModelPolicy),
     Show(Show),
 }
 
@@ -93,6 +97,25 @@ struct SetMaxAge {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Age(Option<u64>);
 
+/// Say what is made of the history of a model
+///
+/// Takes the place of the model policy that the trust file has; `docs/model-policy.md` has the
+/// rules, and the text of the recommended policy, which leaves approvals and recovery keys as they
+/// are. Rules that refuse need the log or a status proof: without either, verification ends with 5.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  treering trust set-model-policy recommended --trust trust.json
+  treering trust set-model-policy policy.json --trust trust.json
+  treering trust set-model-policy none --trust trust.json     (no rules)")]
+struct SetModelPolicy {
+    /// `recommended`, `none`, or a JSON file: the value of `modelPolicy`
+    #[arg(value_name = "POLICY")]
+    policy: PathBuf,
+    #[command(flatten)]
+    trust: TrustArguments,
+}
+
 /// Show what a trust file says
 #[derive(Args)]
 #[command(after_help = "\
@@ -110,6 +133,7 @@ pub fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure> {
         Command::AddSigner(arguments) => add_signer(arguments, output),
         Command::SetWitnesses(arguments) => set_witnesses(&arguments, output),
         Command::SetMaxAge(arguments) => set_max_age(&arguments, output),
+        Command::SetModelPolicy(arguments) => set_model_policy(&arguments, output),
         Command::Show(arguments) => {
             let trust = arguments.trust.load()?;
             output.data(&lines(&trust), &json(&trust))?;
@@ -163,10 +187,33 @@ fn set_max_age(arguments: &SetMaxAge, output: &Output) -> Result<Exit, Failure> 
     write(&arguments.trust, &trust, output)
 }
 
+fn set_model_policy(arguments: &SetModelPolicy, output: &Output) -> Result<Exit, Failure> {
+    let mut trust = arguments.trust.load()?;
+    trust.model_policy = match arguments.policy.to_str() {
+        Some("recommended") => ModelPolicy {
+            approvals: trust.model_policy.approvals,
+            recovery: trust.model_policy.recovery,
+            ..ModelPolicy::recommended()
+        },
+        Some("none") => ModelPolicy::default(),
+        _ => {
+            let bytes = read_bounded(&arguments.policy, TRUST_LEN_MAX, "the model policy")?;
+            ModelPolicy::parse(&bytes).map_err(|error| {
+                let path = arguments.policy.display();
+                Failure::usage(format!("the model policy {path} cannot be used"), error)
+            })?
+        }
+    };
+    remark_on_age(&trust, output);
+    write(&arguments.trust, &trust, output)
+}
+
 fn remark_on_age(trust: &TrustFile, output: &Output) {
     let policy = trust.witness_policy.as_ref();
     let no_witness = policy.is_none_or(|witnesses| witnesses.policy.needs_no_witness());
-    if trust.max_checkpoint_age.is_some() && no_witness && trust.log.time_key().is_none() {
+    let is_limited =
+        trust.max_checkpoint_age.is_some() || trust.model_policy.is_on(Rule::CheckpointAge);
+    if is_limited && no_witness && trust.log.time_key().is_none() {
         output.remark(
             "remark: no checkpoint can pass the maximum age: there are neither witnesses nor an \
              ML-DSA-44 key of the log to say how old it is",
@@ -239,6 +286,14 @@ fn lines(trust: &TrustFile) -> Vec<String> {
             }
         });
     }
+    let policy = &trust.model_policy;
+    for rule in Rule::ALL.into_iter().filter(|rule| policy.is_on(*rule)) {
+        let word = if policy.action(rule) == Action::Refuse { "refuse" } else { "warn" };
+        lines.push(format!("rule      {}: {word}", rule.name()));
+    }
+    if !policy.recovery.is_empty() {
+        lines.push(format!("recovery  {} people may speak for any model", policy.recovery.len()));
+    }
     if trust.signers.is_empty() {
         lines.push("signer    none: nobody is accepted".to_owned());
     }
@@ -269,6 +324,8 @@ fn json(trust: &TrustFile) -> Value {
         "certificateAuthorities": trust.certificate_authorities.len(),
         "timestampAuthorities": trust.timestamp_authorities.len(),
         "signers": signers,
+        "modelPolicy": serde_json::from_str::<Value>(&trust.model_policy.format())
+            .expect("a policy is written as JSON"),
     })
 }
 

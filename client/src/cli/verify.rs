@@ -6,17 +6,19 @@ use clap::Args;
 use serde_json::{Value, json};
 use treering_client::consistency::{FollowError, log_name};
 use treering_client::hash_model::{HashModelError, HashOptions, normalize};
+use treering_client::history::{Believed, Subject};
 use treering_client::log::LogReader;
 use treering_client::online::{self, OnlinePolicy, Questions, time_text};
-use treering_client::report::{Exit, Outcome, Report};
+use treering_client::report::{Check, Exit, Outcome, Report};
 use treering_client::sign::resources;
 use treering_client::state::StateDirectory;
 use treering_client::verify::{
-    Found, Model, Opened, Policy, Verification, examine, not_opened, verify,
+    Found, Model, Newest, Opened, Policy, Verification, examine, judge, not_opened, verify,
 };
 use treering_proto::bundle::BUNDLE_LEN_MAX;
 use treering_proto::evidence::Evidence;
-use treering_proto::trust::{Signer, SignerRule, TrustFile};
+use treering_proto::trust::model_policy::Action;
+use treering_proto::trust::{ModelPolicy, Signer, SignerRule, TrustFile};
 
 use super::arguments::{
     NetworkArguments, StateArguments, TrustArguments, load_public_key, now, read_bounded,
@@ -66,7 +68,8 @@ pub struct Arguments {
     /// offline it counts for that in the bundle, which only grows older
     #[arg(long, env = "TREERING_ONLINE")]
     online: bool,
-    /// With --online: accept a model although its signer logged a newer one of the same name
+    /// With --online: accept a model although its signer logged a newer one of the same name; a
+    /// rule `notNewest` that refuses then only warns
     #[arg(long, env = "TREERING_ALLOW_OLDER", requires = "online")]
     allow_older: bool,
     #[command(flatten)]
@@ -99,19 +102,23 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
     let opened = match Opened::open(&bytes) {
         Ok(opened) => opened,
         Err(error) => {
-            let mut verification = not_opened(&error);
-            online::not_asked(&mut verification.report);
+            let mut verification = not_opened(&error, &trust.model_policy);
+            online::not_asked(&trust.model_policy, &mut verification.report);
             return print(&verification, None, &trust, 0, output);
         }
     };
     let policy = Policy { trust: &trust, signers: &signers, now: now() };
     let files = read_model(&arguments, &opened, &signature, output)?;
     let state = arguments.state.directory();
+    let rules = rules(&arguments, &trust);
+    let believed = Believed { policy: &rules, signers: &signers };
     let verification = if arguments.online {
-        online_checks(&arguments, &opened, &policy, files.as_model()).await?
+        online_checks(&arguments, &opened, &policy, files.as_model(), believed).await?
     } else {
         let mut verification = verify(&opened, &policy, files.as_model());
         online::offline(&trust, state.as_ref().ok(), &mut verification);
+        let subject = Subject::of(&opened, &trust, &verification, &Newest::NotAsked);
+        judge(believed, subject.as_ref(), None, policy.now, &mut verification);
         verification
     };
     for evidence in &verification.evidence {
@@ -144,12 +151,22 @@ fn signers(arguments: &Arguments, trust: &TrustFile) -> Result<Vec<SignerRule>, 
     Ok(trust.signers.clone())
 }
 
+/// The model policy of the trust file, with what the caller allows.
+fn rules(arguments: &Arguments, trust: &TrustFile) -> ModelPolicy {
+    let mut rules = trust.model_policy.clone();
+    if arguments.allow_older && rules.not_newest == Some(Action::Refuse) {
+        rules.not_newest = Some(Action::Warn);
+    }
+    rules
+}
+
 /// All checks, with the log's answers.
 async fn online_checks(
     arguments: &Arguments,
     opened: &Opened,
     policy: &Policy<'_>,
     model: Model<'_>,
+    believed: Believed<'_>,
 ) -> Result<Verification, Failure> {
     let (trust, signers) = (policy.trust, policy.signers);
     let state = arguments.state.directory()?;
@@ -159,8 +176,11 @@ async fn online_checks(
     let (entry, promised) = (examined.entry(), examined.promised());
     let asked = online::ask(&log, trust, &state, entry, promised, Questions::Dates).await;
     let mut verification = examined.conclude(model, &asked.shown);
-    let online = OnlinePolicy { signers, allow_older: arguments.allow_older };
+    let subject = Subject::of(opened, trust, &verification, &asked.shown.newest);
+    let allow_older = arguments.allow_older;
+    let online = OnlinePolicy { signers, allow_older, rules: believed.policy };
     online::check(&log, opened, online, asked, &mut verification).await;
+    judge(believed, subject.as_ref(), None, policy.now, &mut verification);
     Ok(verification)
 }
 
@@ -319,7 +339,7 @@ pub fn model_json(opened: &Opened) -> Value {
 fn summary(verification: &Verification, opened: Option<&Opened>, unsigned: usize) -> String {
     let report = &verification.report;
     if !report.is_verified() {
-        return format!("NOT VERIFIED: {}", names(report, true));
+        return format!("NOT VERIFIED: {}", names(report, stands_in_the_way));
     }
     let name = opened.and_then(|opened| opened.statement().name()).unwrap_or("(no name)");
     let version = opened.and_then(|opened| opened.statement().model_version());
@@ -332,20 +352,24 @@ fn summary(verification: &Verification, opened: Option<&Opened>, unsigned: usize
     if !verification.skipped_by_caller.is_empty() {
         notes.push(format!("{} signed files not compared", verification.skipped_by_caller.len()));
     }
+    if report.checks().iter().any(|check| check.outcome == Outcome::Warned) {
+        notes
+            .push(format!("WARNED by {}", names(report, |check| check.outcome == Outcome::Warned)));
+    }
     let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };
     format!(
         "verified: {name}{version}, signed by {signer:?}{notes}; not checked: {}",
-        names(report, false)
+        names(report, |check| check.outcome == Outcome::NotChecked)
     )
 }
 
-/// The checks that stand in the way of the verdict; or, of a verified model, those that did not
-/// run.
-fn names(report: &Report, in_the_way: bool) -> String {
-    let wanted = report.checks().iter().filter(|check| match in_the_way {
-        true => check.required && check.outcome != Outcome::Passed,
-        false => check.outcome == Outcome::NotChecked,
-    });
+fn stands_in_the_way(check: &Check) -> bool {
+    check.required && check.outcome != Outcome::Passed
+}
+
+/// The names of the checks that are `wanted`.
+fn names(report: &Report, wanted: impl Fn(&Check) -> bool) -> String {
+    let wanted = report.checks().iter().filter(|check| wanted(check));
     let names: Vec<&str> = wanted.map(|check| check.check).collect();
     if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
 }

@@ -76,7 +76,8 @@ impl Signer1 {
         let state = StateDirectory::new(self.dir.path().join("state"));
         let asked = ask(&log, &trust, &state, examined.entry(), None, Questions::Dates).await;
         let mut verification = examined.conclude(Model::Read(&found), &asked.shown);
-        let online = OnlinePolicy { signers: &trust.signers, allow_older };
+        let rules = &trust.model_policy;
+        let online = OnlinePolicy { signers: &trust.signers, allow_older, rules };
         check(&log, &opened, online, asked, &mut verification).await;
         verification
     }

@@ -4,7 +4,7 @@ use tempfile::TempDir;
 use treering_proto::certificate::Certificate;
 use treering_proto::checkpoint::open_checkpoint;
 use treering_proto::entry::VerifiedEntry;
-use treering_proto::trust::Signer;
+use treering_proto::trust::{ModelPolicy, Signer};
 
 use super::*;
 use crate::certificate_chain::tests::{authority, leaf};
@@ -129,8 +129,10 @@ fn every_check_is_in_every_report_in_order() {
     };
     assert_eq!(names(&signed.verify()), CHECKS);
     let garbage = Opened::open(b"{}").unwrap_err();
-    assert_eq!(names(&not_opened(&garbage)), CHECKS);
-    assert_eq!(not_opened(&garbage).report.exit(), Exit::NotVerified);
+    assert_eq!(names(&not_opened(&garbage, &ModelPolicy::default())), CHECKS);
+    let strict = not_opened(&garbage, &ModelPolicy::recommended());
+    assert_eq!(strict.report.exit(), Exit::NotVerified);
+    assert_eq!(strict.report.checks().len(), CHECKS.len() + 10);
     let mut unlogged = Signed::new(1, 1);
     unlogged.bundle.log_entries.clear();
     assert_eq!(names(&unlogged.verify()), CHECKS);

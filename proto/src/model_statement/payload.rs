@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{MODEL_PREDICATE_TYPE, Method, ModelStatement};
+use crate::notice::EntryRef;
 use crate::statement::STATEMENT_TYPE_V1;
 
 #[derive(Serialize)]
@@ -31,8 +32,10 @@ struct RootJson {
 
 #[derive(Serialize)]
 struct AnnotationsJson<'a> {
-    #[serde(rename = "treering.model_version")]
-    model_version: &'a str,
+    #[serde(rename = "treering.model_version", skip_serializing_if = "Option::is_none")]
+    model_version: Option<&'a str>,
+    #[serde(rename = "treering.renews", skip_serializing_if = "Option::is_none")]
+    renews: Option<serde_json::Value>,
 }
 
 #[derive(Serialize)]
@@ -66,13 +69,16 @@ pub(super) fn write(statement: &ModelStatement) -> Vec<u8> {
         Method::Shards { size } => (Some(size), format!("{hash}-sharded-{size}")),
     };
     let resources = statement.resources.iter();
-    let version = statement.model_version.as_deref();
+    let model_version = statement.model_version.as_deref();
+    let renews = statement.renews.map(EntryRef::to_json);
+    let annotated = model_version.is_some() || renews.is_some();
     let json = StatementJson {
         kind: STATEMENT_TYPE_V1,
         subject: [SubjectJson {
             name: statement.name.as_deref(),
             digest: RootJson { sha256: statement.root.to_hex() },
-            annotations: version.map(|model_version| AnnotationsJson { model_version }),
+            // Without any, the bytes are those of a stock signer.
+            annotations: annotated.then_some(AnnotationsJson { model_version, renews }),
         }],
         predicate_type: MODEL_PREDICATE_TYPE,
         predicate: PredicateJson {

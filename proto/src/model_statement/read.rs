@@ -3,10 +3,11 @@
 use serde_json::Value;
 
 use super::{
-    MODEL_VERSION_ANNOTATION, Method, ModelHash, ModelStatementError as Error, RESOURCES_MAX,
-    Resource,
+    MODEL_VERSION_ANNOTATION, Method, ModelHash, ModelStatementError as Error, RENEWAL_ANNOTATION,
+    RESOURCES_MAX, Resource,
 };
 use crate::encoding::from_hex_lower;
+use crate::notice::EntryRef;
 use crate::statement::Subject;
 
 pub(super) fn text<'a>(object: &'a Value, field: &'static str) -> Result<&'a str, Error> {
@@ -41,6 +42,11 @@ pub(super) fn model_version(subject: &Subject) -> Result<Option<String>, Error> 
         Some(Value::String(text)) => Ok(Some(text.clone())),
         Some(_) => Err(Error::BadModelVersion),
     }
+}
+
+pub(super) fn renews(subject: &Subject) -> Result<Option<EntryRef>, Error> {
+    let annotation = subject.annotations.get(RENEWAL_ANNOTATION);
+    annotation.map(|value| EntryRef::from_json(value).ok_or(Error::BadRenewal)).transpose()
 }
 
 pub(super) fn ignore_paths(serialization: &Value) -> Result<Vec<String>, Error> {

@@ -366,3 +366,54 @@ fn a_refusal_does_not_repeat_a_long_name() {
     let unknown = with(SERIALIZATION, "method", json!(long)).unwrap_err().to_string();
     assert!(unknown.len() < 4_096, "{}", unknown.len());
 }
+
+fn renewal() -> crate::notice::EntryRef {
+    let index = crate::tree::LeafIndex::new(17).unwrap();
+    crate::notice::EntryRef { index, leaf: Hash([4; 32]) }
+}
+
+#[test]
+fn a_renewal_names_an_entry_and_changes_nothing_else() {
+    let plain = files(&[("a", 1)]);
+    let renewed = plain.clone().with_renewal(renewal());
+    assert_eq!((plain.renews(), renewed.renews()), (None, Some(renewal())));
+    let payload: Value = serde_json::from_slice(&renewed.to_payload()).unwrap();
+    let annotation = json!({"index": 17, "leaf": "04".repeat(32)});
+    assert_eq!(payload["subject"][0]["annotations"], json!({RENEWAL_ANNOTATION: annotation}));
+    let mut without = payload.clone();
+    without["subject"][0].as_object_mut().unwrap().remove("annotations");
+    let stock: Value = serde_json::from_slice(&plain.to_payload()).unwrap();
+    assert_eq!(without, stock);
+    let again = ModelStatement::parse(&Statement::parse(&renewed.to_payload()).unwrap()).unwrap();
+    assert_eq!(again, renewed);
+    assert_eq!(crate::model_id::model_id(&again), crate::model_id::model_id(&plain));
+}
+
+#[test]
+fn a_renewal_stands_beside_a_version() {
+    let version = Some("2".to_owned());
+    let made = ModelStatement::new_files("m", vec![resource("a", 1)], vec![], version).unwrap();
+    let both = made.with_renewal(renewal());
+    let again = ModelStatement::parse(&Statement::parse(&both.to_payload()).unwrap()).unwrap();
+    assert_eq!((again.model_version(), again.renews()), (Some("2"), Some(renewal())));
+}
+
+#[test]
+fn refuses_a_renewal_that_names_no_entry() {
+    let leaf = "04".repeat(32);
+    for wrong in [
+        json!(17),
+        json!(null),
+        json!({}),
+        json!({"index": 17}),
+        json!({"leaf": leaf}),
+        json!({"index": "17", "leaf": leaf}),
+        json!({"index": -1, "leaf": leaf}),
+        json!({"index": 1u64 << 53, "leaf": leaf}),
+        json!({"index": 17, "leaf": "04"}),
+        json!({"index": 17, "leaf": leaf, "later": 1}),
+    ] {
+        let annotations = json!({RENEWAL_ANNOTATION: wrong});
+        assert_eq!(with("/subject/0", "annotations", annotations), Err(Error::BadRenewal));
+    }
+}

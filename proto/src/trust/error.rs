@@ -2,6 +2,7 @@
 //!
 //! Invariant: an error names the field at fault. Out of scope: what to do about it.
 
+use super::model_policy::ModelPolicyError;
 use super::{MAX_AGE_MAX, TRUST_LEN_MAX, TRUST_LIST_MAX, TRUST_SCHEMA};
 use crate::canonical::JsonError;
 use crate::certificate::CertificateError;
@@ -97,23 +98,32 @@ pub enum TrustError {
         error: CertificateError,
     },
     /// A signer's key cannot be used.
-    #[error("signers[{at}]: {error}")]
+    #[error("{list}[{at}]: {error}")]
     SignerKey {
+        /// Which list.
+        list: &'static str,
         /// Which.
         at: usize,
         /// Why.
         error: KeyError,
     },
     /// A signer is known in no way, or in two.
-    #[error("signers[{at}] needs either publicKey, or identity with or without issuer")]
+    #[error("{list}[{at}] needs either publicKey, or identity with or without issuer")]
     SignerRule {
+        /// Which list.
+        list: &'static str,
         /// Which.
         at: usize,
     },
     /// Two signers have the same name.
-    #[error("two signers are named {name:?}")]
+    #[error("two of {list} are named {name:?}")]
     DuplicateSigner {
+        /// Which list.
+        list: &'static str,
         /// The name.
         name: String,
     },
+    /// The rules about the history of a model contradict themselves.
+    #[error(transparent)]
+    ModelPolicy(#[from] ModelPolicyError),
 }

@@ -8,6 +8,7 @@ use super::*;
 use crate::api::v1::TreeId;
 use crate::checkpoint::Checkpoint;
 use crate::cosignature::ml_dsa_44::MlDsa44SigningKey;
+use crate::key::PublicKey;
 use crate::note::{Note, SignatureLine, sign_cosignature_line, sign_ed25519_line};
 use crate::tree::TreeHead;
 
@@ -65,6 +66,7 @@ fn sample() -> Value {
             {"name": "ci", "identity": "https://ci.example/job", "issuer": "https://i.example"},
             {"name": "internal", "identity": "a@b.example"},
         ],
+        "modelPolicy": {"revoked": "refuse", "firstSeen": {"action": "warn", "days": 7}},
     })
 }
 
@@ -95,18 +97,21 @@ fn a_file_survives_reading_and_writing() {
 #[test]
 fn the_least_file_names_a_log_and_accepts_nobody() {
     let mut value = sample();
-    for optional in ["floor", "witnessPolicy", "maxCheckpointAgeSeconds", "signers"] {
+    for optional in ["floor", "witnessPolicy", "maxCheckpointAgeSeconds", "signers", "modelPolicy"]
+    {
         value.as_object_mut().unwrap().remove(optional);
     }
     value["log"].as_object_mut().unwrap().remove("identity");
     let file = parse(&value).unwrap();
     assert!(file.signers.is_empty() && file.witness_policy.is_none());
     assert_eq!(file.max_checkpoint_age, None);
+    assert_eq!(file.model_policy, ModelPolicy::default());
+    assert!(!file.format().contains("modelPolicy"));
 }
 
 #[test]
 fn unknown_and_duplicate_fields_are_refused_at_every_level() {
-    for path in ["", "/log", "/signers/0"] {
+    for path in ["", "/log", "/signers/0", "/modelPolicy", "/modelPolicy/firstSeen"] {
         let mut value = sample();
         let object = value.pointer_mut(path).unwrap().as_object_mut().unwrap();
         object.insert("maxAge".to_owned(), json!(1));
@@ -182,14 +187,14 @@ fn signers_have_unique_names_and_one_way_to_be_known() {
     assert!(matches!(&parse(&value).unwrap().signers[2].who, Signer::Key(_)));
     value["signers"].as_array_mut().unwrap().push(key);
     let duplicate = parse(&value).unwrap_err();
-    assert!(matches!(duplicate, TrustError::DuplicateSigner { name } if name == "release"));
+    assert!(matches!(duplicate, TrustError::DuplicateSigner { name, .. } if name == "release"));
     for wrong in [
         json!({"name": "a"}),
         json!({"name": "a", "issuer": "i"}),
         json!({"name": "a", "identity": "x", "publicKey": SIGNER}),
     ] {
         let error = error_with("/signers/0", wrong);
-        assert!(matches!(error, TrustError::SignerRule { at: 0 }), "{error}");
+        assert!(matches!(error, TrustError::SignerRule { list: "signers", at: 0 }), "{error}");
     }
     let empty = error_with("/signers/0", json!({"name": "a", "identity": ""}));
     assert!(matches!(empty, TrustError::Text(_)));

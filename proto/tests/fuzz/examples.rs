@@ -243,6 +243,15 @@ fn trust_file(whole: bool) -> Vec<u8> {
             { "name": "ci", "identity": "https://ci.example/job", "issuer": "https://i.example" },
             { "name": "release", "publicKey": ecdsa_key().to_pem() },
         ]);
+        file["modelPolicy"] = json!({
+            "firstSeen": { "action": "refuse", "days": 30 },
+            "notNewest": "refuse",
+            "superseded": "off",
+            "checkpointAge": { "action": "warn", "hours": 24 },
+            "approvals": { "action": "refuse", "count": 1, "roles": {
+                "qa": [{ "name": "kim", "identity": "kim@corp.example" }] } },
+            "recovery": [{ "name": "safe", "publicKey": ecdsa_key().to_pem() }],
+        });
     }
     file.to_string().into_bytes()
 }

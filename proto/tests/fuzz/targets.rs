@@ -25,6 +25,7 @@ use treering_proto::key::PublicKey;
 use treering_proto::model_id::model_id;
 use treering_proto::model_statement::{ModelStatement, RESOURCES_MAX};
 use treering_proto::note::{self, Note, NoteKey, SIGNATURES_MAX, Verified};
+use treering_proto::notice::Notice;
 use treering_proto::policy::Policy;
 use treering_proto::proof::{self, PROOF_HASHES_MAX};
 use treering_proto::proof_file::{PROOF_FILE_HASHES_MAX, ProofFile};
@@ -39,7 +40,7 @@ use treering_proto::witness::{AddCheckpoint, LOG_KEYS_MAX, LastCosigned, LogList
 pub type Target = fn(&[u8]) -> bool;
 
 /// All targets by name, in the order in which `proto` is read.
-pub const TARGETS: [(&str, Target); 30] = [
+pub const TARGETS: [(&str, Target); 31] = [
     ("encodings", encodings),
     ("canonical_json", canonical_json),
     ("tile_path", tile_path),
@@ -61,6 +62,7 @@ pub const TARGETS: [(&str, Target); 30] = [
     ("certificate", certificate),
     ("envelope", envelope),
     ("statement", statement),
+    ("notice", notice),
     ("logged_entry", logged_entry),
     ("v1_request", v1_request),
     ("v2_request", v2_request),
@@ -361,6 +363,15 @@ fn statement(data: &[u8]) -> bool {
         assert_eq!(again, model);
         assert_eq!(model_id(&again), model_id(&model));
     }
+    true
+}
+
+fn notice(data: &[u8]) -> bool {
+    let Ok(statement) = Statement::parse(data) else { return false };
+    let Ok(Some(read)) = Notice::parse(&statement) else { return false };
+    let payload = read.to_payload().expect("what was read can be written");
+    let again = Statement::parse(&payload).expect("our own statement is read");
+    assert_eq!(Notice::parse(&again), Ok(Some(read)));
     true
 }
 

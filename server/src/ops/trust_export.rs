@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use treering_proto::identity::{IdentityError, LogIdentity};
 use treering_proto::note::{NoteKey, NoteKeyError};
-use treering_proto::trust::{IdentityDocument, TrustError, TrustFile, TrustedLog, WitnessPolicy};
+use treering_proto::trust::{
+    IdentityDocument, ModelPolicy, TrustError, TrustFile, TrustedLog, WitnessPolicy,
+};
 
 use crate::data_directory::{DataDirectory, DirectoryError, PublicFiles};
 
@@ -75,6 +77,7 @@ pub fn export(
         certificate_authorities: Vec::new(),
         timestamp_authorities: Vec::new(),
         signers: Vec::new(),
+        model_policy: ModelPolicy::default(),
     };
     let mut files = vec![
         ("trust.json", trust.format()),

@@ -14,9 +14,13 @@ use treering_proto::encoding::to_base64;
 use treering_proto::entry::VerifiedEntry;
 use treering_proto::hash::{Hash, hash_leaf};
 use treering_proto::key::{HashAlgorithm, PublicKey};
+use treering_proto::model_statement::ModelStatement;
+use treering_proto::notice::{EntryRef, Notice, NoticeKind, Successor};
+use treering_proto::statement::Statement;
 use treering_proto::tree::{LeafIndex, TreeSize};
 
 use super::{Dated, ECDSA_SPKI, Examples, Tree, decoded, ecdsa_key, note, seed};
+use crate::targets::ORIGIN;
 
 /// The statement of a model of three files, as OpenSSF Model Signing has it.
 const MODEL: &str = r#"{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"llm","digest":{"sha256":"1ea51598cbb9b3744ebfe90ff77cdee9f3c646b25808015c78bb7aa070961c3d"}}],"predicateType":"https://model_signing/signature/v1.0","predicate":{"serialization":{"method":"files","hash_type":"sha256","allow_symlinks":false,"ignore_paths":[".git"]},"resources":[{"name":"config.json","algorithm":"sha256","digest":"6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"},{"name":"weights/part-1.safetensors","algorithm":"sha256","digest":"d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35"},{"name":"weights/part-2.safetensors","algorithm":"sha256","digest":"4e07408562bedb8b60ce05c1decfe3ad16b72230967de01f640b7e4729b49fce"}]}}"#;
@@ -37,7 +41,9 @@ pub fn add(examples: &mut Examples) {
     examples.insert("certificate", vec![certificate.clone()]);
     let json = vec![MODEL.into(), provenance(), br#"[1e21,-0.5,"\u20ac\n",{"b":null}]"#.to_vec()];
     examples.insert("canonical_json", json);
-    examples.insert("statement", vec![MODEL.into(), sharded(), provenance(), bill_of_materials()]);
+    let statements = vec![MODEL.into(), renewed(), sharded(), provenance(), bill_of_materials()];
+    examples.insert("statement", statements);
+    examples.insert("notice", notices());
     let envelopes = [envelope(MODEL.as_bytes(), &[decoded(MODEL_SIGNATURE)]), two_signatures()];
     examples.insert("envelope", envelopes.map(String::into_bytes).to_vec());
 
@@ -56,6 +62,38 @@ pub fn add(examples: &mut Examples) {
 fn ed25519_key() -> PublicKey {
     let der = seed(5).verifying_key().to_public_key_der().expect("a key");
     PublicKey::from_spki_der(der.as_bytes()).expect("a key")
+}
+
+fn entry(index: u64) -> EntryRef {
+    EntryRef { index: LeafIndex::new(index).expect("an index"), leaf: Hash([7; 32]) }
+}
+
+/// The same model, signed again after its key was changed.
+fn renewed() -> Vec<u8> {
+    let statement = Statement::parse(MODEL.as_bytes()).expect("our own statement");
+    let model = ModelStatement::parse(&statement).expect("a model");
+    model.with_renewal(entry(17)).to_payload()
+}
+
+/// One notice of each kind.
+fn notices() -> Vec<Vec<u8>> {
+    let by = Successor { entry: entry(18), model_id: Hash([5; 32]) };
+    let kinds = [
+        NoticeKind::Revoke,
+        NoticeKind::Supersede { by },
+        NoticeKind::ApproveRollback { instead_of: entry(18) },
+        NoticeKind::Approve { role: "qa".to_owned() },
+    ];
+    let notice = |kind| Notice {
+        kind,
+        log: ORIGIN.to_owned(),
+        about: entry(17),
+        model_id: Hash([2; 32]),
+        root: Hash([3; 32]),
+        name: Some("llm".to_owned()),
+        reason: Some("it is bad".to_owned()),
+    };
+    kinds.map(|kind| notice(kind).to_payload().expect("texts that fit")).to_vec()
 }
 
 fn sharded() -> Vec<u8> {

@@ -1,0 +1,445 @@
+//! What all rules share: where a model stands, which line it belongs to, and who may speak.
+//!
+//! ```text
+//! index   3        7        9           12             15
+//!         v1       v2       v1 again    v1, renews 3   v2 (subject)
+//!         |        |________________________________|
+//!         |______________________|_______|
+//!   place 3        7        3           3              7
+//! ```
+//!
+//! Whoever may write can log an old signature again, and whoever signed it may sign it again. So
+//! the *place* of a model is that of its first entry in the line, or of an older entry that one of
+//! them renews, and never that of the entry in hand.
+//!
+//! Invariants: a renewal counts if the entry that it names is known, is older, and has the same
+//! model id and name; renewals go back only. A stranger's entry is in no line.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use treering_proto::hash::Hash;
+use treering_proto::notice::{EntryRef, Notice};
+use treering_proto::tree::LeafIndex;
+use treering_proto::trust::SignerRule;
+
+use super::kin::Kin;
+use super::{
+    Answer, Believed, By, Cited, History, Question, Said, Seen, SeenModel, Source, Subject, What,
+    Who,
+};
+
+/// A subject, and all that is known and believed about it.
+pub(super) struct Context<'a> {
+    pub(super) believed: Believed<'a>,
+    pub(super) subject: &'a Subject,
+    pub(super) history: Option<&'a History>,
+    pub(super) now: u64,
+    /// The subject's entry, and those that it renews, one after the other.
+    pub(super) renewed: Vec<LeafIndex>,
+    /// What the subject continues, under whatever name.
+    pub(super) kin: Kin,
+    /// Why a renewal that the subject claims does not count.
+    pub(super) bad_renewal: Option<String>,
+}
+
+/// What the accepted signers logged under the name of the subject.
+pub(super) struct Line<'a> {
+    models: BTreeMap<Hash, Placed<'a>>,
+    /// Entries of the line of which nothing is known.
+    pub(super) opaque: Vec<&'a Seen>,
+}
+
+/// One model of a line.
+pub(super) struct Placed<'a> {
+    pub(super) model_id: Hash,
+    /// Where it stands in the order.
+    pub(super) place: LeafIndex,
+    /// Its entries in the line.
+    pub(super) entries: Vec<&'a Seen>,
+    /// What it says of its version, in each entry; `None` where that is not known.
+    pub(super) said: Vec<Option<&'a Said>>,
+    /// It says that it renews an entry that is not known.
+    pub(super) unproven_renewal: bool,
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn new(
+        believed: Believed<'a>,
+        subject: &'a Subject,
+        history: Option<&'a History>,
+        now: u64,
+    ) -> Self {
+        let (renewed, kin) = (Vec::new(), Kin::default());
+        let mut context = Self { believed, subject, history, now, renewed, kin, bad_renewal: None };
+        context.follow_renewals();
+        context.kin = Kin::of(&context);
+        context
+    }
+
+    /// Goes from the subject to what it renews, and so on.
+    fn follow_renewals(&mut self) {
+        let mut at = self.subject.entry.index;
+        let mut model = &self.subject.model;
+        self.renewed = vec![at];
+        while let Some(claim) = model.said.as_ref().and_then(|said| said.renews) {
+            match self.renewed_by(at, model, claim) {
+                Ok(older) => (at, model) = older,
+                Err(why) => {
+                    let claimed = claim.index;
+                    self.bad_renewal = Some(format!("entry {at} renews entry {claimed}: {why}"));
+                    return;
+                }
+            }
+            self.renewed.push(at);
+        }
+    }
+
+    /// The subject, or the model that was found at `index`.
+    pub(super) fn model_at(&self, index: LeafIndex) -> Option<&'a SeenModel> {
+        if index == self.subject.entry.index {
+            return Some(&self.subject.model);
+        }
+        match &self.history?.seen.get(&index)?.what {
+            What::Model(model) => Some(model),
+            _ => None,
+        }
+    }
+
+    /// Who signed the entry at `index`.
+    pub(super) fn signers_at(&self, index: LeafIndex) -> &'a [Who] {
+        if index == self.subject.entry.index {
+            return std::slice::from_ref(&self.subject.signed_by);
+        }
+        let seen = self.history.and_then(|history| history.seen.get(&index));
+        seen.map_or(&[], |seen| &seen.signed_by)
+    }
+
+    /// The entry that `model`, logged at `at`, renews.
+    pub(super) fn renewed_by(
+        &self,
+        at: LeafIndex,
+        model: &SeenModel,
+        claim: EntryRef,
+    ) -> Result<(LeafIndex, &'a SeenModel), &'static str> {
+        if claim.index >= at {
+            return Err("that is not an older one");
+        }
+        let seen = self.history.and_then(|history| history.seen.get(&claim.index));
+        let seen = seen.ok_or("that one is not known to be of this model")?;
+        match &seen.what {
+            _ if seen.entry != claim => Err("another leaf stands there"),
+            What::Model(older) if older.model_id != model.model_id => Err("that is another model"),
+            What::Model(older) if older.name != model.name => {
+                Err("that has another name, and only `supersede` announces a new one")
+            }
+            What::Model(older) => Ok((claim.index, older)),
+            _ => Err("that one cannot be read"),
+        }
+    }
+
+    /// What was answered to `question`.
+    pub(super) fn answer(&self, question: &Question) -> Option<&'a Answer> {
+        self.history.and_then(|history| history.answers.get(question))
+    }
+
+    /// Why what the history does not show need not be absent; `None` if it is whole for
+    /// `questions`.
+    pub(super) fn doubt(&self, questions: &[Question]) -> Option<String> {
+        let Some(history) = self.history else {
+            return Some("nothing is known of the model's history".to_owned());
+        };
+        if let Some(why) = self.mistrust(history) {
+            return Some(why);
+        }
+        let why = |question: &Question| match history.answers.get(question) {
+            Some(Answer::All(_)) => None,
+            Some(Answer::Unknown(why)) => Some(why.clone()),
+            Some(Answer::Oldest(_)) => match self.by_each_person(question) {
+                Some(people) => self.doubt(&people),
+                None => Some("there is more than can be looked at".to_owned()),
+            },
+            None => Some("it was not asked for".to_owned()),
+        };
+        questions.iter().find_map(why)
+    }
+
+    /// The same, where the oldest that match are enough.
+    pub(super) fn doubt_about_oldest(&self, question: &Question) -> Option<String> {
+        match (self.history, self.answer(question)) {
+            (Some(history), Some(Answer::Oldest(hits))) if !hits.is_empty() => {
+                self.mistrust(history)
+            }
+            _ => self.doubt(std::slice::from_ref(question)),
+        }
+    }
+
+    /// The same as [`Context::doubt`], where beside `questions` it is enough to know the oldest
+    /// signatures of the model: strangers may have logged any number of copies.
+    pub(super) fn doubt_beside_copies(&self, questions: &[Question]) -> Option<String> {
+        let model = Question::Model(self.subject.model.model_id);
+        self.doubt_about_oldest(&model).or_else(|| self.doubt(questions))
+    }
+
+    /// Whether all signatures of the model are known that are older than the subject.
+    pub(super) fn knows_all_older(&self) -> bool {
+        match self.answer(&Question::Model(self.subject.model.model_id)) {
+            Some(Answer::All(_)) => true,
+            Some(Answer::Oldest(hits)) => hits.last() >= Some(&self.subject.entry.index),
+            _ => false,
+        }
+    }
+
+    /// What makes the whole history no answer.
+    fn mistrust(&self, history: &History) -> Option<String> {
+        let own = self.subject.entry.index;
+        if !history.size.contains(own) {
+            let size = history.size;
+            return Some(format!("what is known ends at {size} entries, before entry {own}"));
+        }
+        if let Source::Index { from, .. } = &history.source
+            && from.get() > 0
+        {
+            return Some(format!("the index begins at entry {from}"));
+        }
+        match history.answers.get(&Question::Model(self.subject.model.model_id)) {
+            Some(Answer::All(hits)) if self.subject.has_statement && !hits.contains(&own) => {
+                Some(format!("the search hides entry {own} itself, so it may hide others"))
+            }
+            _ => None,
+        }
+    }
+
+    /// The questions that take the place of one about anybody.
+    fn by_each_person(&self, question: &Question) -> Option<Vec<Question>> {
+        match question {
+            Question::Notices { model_id, by: None } => {
+                let ask = |by| Question::Notices { model_id: *model_id, by: Some(by) };
+                Some(self.speakers().into_iter().map(ask).collect())
+            }
+            Question::Named { name, by: None } => {
+                let ask = |by| Question::Named { name: name.clone(), by: Some(by) };
+                Some(self.line_people().into_iter().map(ask).collect())
+            }
+            _ => None,
+        }
+    }
+
+    /// The entries that were found by `question`, or by those that take its place.
+    pub(super) fn hits(&self, question: &Question) -> Vec<&'a Seen> {
+        let Some(history) = self.history else { return Vec::new() };
+        let mut found = BTreeSet::new();
+        let people = self.by_each_person(question).unwrap_or_default();
+        for question in std::iter::once(question).chain(&people) {
+            if let Some(Answer::All(hits) | Answer::Oldest(hits)) = history.answers.get(question) {
+                found.extend(hits);
+            }
+        }
+        found.into_iter().filter_map(|index| history.seen.get(index)).collect()
+    }
+
+    /// The signatures of the subject's model.
+    pub(super) fn same_model(&self) -> Vec<(&'a Seen, &'a SeenModel)> {
+        let id = self.subject.model.model_id;
+        let hits = self.hits(&Question::Model(id)).into_iter();
+        hits.filter_map(|seen| match &seen.what {
+            What::Model(model) if model.model_id == id => Some((seen, model)),
+            _ => None,
+        })
+        .collect()
+    }
+
+    /// What is said about the subject's model, whoever says it.
+    pub(super) fn notices(&self) -> Vec<(&'a Seen, &'a Notice)> {
+        let model_id = self.subject.model.model_id;
+        let hits = self.hits(&Question::Notices { model_id, by: None }).into_iter();
+        hits.filter_map(|seen| match &seen.what {
+            What::Notice(notice) if notice.model_id == model_id => Some((seen, &**notice)),
+            _ => None,
+        })
+        .collect()
+    }
+
+    /// Whether `entry` is known to be a signature of the subject's model.
+    pub(super) fn is_of_model(&self, entry: EntryRef) -> bool {
+        let is_it = |(seen, _): &(&Seen, &SeenModel)| seen.entry == entry;
+        entry == self.subject.entry || self.same_model().iter().any(is_it)
+    }
+
+    /// The oldest entry that the subject renews, or its own.
+    pub(super) fn origin(&self) -> LeafIndex {
+        self.renewed.last().copied().unwrap_or(self.subject.entry.index)
+    }
+
+    /// Whether `who` is one of those whose models of one name are one line: accepted signers, the
+    /// signer of the subject, and those of what it continues.
+    pub(super) fn is_of_line(&self, who: &Who) -> bool {
+        self.believed.signers.iter().any(|rule| who.is_accepted_by(rule))
+            || who.is_same_as(&self.subject.signed_by)
+            || self.kin_signers().any(|signer| signer.is_same_as(who))
+    }
+
+    /// How a search finds them.
+    pub(super) fn line_people(&self) -> BTreeSet<By> {
+        let accepted = self.believed.signers.iter().map(By::of);
+        let kin = self.kin_signers().flat_map(Who::by);
+        accepted.chain(self.subject.signed_by.by()).chain(kin).collect()
+    }
+
+    fn kin_signers(&self) -> impl Iterator<Item = &'a Who> + '_ {
+        self.kin.entries().flat_map(|index| self.signers_at(index))
+    }
+
+    /// All whose notices may count.
+    pub(super) fn speakers(&self) -> BTreeSet<By> {
+        let recovery = self.believed.policy.recovery.iter();
+        let approvals = self.believed.policy.approvals.iter();
+        let approvers = approvals.flat_map(|rule| rule.roles.values().flatten());
+        let mut people = self.line_people();
+        people.extend(recovery.chain(approvers).map(By::of));
+        people
+    }
+
+    /// What the accepted signers logged under the subject's name, the subject included.
+    pub(super) fn line(&self) -> Line<'a> {
+        let mut line = Line { models: BTreeMap::new(), opaque: Vec::new() };
+        let Some(name) = &self.subject.model.name else { return line };
+        let hits = self.hits(&Question::Named { name: name.clone(), by: None });
+        for seen in hits {
+            match &seen.what {
+                What::Model(model)
+                    if model.name.as_ref() == Some(name)
+                        && seen.signed_by.iter().any(|who| self.is_of_line(who)) =>
+                {
+                    self.place_model(seen, model, &mut line);
+                }
+                What::Opaque => line.opaque.push(seen),
+                _ => {}
+            }
+        }
+        line
+    }
+
+    fn place_model(&self, seen: &'a Seen, model: &'a SeenModel, line: &mut Line<'a>) {
+        let index = seen.entry.index;
+        let claim = model.said.as_ref().and_then(|said| said.renews);
+        let renewed = claim.map(|claim| self.renewed_by(index, model, claim));
+        let place = match &renewed {
+            Some(Ok((older, _))) => *older,
+            _ => index,
+        };
+        let placed = line.models.entry(model.model_id).or_insert_with(|| Placed {
+            model_id: model.model_id,
+            place,
+            entries: Vec::new(),
+            said: Vec::new(),
+            unproven_renewal: false,
+        });
+        placed.place = placed.place.min(place);
+        placed.entries.push(seen);
+        placed.said.push(model.said.as_ref());
+        placed.unproven_renewal |= matches!(renewed, Some(Err(_)));
+    }
+
+    /// Where the subject stands in the order of its line.
+    pub(super) fn place(&self) -> LeafIndex {
+        let line = self.line();
+        let known = line.models.get(&self.subject.model.model_id).map(|model| model.place);
+        known.unwrap_or(self.origin()).min(self.origin())
+    }
+
+    /// Whether `who` might speak against the subject.
+    pub(super) fn may_speak(&self, who: &Who) -> bool {
+        self.is_of_line(who)
+            || self.believed.policy.recovery.iter().any(|rule| who.is_accepted_by(rule))
+    }
+
+    /// Who, whose word counts, says `notice`; otherwise why it does not count. For what lets a
+    /// model pass, `favourable`, only signatures of people whose keys were theirs at the time.
+    pub(super) fn speaker(
+        &self,
+        seen: &Seen,
+        notice: &Notice,
+        favourable: bool,
+    ) -> Result<String, String> {
+        if notice.log != self.subject.log {
+            return Err(format!("it is about the log {}", notice.log));
+        }
+        let about = self.about(notice);
+        let mut why =
+            format!("{} neither signed the model nor may speak for it", describe(&seen.signed_by));
+        for who in &seen.signed_by {
+            if favourable && !who.in_time {
+                why = format!("the certificate of {} was not valid then", who.describe());
+                continue;
+            }
+            let recovers = |rule: &&SignerRule| who.is_accepted_by(rule);
+            if let Some(rule) = self.believed.policy.recovery.iter().find(recovers) {
+                return Ok(format!("{} with the recovery key {:?}", who.describe(), rule.name));
+            }
+            let own = who.is_same_as(&self.subject.signed_by);
+            let accepted = self.believed.signers.iter().any(|rule| who.is_accepted_by(rule));
+            match &about {
+                // Who signed the subject may always speak against it.
+                _ if own && !favourable => return Ok(who.describe()),
+                Ok(signers) if own || accepted => {
+                    if signers.iter().any(|signer| signer.is_same_as(who)) {
+                        return Ok(who.describe());
+                    }
+                }
+                Ok(_) => {}
+                Err(wrong) => why = wrong.clone(),
+            }
+        }
+        Err(why)
+    }
+
+    /// Who signed the entry that `notice` speaks about.
+    fn about(&self, notice: &Notice) -> Result<&'a [Who], String> {
+        let about = notice.about;
+        if self.is_of_model(about) && notice.model_id == self.subject.model.model_id {
+            return Ok(self.signers_at(about.index));
+        }
+        Err(format!("entry {}, which it is about, is not known to be of this model", about.index))
+    }
+}
+
+impl<'a> Line<'a> {
+    /// The models that stand above `place`, in order.
+    pub(super) fn above(&self, place: LeafIndex) -> Vec<&Placed<'a>> {
+        let mut above: Vec<_> = self.models.values().filter(|model| model.place > place).collect();
+        above.sort_by_key(|model| model.place);
+        above
+    }
+
+    /// The models that stand below `place`, in order.
+    pub(super) fn below(&self, place: LeafIndex) -> Vec<&Placed<'a>> {
+        let mut below: Vec<_> = self.models.values().filter(|model| model.place < place).collect();
+        below.sort_by_key(|model| model.place);
+        below
+    }
+
+    /// The place of the model that is logged at `entry`.
+    pub(super) fn place_of(&self, entry: EntryRef) -> Option<LeafIndex> {
+        let is_it = |seen: &&&Seen| seen.entry == entry;
+        let mut models = self.models.values();
+        models.find(|model| model.entries.iter().any(|seen| is_it(&seen))).map(|model| model.place)
+    }
+}
+
+/// The signers of an entry, for people.
+pub(super) fn describe(signers: &[Who]) -> String {
+    match signers {
+        [] => "nobody whose signature could be verified".to_owned(),
+        signers => signers.iter().map(Who::describe).collect::<Vec<_>>().join(" and "),
+    }
+}
+
+/// `seen` as evidence for `what`.
+pub(super) fn cite(seen: &Seen, what: impl Into<String>) -> Cited {
+    Cited {
+        index: seen.entry.index,
+        time: seen.time,
+        by: describe(&seen.signed_by),
+        what: what.into(),
+    }
+}

@@ -1,0 +1,7 @@
+//! Judging at the level of histories: no bytes, no network.
+
+mod attacks;
+mod gathering;
+mod honest;
+mod people;
+mod world;
