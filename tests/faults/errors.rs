@@ -12,6 +12,9 @@ use crate::workload::Load;
 /// The workload whose syncs and writes fail.
 const SHORT: Load = Load { signers: 3, each: 6, patience: 3 };
 
+/// Positions that are tried with one log.
+const POSITIONS_OF_A_LOG: u64 = 4;
+
 /// How an error may come.
 const WAYS: [(&str, &str); 6] = [
     ("once", "undone"),
@@ -51,11 +54,15 @@ pub(crate) fn sampled(trial: &mut Trial<'_>) -> Checked {
     Ok(())
 }
 
-/// Fails at every position.
+/// Fails at every position. Now and then with a new log, because the whole history of a log is
+/// judged after each error.
 pub(crate) fn every(trial: &mut Trial<'_>) -> Checked {
     let numbers = positions(trial)?;
     for (kind, last) in [("sync", numbers[0]), ("write", numbers[1])] {
         for at in 1..=last {
+            if at.is_multiple_of(POSITIONS_OF_A_LOG) {
+                drop(trial.move_to(&std::env::temp_dir()));
+            }
             for (span, effect) in WAYS {
                 let error = if trial.random.below(4) == 0 { "ENOSPC" } else { "EIO" };
                 fail(trial, Fail { kind, at, error, span, effect })?;
