@@ -1,15 +1,16 @@
 //! The Treering server: one process, one directory, one log.
 //!
-//! Read in this order: `sequencer` (the one loop), `pool` (what comes in), `store` (what is kept),
-//! `selfcheck`, `anchor` and `publisher` (what happens before a head is signed and shown),
-//! `startup` (what happens after a crash), `http` (the three faces), `ops` (the commands), `cli`
-//! and `config` (how they are asked for).
+//! Read in this order: `sequencer` (the one loop), `access` and `admission` (who may say what),
+//! `pool` (what comes in), `store` (what is kept), `selfcheck`, `anchor` and `publisher` (what
+//! happens before a head is signed and shown), `startup` (what happens after a crash), `http` (the
+//! three faces), `ops` (the commands), `cli` and `config` (how they are asked for).
 //!
 //! Invariant: `http -> pool -> sequencer -> publisher` is the only way into the log; `http` reads
 //! `store` and never writes it.
 #![forbid(unsafe_code)]
 
 pub mod access;
+pub mod admission;
 pub mod anchor;
 pub mod cli;
 pub mod clock;

@@ -11,7 +11,7 @@ use treering_tests::submission::{Face, Signer, Submission};
 use crate::refusals::write;
 
 /// The lines of a journal, in order.
-fn lines(log: &Log) -> Vec<Value> {
+pub fn lines(log: &Log) -> Vec<Value> {
     let mut segments: Vec<_> = fs::read_dir(log.data.join("journal"))
         .expect("a served log has a journal")
         .filter_map(|entry| Some(entry.ok()?.path()))

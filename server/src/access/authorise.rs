@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use treering_proto::entry::VerifiedEntry;
 
-use super::policy::{DEFAULT_PROJECT, Granted, Missed, Policy};
+use super::policy::{DEFAULT_PROJECT, Granted, Missed, Policy, Recovery};
 use super::quota::QuotaRefusal;
 use super::summary::EntrySummary;
 use super::watched::Content;
@@ -21,6 +21,14 @@ pub struct PolicyView(Option<Arc<Content<Policy>>>);
 impl PolicyView {
     pub(super) fn new(seen: Option<Arc<Content<Policy>>>) -> Self {
         Self(seen)
+    }
+
+    /// Who may speak about models that others signed; nobody without a policy.
+    ///
+    /// # Errors
+    /// [`Denied`]: the policy makes no sense.
+    pub fn recovery(&self) -> Result<&[Recovery], Denied> {
+        Ok(self.get()?.map_or(&[], |policy| &policy.recovery))
     }
 
     /// The policy, if there is one.

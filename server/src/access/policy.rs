@@ -14,6 +14,11 @@
 //! kinds = ["dsse"]
 //! names = ["llm-*"]
 //! quota = { entries_per_minute = 60, bytes_per_day = "1 GiB" }
+//!
+//! [[recovery]]
+//! name = "llm-security"
+//! keys = ["sha256:2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"]
+//! names = ["llm-*"]
 //! ```
 //!
 //! A rule is for one kind of principal, and says what that principal may log. The first rule in the
@@ -41,13 +46,27 @@ pub use parse::POLICY_FILE;
 /// The project of a bearer of a token that is narrowed to none, in a log without a policy.
 pub const DEFAULT_PROJECT: &str = "default";
 
-/// All rules and issuers.
+/// All rules, issuers and recovery keys.
 #[derive(Clone, Default, PartialEq, Debug)]
 pub struct Policy {
     /// Who may vouch for workloads, by the policy's own names.
     pub issuers: BTreeMap<String, Issuer>,
     /// In the order of the file.
     pub rules: Vec<Rule>,
+    /// Who may speak about models that others signed.
+    pub recovery: Vec<Recovery>,
+}
+
+/// Keys that may revoke, supersede and approve what others signed ([`crate::admission`]). They let
+/// nobody in: whoever submits needs a rule like everybody.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Recovery {
+    /// What people call it; unique.
+    pub name: String,
+    /// SHA-256 of the public keys (SubjectPublicKeyInfo, DER); hexadecimal. At least one.
+    pub keys: Vec<String>,
+    /// What a model must be called; empty: anything, or nothing.
+    pub names: Vec<Pattern>,
 }
 
 /// An OIDC issuer.
@@ -165,6 +184,15 @@ impl Policy {
             }
         }
         Decision { granted: None, tried }
+    }
+}
+
+impl Recovery {
+    /// Whether `key`, in hexadecimal, may speak about a model of this name.
+    pub fn covers(&self, key: &str, model: Option<&str>) -> bool {
+        let is_named = |name| self.names.iter().any(|pattern| pattern.matches(name));
+        self.keys.iter().any(|known| known == key)
+            && (self.names.is_empty() || model.is_some_and(is_named))
     }
 }
 

@@ -2,8 +2,10 @@
 //! journal that says how it ended.
 //!
 //! ```text
-//! address rate -> writes possible -> principal -> its rate -> body, signature -> policy -> pool
+//! address rate -> writes possible -> principal -> its rate -> body, signature -> policy
 //!      429            503            401, 403      429           400              403, 429
+//!              -> what it says of logged models -> pool
+//!                        400, 403
 //! ```
 //!
 //! Invariants: whatever becomes of a submission that may be in the log, one line of the journal
@@ -28,7 +30,9 @@ use super::accept::Peer;
 use super::rates::TooOften;
 use super::reply::{Fault, Reply};
 use super::request_id::{REQUEST_ID, RequestId};
+use crate::access::policy::Recovery;
 use crate::access::{Access, Credentials, Denied, DeniedStatus, Grant, PolicyView, Principal};
+use crate::admission::{self, Logged, Refused};
 use crate::journal::{Act, Journal, JournalError, Line};
 use crate::limits::{REFUSAL_LINES_PER_SECOND, STRANGER_LINES_PER_SECOND};
 use crate::metrics::Limited;
@@ -117,18 +121,30 @@ impl Visit {
         by_principal.map_err(|wait| self.too_often(Limited::Principal, wait))
     }
 
-    /// Decides whether this entry may be logged by whoever came in.
+    /// Decides whether this entry may be logged by whoever came in, and may say what it says about
+    /// models that are logged.
     ///
     /// # Errors
     /// The answer.
     pub fn authorise(&mut self, entry: &VerifiedEntry) -> Result<(), Fault> {
         self.entry = Some((entry.kind(), entry.leaf()));
-        let known = self.principal.as_ref().zip(self.policy.as_ref());
+        let known = self.principal.as_ref().zip(self.policy.clone());
         let (principal, policy) =
             known.expect("nobody gets to the entry before the gate knows them");
-        let decided = self.app.gate.access.authorise(policy, principal, entry);
+        let decided = self.app.gate.access.authorise(&policy, principal, entry);
         self.grant = Some(decided.map_err(|denied| self.denied(denied))?);
-        Ok(())
+        let recovery = policy.recovery().map_err(|denied| self.denied(denied))?;
+        self.admit(recovery, entry)
+    }
+
+    fn admit(&self, recovery: &[Recovery], entry: &VerifiedEntry) -> Result<(), Fault> {
+        let published = self.app.published.snapshot();
+        let origin = self.app.signer.identity().origin();
+        let logged = Logged { store: &self.app.store, size: published.head.size, origin };
+        admission::check(logged, recovery, entry).map_err(|refused| match refused {
+            Refused::Store(error) => Fault::internal(error),
+            refused => Fault::new(refused.status(), refused.label(), refused.to_string()),
+        })
     }
 
     /// The entry may end up in the log from here on, whatever becomes of its sender.

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use treering_proto::encoding::from_hex_lower;
 
-use super::{Issuer, KeySource, Policy, Rule, Who, outer_claim};
+use super::{Issuer, KeySource, Policy, Recovery, Rule, Who, outer_claim};
 use crate::access::nearest::{explain, unknown};
 use crate::access::pattern::{PATTERN_LEN_MAX, Pattern};
 use crate::access::quota::QuotaLimits;
@@ -71,6 +71,13 @@ impl Policy {
                 return Err(format!("two rules are named {name:?}"));
             }
             policy.rules.push(rule);
+        }
+        for recovery in limited("recovery", file.recovery)? {
+            let recovery = recovery.read()?;
+            if policy.recovery.iter().any(|other| other.name == recovery.name) {
+                return Err(format!("two recoveries are named {:?}", recovery.name));
+            }
+            policy.recovery.push(recovery);
         }
         Ok(policy)
     }
@@ -138,6 +145,25 @@ fn algorithm(name: &str) -> Result<Algorithm, String> {
     let known = ALGORITHMS.iter().find(|(known, _)| *known == name);
     let names = ALGORITHMS.iter().map(|(name, _)| *name);
     known.map(|(_, algorithm)| *algorithm).ok_or_else(|| unknown("algorithm", name, names))
+}
+
+impl RecoveryToml {
+    fn read(self) -> Result<Recovery, String> {
+        let Self { name, keys, names } = self;
+        if !is_name(&name) {
+            return Err(format!("{name:?} cannot name a recovery: {NAME_RULE}"));
+        }
+        let read = || {
+            let keys = limited("keys", keys)?;
+            if keys.is_empty() {
+                return Err("keys is empty".to_owned());
+            }
+            let keys = keys.iter().map(|key| signer_key(key)).collect::<Result<_, _>>()?;
+            Ok((keys, patterns("names", names)?))
+        };
+        let (keys, names) = read().map_err(|why| format!("recovery {name:?}: {why}"))?;
+        Ok(Recovery { name, keys, names })
+    }
 }
 
 impl RuleToml {
@@ -300,6 +326,17 @@ struct PolicyToml {
     issuers: BTreeMap<String, IssuerToml>,
     #[serde(default)]
     rule: Vec<RuleToml>,
+    #[serde(default)]
+    recovery: Vec<RecoveryToml>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecoveryToml {
+    name: String,
+    keys: Vec<String>,
+    #[serde(default)]
+    names: Vec<String>,
 }
 
 #[derive(Deserialize)]

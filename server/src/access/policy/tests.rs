@@ -54,6 +54,11 @@ name = "pods"
 project = "llm"
 issuer = "cluster"
 claims = { "/kubernetes.io/namespace" = "ml" }
+
+[[recovery]]
+name = "llm-security"
+keys = ["sha256:2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"]
+names = ["llm-*"]
 "#;
 
 fn policy(text: &str) -> Policy {
@@ -246,6 +251,16 @@ fn the_good_policy_means_what_it_says() {
         QuotaLimits { entries_per_minute: Some(60), bytes_per_day: Some(1 << 30) }
     );
     assert_eq!(Policy::parse(b""), Ok(Policy::default()));
+    let [recovery] = &policy.recovery[..] else { panic!("one recovery") };
+    let key = recovery.keys[0].as_str();
+    assert!(recovery.covers(key, Some("llm-7b")));
+    assert!(!recovery.covers(key, Some("vision-2")) && !recovery.covers(key, None));
+    assert!(!recovery.covers(&key.replace('2', "3"), Some("llm-7b")));
+    let any = Recovery { names: vec![], ..recovery.clone() };
+    assert!(any.covers(key, Some("vision-2")) && any.covers(key, None));
+    // It opens nothing by itself.
+    let alone = Policy { recovery: policy.recovery.clone(), ..Policy::default() };
+    assert_eq!(outcome(&alone, &token("ci-llm"), &dsse(&["llm-7b"])), "principal-not-allowed");
 }
 
 #[test]
@@ -288,6 +303,10 @@ fn each_mistake_in_a_policy_is_named() {
         ("\"1 GiB\"", "0", "quota"),
         ("names = [\"vision-*\", \"yolo\"]", "unnamed = true", "names"),
         ("names = [\"llm-*\"]", "names = [\"\"]", "pattern"),
+        ("[[recovery]]", "[[recovry]]", "did you mean `recovery`?"),
+        ("name = \"llm-security\"", "name = \"\"", "cannot name a recovery"),
+        ("keys = [\"sha256:2c70", "keys = [\"sha256:2C70", "no key"),
+        ("keys = [\"sha256:2c70", "kyes = [\"sha256:2c70", "did you mean `keys`?"),
         ("https://kubernetes.default.svc", "https://token.actions.githubusercontent.com", "two"),
     ] {
         let error = refused(from, to);
@@ -295,6 +314,11 @@ fn each_mistake_in_a_policy_is_named() {
     }
     let error = refused("kinds = [\"dsse\"]", "kinds = [\"dsse\"]\nnmaes = []");
     assert!(error.starts_with("line 24: ") && error.contains("`names`?"), "{error}");
+    let twice = format!("{GOOD}\n[[recovery]]\nname = \"llm-security\"\nkeys = [\"x\"]");
+    let twice = twice.replace("\"x\"", &format!("\"sha256:{}\"", "0".repeat(64)));
+    assert!(Policy::parse(twice.as_bytes()).unwrap_err().contains("two recoveries"));
+    let none = "[[recovery]]\nname = \"a\"\nkeys = []";
+    assert!(Policy::parse(none.as_bytes()).unwrap_err().contains("keys is empty"));
     let key = GOOD.replacen("kinds = [\"dsse\"]", "signer_keys = [\"abc\"]", 1);
     assert!(Policy::parse(key.as_bytes()).unwrap_err().contains("no key"));
     assert!(Policy::parse(b"\xff").unwrap_err().contains("UTF-8"));
