@@ -1,6 +1,6 @@
 //! The Treering client: signs and logs models, verifies them, and remembers what logs have said.
 //!
-//! Arrows run one way: `cli` calls the verbs (`sign`, `submit`, `verify`, `consistency`,
+//! Arrows run one way: `cli` calls the verbs (`sign`, `submit`, `notice`, `verify`, `consistency`,
 //! `compare`), these use `log`, `state` and the trust file, and only `log` and `submit` touch
 //! `transport`. `verify` and `history` see bytes and trust, never the network, files or a clock:
 //! `history` judges what has happened since a model was signed. `witness` is a server of its own
@@ -11,16 +11,21 @@ pub mod audit_log;
 pub mod certificate_chain;
 pub mod compare;
 pub mod consistency;
+pub mod events;
 pub mod hash_model;
 pub mod history;
+pub mod index_history;
 pub mod log;
+pub mod lookup;
 pub mod monitor;
+pub mod notice;
 pub mod online;
 pub mod private_key;
 pub mod report;
 pub mod search_check;
 pub mod sign;
 pub mod state;
+pub mod status;
 pub mod submit;
 pub mod time;
 pub mod timestamp;

@@ -65,10 +65,27 @@ pub fn sign(
     description: Description,
     key: &PrivateKey,
 ) -> Result<Bundle, SignError> {
+    Ok(seal(describe(model, description)?.to_payload(), key)?)
+}
+
+/// What is to be signed about `model`.
+///
+/// # Errors
+/// [`SignError::Statement`].
+pub fn describe(
+    model: &HashedModel,
+    description: Description,
+) -> Result<ModelStatement, SignError> {
     let Description { name, version, ignore, links_followed } = description;
     let statement = ModelStatement::new_files(&name, resources(model), ignore, version)?;
-    let statement = if links_followed { statement.with_symlinks_followed() } else { statement };
-    let payload = statement.to_payload();
+    Ok(if links_followed { statement.with_symlinks_followed() } else { statement })
+}
+
+/// Signs `payload`, an in-toto statement, with `key`.
+///
+/// # Errors
+/// [`PrivateKeyError::Crypto`].
+pub fn seal(payload: Vec<u8>, key: &PrivateKey) -> Result<Bundle, PrivateKeyError> {
     let signature = key.sign(&pae(IN_TOTO_PAYLOAD_TYPE, &payload))?;
     Ok(Bundle {
         material: Material::PublicKey { hint: Some(key.public_key().pem_fingerprint().to_hex()) },
@@ -107,9 +124,29 @@ pub fn default_name(path: &Path) -> Option<String> {
     (!generic && !revision).then(|| name.to_owned())
 }
 
+/// Whether verifiers can compare `version` with others: a whole number, or a semantic version
+/// (semver.org 2.0.0).
+pub fn is_comparable(version: &str) -> bool {
+    let whole = version.bytes().all(|b| b.is_ascii_digit());
+    match whole && (version == "0" || !version.starts_with('0')) {
+        true => version.parse::<u64>().is_ok(),
+        false => semver::Version::parse(version).is_ok(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_that_have_an_order_are_told_from_others() {
+        for version in ["0", "7", "20260101", "1.2.0", "2.0.0-rc.1", "1.0.0+build"] {
+            assert!(is_comparable(version), "{version}");
+        }
+        for version in ["", "v1", "1.2", "01", "-1", "spring", "18446744073709551616"] {
+            assert!(!is_comparable(version), "{version}");
+        }
+    }
 
     #[test]
     fn names_that_say_nothing_are_not_taken_from_the_path() {

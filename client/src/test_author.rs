@@ -5,6 +5,7 @@ use treering_proto::dsse_envelope::{Envelope, IN_TOTO_PAYLOAD_TYPE, pae};
 use treering_proto::encoding::to_base64;
 use treering_proto::entry::VerifiedEntry;
 use treering_proto::hash::sha256;
+use treering_proto::trust::{Signer, SignerRule};
 use treering_proto::verifier::Verifier;
 
 use crate::private_key::{Curve, PrivateKey};
@@ -18,6 +19,12 @@ pub struct Author {
 impl Author {
     pub fn new() -> Self {
         Self { key: PrivateKey::generate(Curve::P256).unwrap() }
+    }
+
+    /// A rule that accepts this signer.
+    pub fn rule(&self, name: &str) -> SignerRule {
+        let who = Signer::Key(self.key.public_key().clone());
+        SignerRule { name: name.to_owned(), who }
     }
 
     /// A statement that says that `text` is called `name`.

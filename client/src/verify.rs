@@ -27,6 +27,7 @@
 
 mod checks;
 mod dates;
+mod entry;
 mod proof;
 mod rules;
 
@@ -47,6 +48,8 @@ use crate::history::Finding;
 use crate::report::{Exit, Report};
 use dates::{Dated, Logged};
 use proof::Proven;
+
+pub use entry::{ExaminedEntry, examine_entry};
 
 pub(crate) use dates::is_promised;
 pub use rules::{check_name, judge};
@@ -267,6 +270,11 @@ impl Opened {
             Material::Certificate(leaf) => std::slice::from_ref(leaf),
             Material::CertificateChain(chain) => chain,
         }
+    }
+
+    /// The certificates in DER beside the leaf: they may certify other signers, too.
+    pub fn intermediates(&self) -> &[Vec<u8>] {
+        self.certificates().get(1..).unwrap_or_default()
     }
 }
 

@@ -9,6 +9,12 @@ use tempfile::TempDir;
 // What the shared log of the unit tests expects to find at the root of its crate.
 use treering_client::{hash_model, transport};
 
+#[path = "cli/events.rs"]
+mod events;
+#[path = "cli/history.rs"]
+mod history;
+#[path = "cli/notices.rs"]
+mod notices;
 #[path = "cli/policy.rs"]
 mod policy;
 #[path = "cli/quorum.rs"]
@@ -27,7 +33,11 @@ struct Bench {
 impl Bench {
     /// A log, a trust file that accepts nobody, two models and an unencrypted key.
     fn new() -> Self {
-        let bench = Self { dir: TempDir::new().unwrap(), served: TestLog::filled(1, 300).serve() };
+        Self::of(TestLog::filled(1, 300))
+    }
+
+    fn of(log: TestLog) -> Self {
+        let bench = Self { dir: TempDir::new().unwrap(), served: log.serve() };
         let trust = bench.served.trust(Vec::new());
         bench.write("trust.json", trust.format().as_bytes());
         bench.write("llama/config.json", b"{}");

@@ -8,6 +8,7 @@ use treering_client::log::LogError;
 use treering_client::online::{follow_exit, log_exit};
 use treering_client::private_key::PrivateKeyError;
 use treering_client::report::Exit;
+use treering_client::status::StatusError;
 use treering_client::submit::SubmitError;
 use treering_client::time::{freshness_exit, freshness_text};
 use treering_client::transport::TransportError;
@@ -17,8 +18,8 @@ use treering_proto::evidence::Party;
 use treering_proto::freshness::Freshness;
 use treering_proto::trust::TrustFile;
 
-/// True of `submit`, which reads its envelope from a file, and of `sign`, which keeps it in the
-/// state directory until it is logged.
+/// True of `submit`, which reads its envelope from a file, and of `sign` and notices, which keep it
+/// in the state directory until it is logged.
 pub const SEND_AGAIN: &str =
     "run the same command again: it sends the same signature, of which the log keeps one entry";
 
@@ -140,6 +141,18 @@ impl From<FollowError> for Failure {
                 ),
             },
             other => Self::new(exit, "the log cannot be followed", other),
+        }
+    }
+}
+
+impl From<StatusError> for Failure {
+    fn from(error: StatusError) -> Self {
+        let failure = Self::new(error.exit(), "what was shown of the log proves nothing", &error);
+        match failure.exit {
+            Exit::Alarm => failure
+                .advise("keep it, get another from the log itself, and ask others what they see"),
+            Exit::Policy => failure.advise("get a newer one: treering staple"),
+            _ => failure,
         }
     }
 }

@@ -5,18 +5,23 @@
 mod arguments;
 mod audit;
 mod compare;
+mod events;
 mod evidence;
 mod export;
 mod failure;
+mod history;
+mod history_print;
 mod inspect;
 mod keygen;
 mod log_info;
 mod model;
 mod monitor;
+mod notice;
 mod output;
 mod search;
 mod search_index;
 mod sign;
+mod staple;
 mod submit;
 mod trust;
 mod verify;
@@ -43,10 +48,16 @@ enum Command {
     Keygen(keygen::Arguments),
     Sign(sign::Arguments),
     Submit(submit::Arguments),
+    Revoke(notice::RevokeArguments),
+    Supersede(notice::SupersedeArguments),
+    ApproveRollback(notice::ApproveRollbackArguments),
+    Approve(notice::ApproveArguments),
     Verify(verify::Arguments),
     Trust(trust::Arguments),
     Inspect(inspect::Arguments),
     Search(search::Arguments),
+    History(history::Arguments),
+    Staple(staple::Arguments),
     LogInfo(log_info::Arguments),
     Export(export::Arguments),
     Compare(compare::Arguments),
@@ -75,10 +86,18 @@ pub fn run() -> Exit {
         Command::Keygen(arguments) => keygen::run(arguments, &output),
         Command::Sign(arguments) => with_network(sign::run(arguments, &output)),
         Command::Submit(arguments) => with_network(submit::run(arguments, &output)),
+        Command::Revoke(arguments) => with_network(notice::revoke(arguments, &output)),
+        Command::Supersede(arguments) => with_network(notice::supersede(arguments, &output)),
+        Command::ApproveRollback(arguments) => {
+            with_network(notice::approve_rollback(arguments, &output))
+        }
+        Command::Approve(arguments) => with_network(notice::approve(arguments, &output)),
         Command::Verify(arguments) => with_network(verify::run(arguments, &output)),
         Command::Trust(arguments) => trust::run(arguments, &output),
         Command::Inspect(arguments) => inspect::run(&arguments, &output),
         Command::Search(arguments) => with_network(search::run(arguments, &output)),
+        Command::History(arguments) => with_network(history::run(arguments, &output)),
+        Command::Staple(arguments) => with_network(staple::run(arguments, &output)),
         Command::LogInfo(arguments) => with_network(log_info::run(arguments, &output)),
         Command::Export(arguments) => with_network(export::run(arguments, &output)),
         Command::Compare(arguments) => with_network(compare::run(arguments, &output)),

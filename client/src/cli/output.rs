@@ -68,6 +68,11 @@ impl Output {
         }
     }
 
+    /// Tells people, also those who want no remarks, what may not be as they think.
+    pub fn warning(&self, text: &str) {
+        let _ = writeln!(std::io::stderr(), "warning: {}", visible(text));
+    }
+
     /// Tells people what they must not miss; `more` are further lines.
     pub fn alarm<'a>(&self, text: &str, more: impl Iterator<Item = &'a str>) {
         let mut all = format!("ALARM: {}\n", visible(text));
@@ -77,14 +82,19 @@ impl Output {
         let _ = std::io::stderr().write_all(all.as_bytes());
     }
 
-    /// Tells what failed, why, and what to do next.
-    pub fn failure(&self, failure: &Failure) {
+    /// The same as text alone: of what failed beside that which the data on stdout is about.
+    pub fn trouble(&self, failure: &Failure) {
         let (what, why) = (visible(&failure.what), visible(&failure.why));
         let mut text = format!("error: {what}\n  why:  {why}");
         if let Some(next) = &failure.next {
             let _ = write!(text, "\n  next: {}", visible(next));
         }
         let _ = writeln!(std::io::stderr(), "{text}");
+    }
+
+    /// Tells what failed, why, and what to do next.
+    pub fn failure(&self, failure: &Failure) {
+        self.trouble(failure);
         if self.form == Form::Json {
             let json = json!({
                 "schema": ERROR_SCHEMA,
@@ -101,16 +111,7 @@ impl Output {
     /// Prints a report. `about` are further members of the JSON form; the lines of `summary` end
     /// the text form.
     pub fn report(&self, report: &Report, summary: &[String], about: Value) -> Result<(), Failure> {
-        let mut json = json!({
-            "schema": REPORT_SCHEMA,
-            "verified": report.is_verified(),
-            "exit": report.exit() as u8,
-            "checks": report.checks(),
-        });
-        if let (Value::Object(all), Value::Object(about)) = (&mut json, about) {
-            all.extend(about);
-        }
-        self.print(&self.report_text(report, summary), &json)
+        self.print(&self.report_text(report, summary), &report_json(report, about))
     }
 
     /// Progress of `total` bytes on stderr; hidden when nobody watches.
@@ -163,6 +164,20 @@ impl Output {
         };
         if self.colour { format!("\u{1b}[{colour}m{word}\u{1b}[0m") } else { word.to_owned() }
     }
+}
+
+/// The JSON form of a report. `about` are further members.
+pub(super) fn report_json(report: &Report, about: Value) -> Value {
+    let mut json = json!({
+        "schema": REPORT_SCHEMA,
+        "verified": report.is_verified(),
+        "exit": report.exit() as u8,
+        "checks": report.checks(),
+    });
+    if let (Value::Object(all), Value::Object(about)) = (&mut json, about) {
+        all.extend(about);
+    }
+    json
 }
 
 /// Data that nobody got is a failure; but a reader that went away, as `| head` does, is none of

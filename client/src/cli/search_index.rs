@@ -181,7 +181,8 @@ fn print(
     Ok(())
 }
 
-fn unusable(error: StoreError) -> Failure {
+/// The failure to use the index.
+pub fn unusable(error: StoreError) -> Failure {
     let exit = match error {
         StoreError::Missing { .. } | StoreError::Foreign { .. } => Exit::Usage,
         _ => Exit::Unavailable,

@@ -3,21 +3,26 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use treering_client::consistency::follow;
 use treering_client::hash_model::{DEFAULT_IGNORES, HashOptions, is_covered, normalize};
 use treering_client::log::LogReader;
+use treering_client::notice::Access;
 use treering_client::online::promise::broken;
 use treering_client::online::{self, Questions};
+use treering_client::private_key::PrivateKey;
 use treering_client::report::Exit;
-use treering_client::sign::{Description, default_name, sign};
+use treering_client::sign::{Description, default_name, describe, is_comparable, seal};
 use treering_client::state::{StateDirectory, StateError};
 use treering_client::submit::{Novelty, SubmitError, Submitted, submit};
-use treering_client::verify::{Found, Model, Opened, Policy, examine};
+use treering_client::verify::{Found, Model, Opened, Policy, Verification, examine};
 use treering_proto::bundle::Bundle;
 use treering_proto::dsse_envelope::Envelope;
 use treering_proto::evidence::Promise;
 use treering_proto::hash::{Hash, sha256};
+use treering_proto::model_id::model_id;
+use treering_proto::model_statement::ModelStatement;
+use treering_proto::tree::LeafIndex;
 use treering_proto::trust::{Signer, SignerRule, TrustFile};
 use treering_proto::verifier::Verifier;
 
@@ -26,6 +31,7 @@ use super::arguments::{
 };
 use super::failure::{Failure, SEND_AGAIN};
 use super::model;
+use super::notice::{find_failure, parse_index};
 use super::output::Output;
 use super::verify::{keep_evidence, model_json, not_followed};
 
@@ -40,6 +46,7 @@ Examples:
   treering sign ./llama-3 --trust trust.json --key ci.pem
   treering sign ./output --name llama-3 --model-version 3.1 --trust trust.json --key ci.pem
   treering sign model.gguf --name llama-3-q4 --trust trust.json --key ci.pem
+  treering sign ./llama-3 --renews 4711 --trust trust.json --key new.pem
   treering sign ./llama-3 --trust trust.json --key ci.pem --token-file /run/secrets/token")]
 pub struct Arguments {
     /// Directory or file to sign
@@ -55,9 +62,13 @@ pub struct Arguments {
     /// The model's name [default: the last part of MODEL, where that says something]
     #[arg(long, env = "TREERING_NAME")]
     name: Option<String>,
-    /// The model's version
+    /// The model's version: a whole number or a semantic version, which verifiers can compare
     #[arg(long, value_name = "VERSION", env = "TREERING_MODEL_VERSION")]
     model_version: Option<String>,
+    /// Say that this renews the signature at this index of the log, after a change of keys: the
+    /// same files, no newer than they were
+    #[arg(long, value_name = "INDEX", env = "TREERING_RENEWS", value_parser = parse_index)]
+    renews: Option<LeafIndex>,
     /// A path below MODEL that is not signed; may be repeated
     #[arg(long, value_name = "PATH", env = "TREERING_IGNORE_PATH")]
     ignore_path: Vec<String>,
@@ -88,12 +99,17 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
     let options = HashOptions { ignore: ignore.clone(), allow_symlinks: arguments.allow_symlinks };
     let hashed = model::read(&arguments.model, &options, output)?;
     let (version, links_followed) = (arguments.model_version.clone(), arguments.allow_symlinks);
+    warn_of_version(version.as_deref(), output);
     let description = Description { name, version, ignore, links_followed };
-    let bundle = sign(&hashed, description, &key)
+    let mut statement = describe(&hashed, description)
         .map_err(|error| Failure::usage("the model cannot be signed", error))?;
-
     let transport = arguments.network.connect(&trust)?;
     let log = LogReader::new(&transport, &trust);
+    if let Some(index) = arguments.renews {
+        let access = Access { log: &log, trust: &trust, state: &state };
+        statement = renew(statement, index, &access, &key, output).await?;
+    }
+    let bundle = seal(statement.to_payload(), &key)?;
     let verifier = Verifier::PublicKey(Box::new(key.public_key().clone()));
     let (bundle, kept) = keep(&state, &trust, bundle, &verifier)?;
     let submitted = match submit(&log, envelope(&bundle), &verifier).await {
@@ -121,9 +137,54 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
     Ok(exit)
 }
 
+/// The same statement as a renewal of the signature at `index`, if that is about the same files.
+async fn renew(
+    statement: ModelStatement,
+    index: LeafIndex,
+    access: &Access<'_>,
+    key: &PrivateKey,
+    output: &Output,
+) -> Result<ModelStatement, Failure> {
+    let renewed = match access.look_up(index).await {
+        Ok(renewed) => renewed,
+        Err(error) => {
+            let what = "nothing was signed".to_owned();
+            return Err(Failure { what, ..find_failure(error, access, output) });
+        }
+    };
+    if renewed.model_id != model_id(&statement) {
+        let why = format!(
+            "entry {index} is about other files: its model id is {}, that of these is {}",
+            renewed.model_id,
+            model_id(&statement)
+        );
+        return Err(Failure::new(Exit::NotVerified, "nothing was signed", why).advise(
+            "sign them without --renews if they are another model; a renewal is the same files",
+        ));
+    }
+    if renewed.is_signed_with(key.public_key()) {
+        output.remark("this key made the signature that is renewed: a renewal is for a new key");
+    }
+    if renewed.statement.name() != statement.name() {
+        let name = renewed.name().unwrap_or("(no name)");
+        output.remark(&format!("entry {index} calls the model {name:?}"));
+    }
+    Ok(statement.with_renewal(renewed.entry))
+}
+
+/// Tells of a version that no verifier can compare with others.
+fn warn_of_version(version: Option<&str>, output: &Output) {
+    if let Some(version) = version.filter(|version| !is_comparable(version)) {
+        output.warning(&format!(
+            "the version {version:?} is neither a whole number nor a semantic version such as \
+             1.2.0, so verifiers cannot tell whether versions rise"
+        ));
+    }
+}
+
 /// Keeps the signature before it is sent, or takes the one about the same files that an earlier
 /// run kept and did not get a proof for: another signature would be another entry.
-fn keep(
+pub fn keep(
     state: &StateDirectory,
     trust: &TrustFile,
     bundle: Bundle,
@@ -151,8 +212,9 @@ fn keep(
     Ok((bundle, name))
 }
 
-fn envelope(bundle: &Bundle) -> &Envelope {
-    bundle.envelope().expect("a bundle that sign made has an envelope")
+/// The envelope of a bundle that was signed here.
+pub fn envelope(bundle: &Bundle) -> &Envelope {
+    bundle.envelope().expect("a bundle that was signed here has an envelope")
 }
 
 /// The failure to log an envelope. Where the log promised it a place and did not prove that, says
@@ -200,10 +262,18 @@ pub struct Finish<'a> {
     pub promised: Option<Promise>,
 }
 
+/// What is told of a bundle that was written, beside where it is.
+pub struct Told {
+    /// Lines for people.
+    pub lines: Vec<String>,
+    /// Members of the JSON form.
+    pub json: Value,
+}
+
 impl Finish<'_> {
     /// Verifies the bundle and that the log still extends all it said before; only then writes it.
     pub async fn run(
-        self,
+        &self,
         bundle: &[u8],
         model: Model<'_>,
         novelty: Novelty,
@@ -218,10 +288,26 @@ impl Finish<'_> {
         let policy = Policy { trust: self.trust, signers: &signers, now: now() };
         let examined = examine(&opened, &policy);
         let (entry, questions) = (examined.entry(), Questions::Newest);
-        let asked =
-            online::ask(self.log, self.trust, self.state, entry, self.promised, questions).await;
+        let promised = self.promised.clone();
+        let asked = online::ask(self.log, self.trust, self.state, entry, promised, questions).await;
         let mut verification = examined.conclude(model, &asked.shown);
         online::consistency(asked, &mut verification);
+        let told = Told {
+            lines: vec![format!("model id {}", opened.model_id())],
+            json: json!({ "model": model_json(&opened) }),
+        };
+        self.settle(&verification, bundle, novelty, told, output)
+    }
+
+    /// Writes the bundle if all that was checked holds, and tells what became of it.
+    pub fn settle(
+        &self,
+        verification: &Verification,
+        bundle: &[u8],
+        novelty: Novelty,
+        told: Told,
+        output: &Output,
+    ) -> Result<Exit, Failure> {
         for evidence in &verification.evidence {
             keep_evidence(Some(self.state), self.trust, evidence, output);
         }
@@ -248,19 +334,18 @@ impl Finish<'_> {
             Novelty::Known => "logged already",
         };
         let (origin, path, index) = (&self.trust.log.origin, self.path.display(), entry.index);
-        let summary = [
-            format!("{word} as entry {index} of {origin}, verified, written to {path}"),
-            format!("model id {}", opened.model_id()),
-        ];
-        let about = json!({
+        let first = format!("{word} as entry {index} of {origin}, verified, written to {path}");
+        let mut about = json!({
             "signature": self.path,
             "new": novelty == Novelty::New,
             "log": origin,
             "index": index.get(),
             "leaf": entry.leaf.to_hex(),
-            "model": model_json(&opened),
         });
-        output.report(&verification.report, &summary, about)?;
+        if let (Value::Object(all), Value::Object(more)) = (&mut about, told.json) {
+            all.extend(more);
+        }
+        output.report(&verification.report, &[vec![first], told.lines].concat(), about)?;
         Ok(Exit::Ok)
     }
 }

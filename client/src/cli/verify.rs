@@ -8,12 +8,15 @@ use treering_client::consistency::{FollowError, log_name};
 use treering_client::hash_model::{HashModelError, HashOptions, normalize};
 use treering_client::history::{Believed, Subject};
 use treering_client::log::LogReader;
+use treering_client::monitor::search::LocalIndex;
 use treering_client::online::{self, OnlinePolicy, Questions, time_text};
 use treering_client::report::{Check, Exit, Outcome, Report};
 use treering_client::sign::resources;
 use treering_client::state::StateDirectory;
+use treering_client::status::{self, STATUS_LEN_MAX};
 use treering_client::verify::{
-    Found, Model, Newest, Opened, Policy, Verification, examine, judge, not_opened, verify,
+    Found, Model, Newest, Opened, Policy, ProvenEntry, Shown, Verification, examine, judge,
+    not_opened,
 };
 use treering_proto::bundle::BUNDLE_LEN_MAX;
 use treering_proto::evidence::Evidence;
@@ -23,9 +26,11 @@ use treering_proto::trust::{ModelPolicy, Signer, SignerRule, TrustFile};
 use super::arguments::{
     NetworkArguments, StateArguments, TrustArguments, load_public_key, now, read_bounded,
 };
+use super::events::{EventArguments, Noted};
 use super::failure::Failure;
 use super::model;
-use super::output::Output;
+use super::output::{Output, report_json};
+use super::search_index::unusable;
 
 /// Verify a model, its signer, and that the signature is logged
 ///
@@ -36,8 +41,10 @@ use super::output::Output;
 Examples:
   treering verify ./llama-3 --trust trust.json
   treering verify ./llama-3 --trust trust.json --public-key ci.pub --online
+  treering verify ./llama-3 --trust trust.json --status llama-3.status
   treering verify model.gguf --signature model.sig --trust trust.json \\
-      --identity https://ci.example/job --issuer https://issuer.example")]
+      --identity https://ci.example/job --issuer https://issuer.example
+  treering verify ./llama-3 --trust trust.json --events /var/log/treering/events.jsonl")]
 pub struct Arguments {
     /// Directory or file to verify
     #[arg(value_name = "MODEL")]
@@ -72,16 +79,40 @@ pub struct Arguments {
     /// rule `notNewest` that refuses then only warns
     #[arg(long, env = "TREERING_ALLOW_OLDER", requires = "online")]
     allow_older: bool,
+    /// Judge by this status proof, which `treering staple` made, instead of asking the log
+    #[arg(long, value_name = "FILE", env = "TREERING_STATUS", conflicts_with = "online")]
+    status: Option<PathBuf>,
+    /// Judge by the index in this directory, the --state of `treering monitor`; with --online, the
+    /// log says what the index does not keep
+    #[arg(long, value_name = "DIR", env = "TREERING_INDEX", conflicts_with = "status")]
+    index: Option<PathBuf>,
+    #[command(flatten)]
+    events: EventArguments,
     #[command(flatten)]
     network: NetworkArguments,
     #[command(flatten)]
     state: StateArguments,
 }
 
-/// Runs the command.
+/// Runs the command, and tells of it whatever comes of it.
 pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure> {
+    let (events, mut noted) = (&arguments.events, Noted::default());
+    let (webhook, done) = match events.webhook() {
+        Ok(webhook) => (webhook, examine_and_note(&arguments, &mut noted, output).await),
+        Err(failure) => (None, Err(failure)),
+    };
+    let (model, online) = (&arguments.model, arguments.online);
+    events.tell(webhook.as_ref(), model, online, &noted, done, output).await
+}
+
+async fn examine_and_note(
+    arguments: &Arguments,
+    noted: &mut Noted,
+    output: &Output,
+) -> Result<Exit, Failure> {
     let trust = arguments.trust.load()?;
-    let signers = signers(&arguments, &trust)?;
+    noted.log = Some(trust.log.origin.clone());
+    let signers = signers(arguments, &trust)?;
     let model = &arguments.model;
     if !model.exists() {
         let why = format!("there is no file or directory {}", model.display());
@@ -104,29 +135,25 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
         Err(error) => {
             let mut verification = not_opened(&error, &trust.model_policy);
             online::not_asked(&trust.model_policy, &mut verification.report);
-            return print(&verification, None, &trust, 0, output);
+            return print(&verification, None, &trust, 0, noted, output);
         }
     };
     let policy = Policy { trust: &trust, signers: &signers, now: now() };
-    let files = read_model(&arguments, &opened, &signature, output)?;
+    let files = read_model(arguments, &opened, &signature, output)?;
     let state = arguments.state.directory();
-    let rules = rules(&arguments, &trust);
+    let rules = rules(arguments, &trust);
     let believed = Believed { policy: &rules, signers: &signers };
     let verification = if arguments.online {
-        online_checks(&arguments, &opened, &policy, files.as_model(), believed).await?
+        online_checks(arguments, &opened, &policy, files.as_model(), believed).await?
     } else {
-        let mut verification = verify(&opened, &policy, files.as_model());
-        online::offline(&trust, state.as_ref().ok(), &mut verification);
-        let subject = Subject::of(&opened, &trust, &verification, &Newest::NotAsked);
-        judge(believed, subject.as_ref(), None, policy.now, &mut verification);
-        verification
+        offline_checks(arguments, &opened, &policy, files.as_model(), believed).await?
     };
     for evidence in &verification.evidence {
         keep_evidence(state.as_ref().ok(), &trust, evidence, output);
     }
     let own = model::inside(model, &signature);
     let unsigned = verification.ignored_found.iter().filter(|path| Some(*path) != own.as_ref());
-    print(&verification, Some(&opened), &trust, unsigned.count(), output)
+    print(&verification, Some(&opened), &trust, unsigned.count(), noted, output)
 }
 
 /// Who may sign: the one on the command line, else those of the trust file.
@@ -179,9 +206,73 @@ async fn online_checks(
     let subject = Subject::of(opened, trust, &verification, &asked.shown.newest);
     let allow_older = arguments.allow_older;
     let online = OnlinePolicy { signers, allow_older, rules: believed.policy };
+    let newest = asked.shown.newest.clone();
     online::check(&log, opened, online, asked, &mut verification).await;
-    judge(believed, subject.as_ref(), None, policy.now, &mut verification);
+    let (subject, report) = (subject.as_ref(), &mut verification.report);
+    let others = opened.intermediates();
+    let history = match &arguments.index {
+        Some(directory) => {
+            let index = open_index(directory, trust)?;
+            status::look_up_for_verify(&index, Some(&log), trust, believed, subject, report).await
+        }
+        None => {
+            status::ask_for_verify(&log, trust, &newest, believed, subject, others, report).await
+        }
+    };
+    judge(believed, subject, history.as_ref(), policy.now, &mut verification);
     Ok(verification)
+}
+
+/// All checks without the log, with a status proof or an index if there is one.
+async fn offline_checks(
+    arguments: &Arguments,
+    opened: &Opened,
+    policy: &Policy<'_>,
+    model: Model<'_>,
+    believed: Believed<'_>,
+) -> Result<Verification, Failure> {
+    let trust = policy.trust;
+    let state = arguments.state.directory().ok();
+    let examined = examine(opened, policy);
+    let mut report = Report::default();
+    let mut shown = Shown::default();
+    let (mut history, mut fork) = (None, None);
+    if let Some(path) = &arguments.status {
+        let bytes = read_bounded(path, STATUS_LEN_MAX, "the status proof")?;
+        let bundle = examined.entry().map(|entry| &entry.checkpoint);
+        let (state, others) = (state.as_ref(), opened.intermediates());
+        match status::read_for_verify(&bytes, trust, state, bundle, others, policy.now, &mut report)
+        {
+            Ok(proven) => {
+                let has_it = |own: &ProvenEntry| {
+                    let seen = proven.history.seen.get(&own.index);
+                    seen.is_some_and(|seen| seen.entry.leaf == own.leaf)
+                };
+                if examined.entry().is_some_and(has_it) {
+                    // The newest tree that is known to have the entry.
+                    shown.newest = Newest::Followed(proven.head);
+                }
+                history = Some(proven.history);
+            }
+            Err(evidence) => fork = evidence,
+        }
+    }
+    let mut verification = examined.conclude(model, &shown);
+    online::offline(trust, state.as_ref(), &mut verification);
+    verification.report.append(report);
+    verification.evidence.extend(fork.map(|fork| *fork));
+    let subject = Subject::of(opened, trust, &verification, &shown.newest);
+    let (subject, report) = (subject.as_ref(), &mut verification.report);
+    if let Some(directory) = &arguments.index {
+        let index = open_index(directory, trust)?;
+        history = status::look_up_for_verify(&index, None, trust, believed, subject, report).await;
+    }
+    judge(believed, subject, history.as_ref(), policy.now, &mut verification);
+    Ok(verification)
+}
+
+fn open_index(directory: &Path, trust: &TrustFile) -> Result<LocalIndex, Failure> {
+    LocalIndex::open(directory, &trust.log.origin).map_err(unusable)
 }
 
 /// The model's files, or why they cannot be compared.
@@ -297,6 +388,7 @@ fn print(
     opened: Option<&Opened>,
     trust: &TrustFile,
     unsigned: usize,
+    noted: &mut Noted,
     output: &Output,
 ) -> Result<Exit, Failure> {
     let report = &verification.report;
@@ -319,6 +411,8 @@ fn print(
         "ignoredFound": verification.ignored_found,
         "skippedByCaller": verification.skipped_by_caller,
     });
+    noted.report = Some(report_json(report, about.clone()));
+    noted.evidence = verification.evidence.iter().map(|one| one.kind().name()).collect();
     output.report(report, &[summary(verification, opened, unsigned)], about)?;
     Ok(report.exit())
 }

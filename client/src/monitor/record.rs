@@ -75,6 +75,20 @@ impl Record {
         split_run(run).map(|bytes| Self::decode(bytes?))
     }
 
+    /// How many records of a run are of entries in which there is more than facts can tell: without
+    /// a statement, or unreadable. `None` where the run is damaged.
+    pub fn count_without_statement(run: &[u8]) -> Option<u64> {
+        let mut count = 0;
+        for record in split_run(run) {
+            let (&[kind, flags], _) = record?.split_first_chunk::<2>()?;
+            let is_digest = KINDS
+                .get(usize::from(kind))
+                .is_none_or(|kind| kind.kind() == EntryKind::HashedrekordV001.kind());
+            count += u64::from(is_digest || flags & FLAG_INCOMPLETE != 0);
+        }
+        Some(count)
+    }
+
     /// The record at `position` of a run; `None` if there is none.
     pub fn at(run: &[u8], position: usize) -> Option<Self> {
         Self::decode(split_run(run).nth(position)??)
@@ -210,8 +224,15 @@ mod tests {
         assert_eq!(run, expected);
         let read: Vec<_> = Record::decode_run(&run).collect();
         assert_eq!(read, [Some(record.clone()), Some(Record::UNREADABLE)]);
-        assert_eq!(Record::at(&run, 0), Some(record));
+        assert_eq!(Record::at(&run, 0), Some(record.clone()));
         assert_eq!(Record::at(&run, 2), None);
+        assert_eq!(Record::count_without_statement(&run), Some(2));
+        let whole = Record { is_incomplete: false, ..record };
+        let digest = Record { kind: Some(EntryKind::HashedrekordV002), ..whole.clone() };
+        let mut others = Vec::new();
+        [&whole, &digest, &whole].into_iter().for_each(|record| record.encode(&mut others));
+        assert_eq!(Record::count_without_statement(&others), Some(1));
+        assert_eq!(Record::count_without_statement(&others[..9]), None);
         for end in 1..run.len() {
             let whole = end == 32;
             assert_eq!(Record::decode_run(&run[..end]).all(|r| r.is_some()), whole, "{end}");

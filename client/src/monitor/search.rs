@@ -12,6 +12,7 @@ use treering_proto::entry::EntryKind;
 use treering_proto::facts::{Tag, search_key};
 use treering_proto::hash::Hash;
 
+use super::record::Record;
 use super::store::{INDEX_FILE, Index, Snapshot, StoreError};
 use crate::search_check::{Answered, Mismatch, SearchOrder, compare};
 
@@ -84,6 +85,40 @@ impl LocalIndex {
         Ok(found.unwrap_or_default())
     }
 
+    /// The leaf of the entry at `index`, and what is kept of it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; also for an entry that was not read.
+    pub fn entry(&self, index: u64) -> Result<(Hash, Record), StoreError> {
+        let leaf = self.snapshot.leaf(&self.edge, index)?;
+        let record = self.snapshot.record(index)?;
+        leaf.zip(record).ok_or(StoreError::Damaged("an entry that was read is missing"))
+    }
+
+    /// How many entries there are in which there may be more than their facts tell. Looks at every
+    /// record.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn without_statement(&self) -> Result<u64, StoreError> {
+        let (mut at, mut count) = (self.start, 0);
+        while let Some((first, run)) = self.snapshot.run_from(at)? {
+            let damaged = || StoreError::Damaged("a run of records");
+            count += Record::count_without_statement(&run).ok_or_else(damaged)?;
+            at = first + 1;
+        }
+        Ok(count)
+    }
+
+    /// The largest checkpoint that the monitor accepted, byte for byte. Its tree may be larger than
+    /// what was read.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn latest(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.snapshot.state()?.latest)
+    }
+
     /// One page of `matching`.
     ///
     /// # Errors
@@ -136,11 +171,7 @@ impl LocalIndex {
     }
 
     fn hit(&self, index: u64) -> Result<LocalHit, StoreError> {
-        let leaf = self.snapshot.leaf(&self.edge, index)?;
-        let record = self.snapshot.record(index)?;
-        let (Some(leaf), Some(record)) = (leaf, record) else {
-            return Err(StoreError::Damaged("an entry that was read is missing"));
-        };
+        let (leaf, record) = self.entry(index)?;
         Ok(LocalHit { index, leaf, kind: record.kind })
     }
 }

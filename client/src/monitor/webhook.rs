@@ -2,7 +2,8 @@
 //!
 //! What is still to be sent stands in `findings.jsonl` from the offset in the file `webhook` on. So
 //! nothing is lost when the receiver is away or this process dies, and the state never waits for
-//! either. A receiver may hear one finding twice, and knows it by its `id`.
+//! either. A receiver may hear one finding twice, and knows it by its `id`. The events of `verify`
+//! are sent by [`Webhook::send`], and wait nowhere.
 //!
 //! Invariants: only https, or http to this machine; no redirect is followed; tries, time and
 //! backlog are bounded, and what is given up is counted. Out of scope: who the receiver is.
@@ -124,7 +125,11 @@ impl Webhook {
         Ok(delivery)
     }
 
-    async fn send(&self, line: &[u8]) -> Result<(), String> {
+    /// Posts one line, until it was taken or there are no more tries.
+    ///
+    /// # Errors
+    /// Why it was not taken, without the URL.
+    pub async fn send(&self, line: &[u8]) -> Result<(), String> {
         let mut pause = self.pause;
         for attempt in 1.. {
             let request = self

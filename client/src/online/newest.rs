@@ -9,6 +9,10 @@
 //! Out of scope: copies of *other* models. They can make a model look older than it is, which
 //! refuses it, and never make it look newer.
 
+use treering_proto::notice::{
+    APPROVE_PREDICATE_TYPE, APPROVE_ROLLBACK_PREDICATE_TYPE, REVOKE_PREDICATE_TYPE,
+    SUPERSEDE_PREDICATE_TYPE,
+};
 use treering_proto::trust::{Signer, SignerRule};
 
 use super::{OnlinePolicy, log_exit, sees_statement, time_text};
@@ -24,6 +28,14 @@ const PAGES_MAX: usize = 100;
 
 /// Newer models that the report names; the count is of all.
 const NAMED_MAX: usize = 50;
+
+/// What is said about a model under its name, and is none.
+const NOTICES: [&str; 4] = [
+    REVOKE_PREDICATE_TYPE,
+    SUPERSEDE_PREDICATE_TYPE,
+    APPROVE_ROLLBACK_PREDICATE_TYPE,
+    APPROVE_PREDICATE_TYPE,
+];
 
 /// Why a search has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -154,7 +166,7 @@ pub(super) async fn check(
 }
 
 /// Entries with these facts about other models, above the first one about this model; `None` when
-/// there is no entry about it.
+/// there is no entry about it. What the signer said about a model later is no newer model.
 async fn newer_models(
     searcher: &Searcher<'_>,
     opened: &Opened,
@@ -170,6 +182,15 @@ async fn newer_models(
         let same = searcher.above(&same_model, first).await?;
         let same: std::collections::HashSet<u64> = same.into_iter().map(|(at, _)| at).collect();
         newer.retain(|(index, _)| !same.contains(index));
+    }
+    for kind in NOTICES {
+        if newer.is_empty() {
+            break;
+        }
+        let notices = [&facts[..], &[("predicate-type", kind)]].concat();
+        let notices = searcher.above(&notices, first).await?;
+        let notices: std::collections::HashSet<u64> = notices.into_iter().map(|n| n.0).collect();
+        newer.retain(|(index, _)| !notices.contains(index));
     }
     Ok(Some(newer))
 }

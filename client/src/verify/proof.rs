@@ -27,7 +27,7 @@ pub(super) struct Proven {
 }
 
 impl Proven {
-    fn nothing(why: &'static str) -> Self {
+    pub(super) fn nothing(why: &'static str) -> Self {
         Self { checkpoint: Err(why), entry: None, evidence: None }
     }
 }
@@ -48,31 +48,17 @@ pub(super) fn logged<'a>(
         [entry] => entry,
         _ => return failed(report, "the bundle has more than one log entry"),
     };
-    let keys = trust.log.checkpoint_keys();
-    if !keys.iter().any(|key| key.key_id_full() == entry.log_id) {
-        let v1 = trust.log.v1_log_ids().contains(&entry.log_id);
-        return failed(
-            report,
-            if v1 {
-                "the log entry has a Rekor v1 proof, which cannot be checked against other views \
-                 of the log; submit the bundle to get a proof that can"
-            } else {
-                "the log entry is of another log"
-            },
-        );
+    if let Some(why) = not_of_log(entry, trust) {
+        return failed(report, why);
     }
     let Some(verifier) = verifier else {
         report.could_not_check("logged", "the signature does not verify", Exit::NotVerified);
         return None;
     };
-    let body = match Entry::parse(&entry.canonicalized_body) {
+    let body = match read_body(entry) {
         Ok(body) => body,
-        Err(error) => return failed(report, &format!("the log entry cannot be read: {error}")),
+        Err(why) => return failed(report, &why),
     };
-    let named = EntryKind::from_name(&entry.kind, &entry.kind_version).ok();
-    if named != Some(body.kind()) {
-        return failed(report, "the log entry is of another kind than the bundle says");
-    }
     if !is_about(&body, opened, verifier) {
         return failed(report, "the log entry is about another signature");
     }
@@ -81,6 +67,32 @@ pub(super) fn logged<'a>(
         format!("entry {} of {} records this signature", entry.log_index, trust.log.origin),
     );
     Some(entry)
+}
+
+/// Why the proof of `entry` is none of the trusted log's.
+pub(super) fn not_of_log(entry: &TransparencyLogEntry, trust: &TrustFile) -> Option<&'static str> {
+    let keys = trust.log.checkpoint_keys();
+    if keys.iter().any(|key| key.key_id_full() == entry.log_id) {
+        return None;
+    }
+    Some(match trust.log.v1_log_ids().contains(&entry.log_id) {
+        true => {
+            "the log entry has a Rekor v1 proof, which cannot be checked against other views of \
+             the log; submit the bundle to get a proof that can"
+        }
+        false => "the log entry is of another log",
+    })
+}
+
+/// The entry itself, of the kind that is said beside it; or why it is not.
+pub(super) fn read_body(entry: &TransparencyLogEntry) -> Result<Entry, String> {
+    let body = Entry::parse(&entry.canonicalized_body)
+        .map_err(|error| format!("the log entry cannot be read: {error}"))?;
+    let named = EntryKind::from_name(&entry.kind, &entry.kind_version).ok();
+    if named != Some(body.kind()) {
+        return Err("the log entry is of another kind than the bundle says".to_owned());
+    }
+    Ok(body)
 }
 
 /// Whether the entry records the bundle's payload, its signature, and the key that it verified
@@ -131,6 +143,15 @@ pub(super) fn proof(
         }
         return Proven::nothing(why);
     };
+    entry_proof(entry, trust, report)
+}
+
+/// The same for an entry, whatever it says.
+pub(super) fn entry_proof(
+    entry: &TransparencyLogEntry,
+    trust: &TrustFile,
+    report: &mut Report,
+) -> Proven {
     let note = entry.inclusion_proof.checkpoint.as_bytes();
     let checkpoint = match open_checkpoint(note, &trust.log.origin, &trust.note_keys()) {
         Ok(checkpoint) => checkpoint,

@@ -1,0 +1,148 @@
+//! The history that `verify` judges by: asked of the log, read from a status proof, or looked up
+//! in the index of a monitor.
+//!
+//! Invariant: where there is none, the report says why; a history that does not prove is judged as
+//! none. Out of scope: judging (see [`crate::verify::judge`]).
+
+use treering_proto::checkpoint::SignedCheckpoint;
+use treering_proto::evidence::Evidence;
+use treering_proto::trust::TrustFile;
+use treering_proto::trust::model_policy::Rule;
+
+use super::{Asked, Proven, StatusError, gather_history, history_from_status};
+use crate::consistency::contradiction;
+use crate::history::{Answer, Believed, History, Source, Subject};
+use crate::index_history::{IndexHistoryError, gather_from_index};
+use crate::log::LogReader;
+use crate::monitor::search::LocalIndex;
+use crate::report::{Exit, Report};
+use crate::state::StateDirectory;
+use crate::verify::Newest;
+
+/// The check of this module, as the report names it.
+pub const CHECK: &str = "history";
+
+/// Asks the log for what the rules need, in the tree of `newest`, and adds a line about it. `None`
+/// where no rule is on, there is nothing to ask about, or the log's answers prove nothing.
+pub async fn ask_for_verify(
+    log: &LogReader<'_>,
+    trust: &TrustFile,
+    newest: &Newest,
+    believed: Believed<'_>,
+    subject: Option<&Subject>,
+    intermediates: &[Vec<u8>],
+    report: &mut Report,
+) -> Option<History> {
+    if !Rule::ALL.into_iter().any(|rule| believed.policy.is_on(rule)) {
+        return None;
+    }
+    let Some(subject) = subject else {
+        report.not_checked(CHECK, "it is not proven that the signature is logged");
+        return None;
+    };
+    let Newest::Followed(head) = newest else {
+        report.not_checked(CHECK, "the log could not be followed");
+        return None;
+    };
+    let gathered = gather_history(log, trust, head, believed, subject, intermediates).await;
+    match gathered {
+        Ok(history) => {
+            say(&history, report);
+            Some(history)
+        }
+        Err(error) => {
+            report.failed(CHECK, error.to_string(), error.exit());
+            None
+        }
+    }
+}
+
+/// Answers from the index of a monitor what the rules need; `log` says what statements say. Adds a
+/// line. `None` where there is nothing to ask about, or no answer.
+pub async fn look_up_for_verify(
+    index: &LocalIndex,
+    log: Option<&LogReader<'_>>,
+    trust: &TrustFile,
+    believed: Believed<'_>,
+    subject: Option<&Subject>,
+    report: &mut Report,
+) -> Option<History> {
+    let Some(subject) = subject else {
+        report.not_checked(CHECK, "it is not proven that the signature is logged");
+        return None;
+    };
+    let open = |history: &History| Asked::of(crate::history::questions(believed, subject, history));
+    match gather_from_index(index, log, trust, open).await {
+        Ok(history) => {
+            say(&history, report);
+            Some(history)
+        }
+        Err(error @ IndexHistoryError::OtherEntry { .. }) => {
+            report.failed(CHECK, error.to_string(), Exit::Alarm);
+            None
+        }
+        Err(error) => {
+            report.could_not_check(CHECK, error.to_string(), Exit::Unavailable);
+            None
+        }
+    }
+}
+
+/// Reads the status proof in `bytes`, whose checkpoint must not contradict that of the bundle, nor
+/// what is remembered. Adds a line to `report`; evidence of a fork is returned.
+///
+/// # Errors
+/// Evidence, if there is any, of what was wrong; the report has the line either way.
+pub fn read_for_verify(
+    bytes: &[u8],
+    trust: &TrustFile,
+    state: Option<&StateDirectory>,
+    bundle: Option<&SignedCheckpoint>,
+    intermediates: &[Vec<u8>],
+    now: u64,
+    report: &mut Report,
+) -> Result<Proven, Option<Box<Evidence>>> {
+    let proven = match history_from_status(bytes, trust, intermediates, now) {
+        Ok(proven) => proven,
+        Err(error) => {
+            report.failed(CHECK, error.to_string(), error.exit());
+            return Err(match error {
+                StatusError::Fork(evidence) => Some(evidence),
+                _ => None,
+            });
+        }
+    };
+    let remembered = state.map_or(Ok(None), |state| contradiction(trust, state, &proven.head));
+    let fork = bundle.and_then(|bundle| Evidence::fork_size(bundle, &proven.head));
+    let fork = fork.or_else(|| remembered.as_ref().ok().cloned().flatten());
+    if let Some(fork) = fork {
+        report.failed(CHECK, fork.to_string(), Exit::Alarm);
+        return Err(Some(Box::new(fork)));
+    }
+    say(&proven.history, report);
+    Ok(proven)
+}
+
+fn say(history: &History, report: &mut Report) {
+    let open = history.answers.values().filter(|answer| matches!(answer, Answer::Unknown(_)));
+    let (asked, open) = (history.answers.len(), open.count());
+    let source = match &history.source {
+        Source::Log => "by the log".to_owned(),
+        Source::StatusProof => "by the status proof".to_owned(),
+        Source::Index { without_statement, .. } => format!(
+            "by the index, complete among entries with a statement ({without_statement} without)"
+        ),
+    };
+    let why = format!(
+        "{} of {asked} questions are answered {source}; {} entries are in the tree of {}",
+        asked - open,
+        history.seen.len(),
+        history.size,
+    );
+    match open {
+        0 => report.passed(CHECK, why),
+        // Whether that matters is for the rules to say.
+        _ => report.not_checked(CHECK, why),
+    }
+    report.details(history.remarks.clone());
+}
