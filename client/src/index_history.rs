@@ -1,6 +1,6 @@
 //! A history from the index that a monitor made: nothing is hidden in it. What statements say
-//! beyond their facts (versions, renewals, notices) is not in the index, nor when entries were logged;
-//! a log that can be reached still says it.
+//! beyond their facts (versions, renewals, notices) is not in the index, nor when entries were
+//! logged; a log that can be reached still says it.
 //!
 //! Invariants: every entry is the one that the monitor read, and whose leaf is in its tree: a log
 //! that shows another one is caught. Without the log, what is not known is `Opaque`, or has nothing

@@ -3,8 +3,8 @@
 //! Arrows run one way: `cli` calls the verbs (`sign`, `submit`, `notice`, `verify`, `consistency`,
 //! `compare`), these use `log`, `state` and the trust file, and only `log` and `submit` touch
 //! `transport`. `verify` and `history` see bytes and trust, never the network, files or a clock:
-//! `history` judges what has happened since a model was signed. `witness` is a server of its own
-//! and uses none of these.
+//! `history` judges what has happened since a model was signed, and `status` and `index_history`
+//! gather it. `witness` is a server of its own and uses none of these.
 #![forbid(unsafe_code)]
 
 pub mod audit_log;

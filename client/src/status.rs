@@ -8,7 +8,7 @@
 //! ```
 //!
 //! There is one way from answers to a [`History`], whoever brings the answers: [`Status::prove`].
-//! The log is asked with [`gather`], round by round, whatever the history so far leaves open.
+//! An [`Asker`] asks the log, round by round, whatever the history so far leaves open.
 //!
 //! | proven | somebody's word |
 //! |---|---|
@@ -53,7 +53,7 @@ pub use gather::{Asked, Asker, Gathered};
 pub const STATUS_SCHEMA: &str = "treering.status/v1";
 
 /// The longest file in bytes: [`CONTENT_BYTES_MAX`] in base64, and room for proofs and questions.
-pub const STATUS_LEN_MAX: usize = 128 << 20;
+pub const STATUS_LEN_MAX: usize = 192 << 20;
 
 /// Bytes of entries and statements in one status: some thousand statements about common models.
 pub const CONTENT_BYTES_MAX: usize = 64 << 20;

@@ -80,6 +80,8 @@ enum Relation {
     Newer,
     /// The same, logged earlier.
     Older,
+    /// Another model, of other people or another name: it shares the name or a file.
+    Related,
     /// A notice about it.
     Notice,
     /// Something that cannot be read.
@@ -105,14 +107,7 @@ impl<'a> Row<'a> {
         let models = target.models(history);
         let relation = match &seen.what {
             What::Model(_) if target.is_about(history, seen) => Relation::Signed,
-            What::Model(_) => {
-                let is_first = |other: &&Seen| target.is_about(history, other);
-                let first = history.seen.values().find(is_first)?;
-                match seen.entry.index > first.entry.index {
-                    true => Relation::Newer,
-                    false => Relation::Older,
-                }
-            }
+            What::Model(_) => relation(target, history, seen),
             What::Notice(notice) if models.contains(&notice.model_id) => Relation::Notice,
             What::Notice(_) | What::Other => return None,
             What::UnreadableNotice { .. } | What::Opaque => Relation::Unreadable,
@@ -130,6 +125,7 @@ impl<'a> Row<'a> {
             Relation::Signed => "signed",
             Relation::Newer => "newer",
             Relation::Older => "older",
+            Relation::Related => "related",
             Relation::Notice => "notice",
             Relation::Unreadable => "unreadable",
         }
@@ -205,6 +201,25 @@ impl<'a> Row<'a> {
             What::Opaque | What::Other => {}
         }
         json
+    }
+}
+
+/// What another model is to the target.
+fn relation(target: &Target, history: &History, seen: &Seen) -> Relation {
+    let name = |seen: &Seen| match &seen.what {
+        What::Model(model) => model.name.clone(),
+        _ => None,
+    };
+    let same_people = |other: &Seen| {
+        let is_same = |who: &Who| other.signed_by.iter().any(|known| known.is_same_as(who));
+        seen.signed_by.iter().any(is_same)
+    };
+    let of_target = history.seen.values().filter(|other| target.is_about(history, other));
+    let mut kin = of_target.filter(|other| name(other) == name(seen) && same_people(other));
+    match kin.next() {
+        None => Relation::Related,
+        Some(first) if seen.entry.index > first.entry.index => Relation::Newer,
+        Some(_) => Relation::Older,
     }
 }
 

@@ -51,7 +51,7 @@ pub async fn ask_for_verify(
             Some(history)
         }
         Err(error) => {
-            report.failed(CHECK, error.to_string(), error.exit());
+            refuse(&error, report);
             None
         }
     }
@@ -105,7 +105,7 @@ pub fn read_for_verify(
     let proven = match history_from_status(bytes, trust, intermediates, now) {
         Ok(proven) => proven,
         Err(error) => {
-            report.failed(CHECK, error.to_string(), error.exit());
+            refuse(&error, report);
             return Err(match error {
                 StatusError::Fork(evidence) => Some(evidence),
                 _ => None,
@@ -121,6 +121,14 @@ pub fn read_for_verify(
     }
     say(&proven.history, report);
     Ok(proven)
+}
+
+fn refuse(error: &StatusError, report: &mut Report) {
+    match error.exit() {
+        // Such as the age of a proof on a machine whose clock is behind.
+        Exit::Unavailable => report.could_not_check(CHECK, error.to_string(), Exit::Unavailable),
+        exit => report.failed(CHECK, error.to_string(), exit),
+    }
 }
 
 fn say(history: &History, report: &mut Report) {

@@ -164,6 +164,19 @@ fn the_history_of_a_model_names_who_signed_and_who_said_what() {
     let read = bench.json(0, &["history", "llama", "--status", "llama.status"]);
     assert_eq!(read["source"]["kind"], "status");
     assert_eq!(read["entries"].as_array().unwrap().len(), 6);
+    // Somebody else's model of this name is not a newer one of this signer.
+    bench.expect(0, &["keygen", "--key", "third.pem", "--no-password"]);
+    bench.write("llama/config.json", b"{\"other\":1}");
+    let third = ["sign", "llama", "--name", "llama", "--key", "third.pem"];
+    bench
+        .expect(0, &[&third[..], &["--signature", "x.sig", "--ignore-path", "model.sig"]].concat());
+    bench.write("llama/config.json", b"{}");
+    bench.expect(0, &["staple", "llama"]);
+    let read = bench.json(0, &["history", "llama", "--status", "llama.status"]);
+    let entries = read["entries"].as_array().unwrap();
+    let relations: Vec<&str> = entries.iter().map(|e| e["relation"].as_str().unwrap()).collect();
+    let expected = ["signed", "signed", "signed", "newer", "notice", "notice", "related"];
+    assert_eq!(relations, expected);
     bench.expect(3, &["history", "model.gguf"]);
     bench.expect(3, &["history", "--name", "nobody"]);
     bench.expect(2, &["history", "llama", "--name", "llama"]);
