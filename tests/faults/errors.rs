@@ -6,7 +6,7 @@ use treering_tests::http::Connection;
 
 use crate::shim::{Fail, Shadow, Shared};
 use crate::trial::Trial;
-use crate::violation::{Checked, Violation, must};
+use crate::violation::{Checked, Promise, Violation, broken, must};
 use crate::workload::Load;
 
 /// The workload whose syncs and writes fail.
@@ -92,12 +92,14 @@ fn fail(trial: &mut Trial<'_>, fail: Fail) -> Checked {
         Ok(server) => {
             trial.load(&server, SHORT);
             let health = Connection::open(server.address).and_then(|mut to| to.get("/readyz"));
-            let is_latched = match &health {
-                Ok(response) => response.status == 503,
-                Err(_) => true,
-            };
-            if is_latched && health.is_ok() {
+            let health = health.or_else(|error| {
+                let what = format!("{}: no answer any more: {error}", fail.to_text());
+                broken(Promise::Available, what)
+            })?;
+            let is_latched = health.status == 503;
+            if is_latched {
                 trial.check_latched(&server)?;
+                trial.judge(&server)?;
             }
             let ended = trial.kill(server);
             has_gone_on = !is_latched && fired_at(&ended.stderr).any(matters);

@@ -148,17 +148,15 @@ pub(crate) fn one_key(trial: &mut Trial<'_>) -> Checked {
             trial.load(&first, LOAD);
         }
         let command = trial.command_of(&copy, &flags);
-        let second = trial.launch(command);
+        let second = trial.start(command)?;
         let taken = trial.load(&first, LOAD);
         must(Promise::Available, taken > 0, || "the first of two did not go on".to_owned())?;
-        if let Ok(second) = second {
-            let (watch, _unheard) = Watch::new();
-            let gathered = LOAD.run(second.address, second.process, &watch);
-            trial.remember(gathered.of_a_copy());
-            wait_until_latched(&second)?;
-            trial.check_latched(&second)?;
-            trial.kill(second);
-        }
+        let (watch, _unheard) = Watch::new();
+        let gathered = LOAD.run(second.address, second.process, &watch);
+        trial.remember(gathered.of_a_copy());
+        wait_until_latched(&second)?;
+        trial.check_latched(&second)?;
+        trial.kill(second);
         witness.cosigned().into_iter().for_each(|head| trial.history.holds("w", head));
         trial.judge(&first)?;
         trial.kill(first);

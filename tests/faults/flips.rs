@@ -16,7 +16,7 @@ use treering_tests::http::Connection;
 use treering_tests::server::{all_files, text};
 
 use crate::trial::{Running, Trial};
-use crate::violation::{Checked, must};
+use crate::violation::{Checked, Promise, broken, must};
 use crate::workload::Load;
 
 /// A kind of file, by how its names begin or end.
@@ -51,6 +51,16 @@ struct Bit {
 const BLOCK_BYTES: u64 = 4096;
 
 impl Bit {
+    /// A bit of any file of this kind.
+    ///
+    /// # Panics
+    /// If the log has no such file.
+    fn of(trial: &mut Trial<'_>, kind: &str, is_kind: fn(&str) -> bool) -> Self {
+        let file = file_of(trial, is_kind);
+        let bit = file.and_then(|file| Self::any(trial, &file));
+        bit.unwrap_or_else(|| panic!("the log has no file of the kind {kind} to be damaged"))
+    }
+
     /// Any bit of the file that is not room kept for later.
     fn any(trial: &mut Trial<'_>, file: &Path) -> Option<Self> {
         let bytes = fs::read(file).ok()?;
@@ -122,8 +132,7 @@ pub(crate) fn while_down(trial: &mut Trial<'_>) -> Checked {
         // The write-ahead log of this process is what the next one replays.
         trial.load(&server, Load { signers: 4, each: 10, patience: 1 });
         trial.kill(server);
-        let Some(file) = file_of(trial, is_kind) else { continue };
-        let Some(bit) = Bit::any(trial, &file) else { continue };
+        let bit = Bit::of(trial, kind, is_kind);
         let damage = Damage::make(bit);
         let command = trial.command();
         let seen = match trial.launch(command) {
@@ -134,7 +143,7 @@ pub(crate) fn while_down(trial: &mut Trial<'_>) -> Checked {
                 Seen::Refused
             }
             Ok(server) => {
-                let seen = serves_nothing_wrong(&server, &known, &damage)?;
+                let seen = serves_nothing_wrong(trial, &server, &known, &damage)?;
                 trial.kill(server);
                 seen
             }
@@ -152,11 +161,12 @@ pub(crate) fn while_up(trial: &mut Trial<'_>) -> Checked {
     for (kind, is_kind) in &KINDS[..7] {
         let command = trial.command();
         let server = trial.start(command)?;
+        // So that its write-ahead log has something in it.
+        trial.load(&server, Load { signers: 4, each: 10, patience: 1 });
         let known = everything(trial, &server)?;
-        let Some(file) = file_of(trial, *is_kind) else { continue };
-        let Some(bit) = Bit::any(trial, &file) else { continue };
+        let bit = Bit::of(trial, kind, *is_kind);
         let damage = Damage::make(bit);
-        let seen = serves_nothing_wrong(&server, &known, &damage)?;
+        let seen = serves_nothing_wrong(trial, &server, &known, &damage)?;
         trial.load(&server, Load { signers: 4, each: 10, patience: 2 });
         trial.kill(server);
         let seen = damage.mend(trial, seen);
@@ -215,8 +225,7 @@ impl Damage {
             seen => seen,
         };
         if seen != Seen::Harmless {
-            let name = self.bit.file.file_name().and_then(|name| name.to_str());
-            let file = name.expect("the log's files have names").to_owned();
+            let file = text(&self.bit.file).to_owned();
             trial.history.mark_at(self.at, Mark::Corrupted { file: file.clone() });
             let said = [output.stdout, output.stderr].concat();
             let said = String::from_utf8_lossy(&said).into_owned();
@@ -254,8 +263,10 @@ fn everything(trial: &mut Trial<'_>, server: &Running) -> Checked<BTreeMap<Strin
     Ok(known)
 }
 
-/// Asks for everything again: the same bytes, or an error.
+/// Asks for everything again: the same bytes, or an error; and reads the whole log as after any
+/// fault. It goes on answering.
 fn serves_nothing_wrong(
+    trial: &mut Trial<'_>,
     server: &Running,
     known: &BTreeMap<String, Vec<u8>>,
     damage: &Damage,
@@ -275,8 +286,20 @@ fn serves_nothing_wrong(
                 })?;
                 seen = Seen::ReadsRefused;
             }
-            Err(_) => seen = Seen::ReadsRefused,
+            Err(error) => {
+                let what = format!("{damage}: no answer to {path}: {error}");
+                return broken(Promise::Available, what);
+            }
         }
     }
+    match trial.judge(server) {
+        Ok(_) => {}
+        Err(violation) if violation.promises == [Promise::Available] => seen = Seen::ReadsRefused,
+        Err(violation) => return Err(violation),
+    }
+    let is_alive = Connection::open(server.address).and_then(|mut to| to.get("/livez"));
+    must(Promise::Available, is_alive.is_ok_and(|answer| answer.status == 200), || {
+        format!("{damage}: it does not answer any more")
+    })?;
     Ok(seen)
 }

@@ -73,7 +73,10 @@ impl Reader<'_> {
             }
             Ok(response) => {
                 let what = format!("{path}: {} {}", response.status, response.text());
-                broken(Invariant::Durable, what)
+                match response.status {
+                    500.. => broken(Promise::Available, what),
+                    _ => broken(Invariant::Durable, what),
+                }
             }
             Err(error) => broken(Promise::Available, format!("{path}: {error}")),
         }
@@ -145,7 +148,7 @@ impl Reader<'_> {
         let mut connection = self.connect()?;
         match wire::search(&mut connection, self.who, &signer.key, signer.leaves()) {
             Some(seen) => self.history.search(seen),
-            None => return broken(Invariant::Search, format!("no search for {}", signer.key)),
+            None => return broken(Promise::Available, format!("no search for {}", signer.key)),
         }
         Ok(())
     }
@@ -156,7 +159,7 @@ impl Reader<'_> {
             Some(seen) => self.history.consistency(seen),
             None => {
                 let what = format!("no consistency proof from {} to {}", old.size, new.size);
-                return broken(Invariant::Offline, what);
+                return broken(Promise::Available, what);
             }
         }
         Ok(())

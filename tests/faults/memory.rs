@@ -9,6 +9,9 @@ use crate::trial::Trial;
 use crate::violation::{Checked, must};
 use crate::workload::Load;
 
+/// How it is counted.
+pub(crate) const FAULT: &str = "entry damaged on its way to the disk";
+
 /// Damages one entry on its way to the disk: the log must notice before anybody is told.
 pub(crate) fn flipped_on_its_way(trial: &mut Trial<'_>) -> Checked {
     if !trial.ground.has_fail_points {
@@ -31,7 +34,7 @@ pub(crate) fn flipped_on_its_way(trial: &mut Trial<'_>) -> Checked {
         must(Invariant::Durable, output.status.success(), || {
             format!("fsck --drop-unsigned: {}", String::from_utf8_lossy(&output.stderr))
         })?;
-        trial.tally.count("entry damaged on its way to the disk");
+        trial.tally.count(FAULT);
         trial.resume()?;
     }
     Ok(())

@@ -66,7 +66,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool, String> {
     if arguments.bug.is_none() {
         is_well = without_bug(arguments, seed, until, &mut tally)?;
     }
-    if is_well && arguments.quick && arguments.scenario.is_none() && arguments.bug.is_none() {
+    let is_all = until.is_none() && arguments.scenario.is_none() && arguments.bug.is_none();
+    if is_well && is_all {
         is_well = tally.has_all_needed();
     }
     if is_well && until.is_none() {
@@ -107,13 +108,15 @@ fn without_bug(
     tally: &mut Tally,
 ) -> Result<bool, String> {
     let buggy = ground(arguments, binaries::buggy_server()?, None)?;
+    let mut of_test_build = Tally::default();
     for scenario in chosen(arguments, false).filter(|scenario| !scenario.is_long) {
-        if let Err(violation) = run_one(&buggy, scenario, seed, tally) {
+        if let Err(violation) = run_one(&buggy, scenario, seed, &mut of_test_build) {
             println!("VIOLATION in {:?} with seed {seed}, test build: {violation}", scenario.name);
             return Ok(false);
         }
     }
     println!("the test build without a bug passes every scenario");
+    tally.take_faults_of(&of_test_build, memory::FAULT);
     let ground = ground(arguments, binaries::server().to_owned(), None)?;
     let mut round = 0;
     loop {
@@ -148,17 +151,19 @@ fn with_each_bug(arguments: &Arguments, seed: u64) -> Result<bool, String> {
         let ground = ground(arguments, server.clone(), Some(bug.name()))?;
         let rounds = (0..ROUNDS_FOR_A_BUG).map(|round| of_round(seed, round));
         let all = rounds.flat_map(|seed| chosen(arguments, false).map(move |one| (seed, one)));
+        let mut other = None;
         let found = all.into_iter().find_map(|(seed, scenario)| {
             let found = run_one(&ground, scenario, seed, &mut Tally::default());
-            found.err().map(|violation| (seed, scenario.name, violation))
+            let found = (seed, scenario.name, found.err()?);
+            if is_itself(bug, &found.2) {
+                return Some(found);
+            }
+            other = Some(found);
+            None
         });
         let seconds = started.elapsed().as_secs_f64();
         let name = bug.name();
         match found {
-            Some((_, scenario, violation)) if !is_itself(bug, &violation) => {
-                is_well = false;
-                println!("bug {name:<22} NOT CAUGHT AS ITSELF  by {scenario:?}: {violation}");
-            }
             Some((seed, scenario, violation)) => {
                 println!("bug {name:<22} caught {seconds:6.1} s  by {scenario:?}: {violation}");
                 let promises = violation.promises();
@@ -167,6 +172,9 @@ fn with_each_bug(arguments: &Arguments, seed: u64) -> Result<bool, String> {
             None => {
                 is_well = false;
                 println!("bug {name:<22} NOT CAUGHT {seconds:6.1} s");
+                if let Some((_, scenario, violation)) = other {
+                    println!("  but, by {scenario:?}: {violation}");
+                }
             }
         }
     }
@@ -197,7 +205,7 @@ fn expected(bug: SeededBug) -> &'static [Invariant] {
         SeededBug::StaleTile => &[I::Content],
         SeededBug::SelfCheckOff => &[I::Content, I::SameSizeSameRoot, I::PairwiseConsistent],
         SeededBug::IndexReused => {
-            &[I::HonestErrors, I::Unique, I::Durable, I::SameSizeSameRoot, I::PairwiseConsistent]
+            &[I::Unique, I::Durable, I::SameSizeSameRoot, I::PairwiseConsistent]
         }
         SeededBug::AnchorSwapIgnored => &[I::Fencing],
         SeededBug::DefaultWalRecovery => &[I::Refusal, I::Durable],

@@ -55,10 +55,15 @@ fn fill_and_recover(trial: &mut Trial<'_>, place: &Path) -> Checked {
     for free in [64 << 10, 300 << 10] {
         leave_free(&filler, free);
         let command = trial.command_with(&["--min-free-disk", "0"]);
-        if let Ok(server) = trial.launch(command) {
-            trial.load(&server, LOAD);
-            trial.kill(server);
-        }
+        let when = match trial.launch(command) {
+            Ok(server) => {
+                trial.load(&server, LOAD);
+                trial.check_latched(&server)?;
+                trial.kill(server);
+                "under load"
+            }
+            Err(_) => "at the start",
+        };
         leave_free(&filler, 0);
         // With no byte free it may or may not start; whatever it does then is no lie.
         let command = trial.command();
@@ -68,7 +73,7 @@ fn fill_and_recover(trial: &mut Trial<'_>, place: &Path) -> Checked {
         let ballast = trial.log.data.join("ballast");
         let _ = fs::remove_file(&ballast);
         trial.resume()?;
-        trial.tally.count("disk full under load, recovered by deleting the ballast");
+        trial.tally.count(format!("disk full {when}, recovered by deleting the ballast"));
         // The operator makes room and puts the ballast back.
         fs::remove_file(&filler).expect("the filler is there");
         fs::write(&ballast, vec![1; 100 << 20]).expect("there is room again");

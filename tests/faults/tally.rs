@@ -28,6 +28,12 @@ impl Tally {
         }
     }
 
+    /// Takes over how often this fault was injected elsewhere.
+    pub(crate) fn take_faults_of(&mut self, other: &Self, fault: &str) {
+        *self.faults.entry(fault.to_owned()).or_default() +=
+            other.faults.get(fault).copied().unwrap_or_default();
+    }
+
     /// Counts a fault.
     pub(crate) fn count(&mut self, fault: impl Into<String>) {
         *self.faults.entry(fault.into()).or_default() += 1;
@@ -35,7 +41,7 @@ impl Tally {
 }
 
 /// What a quick run must have injected, or it has shown nothing.
-const NEEDED: [&str; 22] = [
+const NEEDED: [&str; 39] = [
     "kill, batched",
     "kill, extended",
     "kill, committed",
@@ -53,10 +59,27 @@ const NEEDED: [&str; 22] = [
     "clock step of 3600000 ms under load",
     "clock step of -3600000 ms under load",
     "flipped bit, server down, write-ahead log",
-    "flipped bit, server down, anchor",
     "flipped bit, server down, SST",
+    "flipped bit, server down, blob",
+    "flipped bit, server down, MANIFEST",
+    "flipped bit, server down, CURRENT",
+    "flipped bit, server down, OPTIONS",
+    "flipped bit, server down, anchor",
+    "flipped bit, server down, owner",
+    "flipped bit, server down, FORMAT",
+    "flipped bit, server down, identity",
+    "flipped bit, server down, note key",
+    "flipped bit, server down, v1 key",
+    "flipped bit, server up, write-ahead log",
+    "flipped bit, server up, SST",
+    "flipped bit, server up, blob",
+    "flipped bit, server up, MANIFEST",
+    "flipped bit, server up, CURRENT",
+    "flipped bit, server up, OPTIONS",
     "flipped bit, server up, anchor",
+    "paused under load",
     "second process on the same directory",
+    "second process on a copy",
     "second process with one key",
 ];
 
@@ -64,7 +87,9 @@ impl Tally {
     /// Whether every fault that needs no privileges was injected, and every invariant decided of
     /// some fact; says which was not.
     pub(crate) fn has_all_needed(&self) -> bool {
-        let is_there = |needed: &&&str| self.faults.keys().any(|fault| fault.starts_with(**needed));
+        let is_there = |needed: &&&str| {
+            self.faults.iter().any(|(fault, times)| fault.starts_with(**needed) && *times > 0)
+        };
         let missing: Vec<_> = NEEDED.iter().filter(|needed| !is_there(needed)).collect();
         if !missing.is_empty() {
             println!("NOT INJECTED: {missing:?}");

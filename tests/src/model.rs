@@ -3,14 +3,16 @@
 use serde_json::{Value, json};
 use treering_proto::hash::{Hash, sha256};
 
-/// A statement about something named `name`; `number` makes its bytes one of a kind.
+/// A statement about something named `name`; `number` makes its bytes one of a kind. One in sixteen
+/// is so long that the log keeps it in a file of large values.
 pub fn statement(name: &str, number: u64) -> Vec<u8> {
     let digest = sha256(&number.to_be_bytes()).to_hex();
+    let padding = if number.is_multiple_of(16) { "long ".repeat(500) } else { String::new() };
     json!({
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [{ "name": name, "digest": { "sha256": digest } }],
         "predicateType": "https://example.com/tested/v1",
-        "predicate": { "number": number },
+        "predicate": { "number": number, "padding": padding },
     })
     .to_string()
     .into_bytes()

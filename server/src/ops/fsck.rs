@@ -46,7 +46,7 @@ pub enum FsckError {
     Start(#[from] StartError),
     /// Rows do not read back.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
     /// The entries to drop could not be saved first.
     #[error("{path}: {source}. Nothing was dropped")]
     Export {
@@ -55,6 +55,13 @@ pub enum FsckError {
         /// What the system says.
         source: io::Error,
     },
+}
+
+impl From<StoreError> for FsckError {
+    /// Names the damaged file, where RocksDB does not: there is time to look for it.
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.naming_the_file())
+    }
 }
 
 impl Checkup {

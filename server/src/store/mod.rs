@@ -10,6 +10,7 @@
 //! What no storage engine can notice, a deleted file, a restored backup, a copied directory, the
 //! anchor does.
 
+mod blob_file;
 mod columns;
 mod export;
 pub mod format;
@@ -86,6 +87,23 @@ pub enum StoreError {
         /// The database directory.
         path: PathBuf,
     },
+}
+
+impl StoreError {
+    /// The same, of the file of large values that is damaged, if it is one that RocksDB does not
+    /// name. Reads all of these files.
+    pub fn naming_the_file(self) -> Self {
+        match self {
+            Self::Storage { action, path, source }
+                if source.kind() == rocksdb::ErrorKind::Corruption
+                    && source.as_ref().to_ascii_lowercase().contains("blob") =>
+            {
+                let path = blob_file::damaged_blob_file(&path).unwrap_or(path);
+                Self::Storage { action, path, source }
+            }
+            other => other,
+        }
+    }
 }
 
 impl StoreError {
