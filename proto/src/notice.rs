@@ -49,6 +49,9 @@ pub const REASON_LEN_MAX: usize = 1_024;
 /// The longest role in bytes.
 pub const ROLE_LEN_MAX: usize = 64;
 
+/// What every notice is named under; the log takes no other type below it.
+pub const NOTICE_TYPES: &str = "urn:treering:predicate:";
+
 /// The predicate type of revocations.
 pub const REVOKE_PREDICATE_TYPE: &str = "urn:treering:predicate:revoke:v1";
 

@@ -166,16 +166,20 @@ pub struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// Refuses what the log remembers to be otherwise, unless that is on purpose.
-    fn check(&self, store: &Store) -> Result<(), StartError> {
-        let remembered = store.remembered()?;
-        if remembered.witnesses && self.witnesses.is_none() && !self.without_witnesses {
-            return Err(StartError::NoPolicy);
+    /// Refuses to do without witnesses that the log remembers, unless that is on purpose.
+    fn check_witnesses(&self, store: &Store) -> Result<(), StartError> {
+        match self.witnesses.is_none() && !self.without_witnesses && store.is_witnessed()? {
+            true => Err(StartError::NoPolicy),
+            false => Ok(()),
         }
-        if remembered.access_policy && !self.access_policy && !self.without_access_policy {
-            return Err(StartError::NoAccessPolicy);
+    }
+
+    /// Refuses to do without an access policy that the log remembers, unless that is on purpose.
+    fn check_access_policy(&self, store: &Store) -> Result<(), StartError> {
+        match !self.access_policy && !self.without_access_policy && store.has_access_policy()? {
+            true => Err(StartError::NoAccessPolicy),
+            false => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -281,9 +285,10 @@ pub fn open(
     if marked.is_none() {
         compare(&store, &directory.shard(tree_id), &anchor)?;
     }
-    asked.check(&store)?;
+    asked.check_witnesses(&store)?;
     let policy = asked.witnesses;
     let signer = Arc::new(signer);
+    let was_restored = marked.is_some();
     if let Some(mut mark) = marked {
         let standing = restored::stand(&mut mark, heard, &directory, &identity, &store, &anchor)?;
         if let Standing::Behind { missing, why } = standing {
@@ -291,6 +296,10 @@ pub fn open(
             let behind = BehindLog { directory, store, anchor, signer, published, missing, why };
             return Ok(Opened::Behind(Box::new(behind)));
         }
+    }
+    // Only here: a log that is behind takes no entries from anybody.
+    asked.check_access_policy(&store)?;
+    if was_restored {
         compare(&store, &directory.shard(tree_id), &anchor)?;
         directory.remove_mark()?;
         tracing::info!("the restored log holds everything that is known to have been signed");
@@ -400,20 +409,22 @@ mod tests {
         let without = Asked::default();
         let on_purpose = Asked { without_access_policy: true, ..Asked::default() };
         for asked in [with, without, on_purpose] {
-            assert!(asked.check(&store).is_ok(), "a log that never had one");
+            assert!(asked.check_access_policy(&store).is_ok(), "a log that never had one");
         }
         store.put_access_policy(true).unwrap();
-        assert!(with.check(&store).is_ok());
-        let refused = without.check(&store).unwrap_err();
+        assert!(with.check_access_policy(&store).is_ok());
+        let refused = without.check_access_policy(&store).unwrap_err();
         assert!(matches!(refused, StartError::NoAccessPolicy));
         assert!(refused.to_string().contains("--without-access-policy"), "{refused}");
-        assert!(on_purpose.check(&store).is_ok());
+        assert!(on_purpose.check_access_policy(&store).is_ok());
         // One setting says nothing of the other.
         let unwitnessed = Asked { without_witnesses: true, ..Asked::default() };
-        assert!(matches!(unwitnessed.check(&store), Err(StartError::NoAccessPolicy)));
+        let refused = unwitnessed.check_access_policy(&store);
+        assert!(matches!(refused, Err(StartError::NoAccessPolicy)));
         store.put_witnessed(true).unwrap();
-        assert!(matches!(on_purpose.check(&store), Err(StartError::NoPolicy)));
+        assert!(matches!(on_purpose.check_witnesses(&store), Err(StartError::NoPolicy)));
+        assert!(unwitnessed.check_witnesses(&store).is_ok());
         store.put_access_policy(false).unwrap();
-        assert!(unwitnessed.check(&store).is_ok(), "from then on without saying so");
+        assert!(without.check_access_policy(&store).is_ok(), "from then on without saying so");
     }
 }

@@ -16,6 +16,7 @@ mod fsck;
 mod gate;
 mod golden;
 mod lies;
+mod new_log;
 mod notices;
 mod operations;
 mod recovery;

@@ -13,9 +13,10 @@ use treering_proto::notice::{EntryRef, Notice, NoticeKind, Successor};
 use treering_proto::tree::LeafIndex;
 use treering_tests::certificate::certificate_pem;
 use treering_tests::http::Connection;
-use treering_tests::server::{Log, text};
+use treering_tests::server::{Log, run, text};
 use treering_tests::submission::{Answer, Face, Signer, Submission, dsse_v1, envelope, submit};
 
+use crate::backup::take_backup;
 use crate::gate::lines;
 
 /// A model of one file, which holds `content`.
@@ -230,6 +231,7 @@ fn a_recovery_key_of_the_policy_speaks_for_the_models_that_it_is_for() {
     write_policy(&scene.log, &recovery, "'vision-*'");
     let second = signed(Face::V2, &revocation("once more"), &recovery);
     assert_eq!(outcome(&mut connection, &second), refusal(403, "notice-signer"));
+    assert_eq!(outcome(&mut connection, &first), refusal(409, "duplicate"), "it is logged");
     write_policy(&scene.log, &other, "'llm-*'");
     assert_eq!(outcome(&mut connection, &second), refusal(403, "notice-signer"));
     write_policy(&scene.log, &recovery, "");
@@ -258,6 +260,7 @@ fn a_notice_is_about_what_is_logged_here_and_is_that_model() {
         (Notice { about: digest, ..good.clone() }, "notice-model"),
         (Notice { about: newer, ..good.clone() }, "notice-model"),
         (Notice { name: Some("llm-70b".into()), ..good.clone() }, "notice-model"),
+        (Notice { name: None, ..good.clone() }, "notice-model"),
         (Notice { root: Hash([7; 32]), ..good.clone() }, "notice-model"),
         (scene.notice(by(beyond, &next)), "notice-entry"),
         (scene.notice(by(newer, &scene.model)), "notice-model"),
@@ -308,4 +311,35 @@ fn a_renewal_is_of_the_same_model_whoever_signed_it() {
             assert_eq!(outcome(&mut connection, &submission), expected, "{renews:?}");
         }
     }
+}
+
+/// Notices name the log that they were said in.
+#[test]
+fn a_new_log_with_old_entries_says_which_notices_lapse() {
+    let scene = Scene::new();
+    let server = scene.log.serve();
+    let mut connection = server.connect();
+    let mut say = |kind, reason: String| {
+        let notice = Notice { reason: Some(reason), ..scene.notice(kind) };
+        logged(&mut connection, &signed(Face::V1, &notice, &scene.signer)).index.get()
+    };
+    let revoked = say(NoticeKind::Revoke, "poisoned".to_owned());
+    let approved: Vec<u64> = (0..21).map(|at| say(approval(), format!("look {at}"))).collect();
+    let backup = scene.log.beside("backup");
+    take_backup(&scene.log.data, &backup);
+    assert_eq!(server.terminate().code(), Some(0));
+    let data = scene.log.beside("second");
+    let new = ["--as-new-log", "--url", "https://second.corp", "--data", text(&data)];
+    let made = run(&[&["restore", text(&backup)][..], &new].concat());
+    let said = String::from_utf8_lossy(&made.stderr);
+    assert_eq!(made.status.code(), Some(0), "{said}");
+    let report: Value = serde_json::from_slice(&made.stdout).unwrap();
+    let expected = json!([
+        {"kind": "revoke", "count": 1, "firstIndexes": [revoked]},
+        {"kind": "approve", "count": 21, "firstIndexes": approved[..20]},
+    ]);
+    assert_eq!(report["lapsedNotices"], expected);
+    assert!(said.contains("said again"), "{said}");
+    assert!(said.contains("  revoke: 1, entries 1\n  approve: 21, entries 2, 3,"), "{said}");
+    assert!(said.contains(", 21, ...\n"), "{said}");
 }

@@ -15,29 +15,29 @@ use treering_tests::witness::{Manner, TestWitness, policy};
 use crate::backup::{lose, restore_command, rewrite, take_backup};
 use crate::refusals::write;
 
-const USAGE: i32 = 2;
+pub const USAGE: i32 = 2;
 const UNAVAILABLE: i32 = 5;
-const INTEGRITY: i32 = 6;
+pub const INTEGRITY: i32 = 6;
 
 /// A log that lost its disk after 40 entries, with a backup of its first 20.
-struct Lost {
-    log: Log,
-    history: History,
+pub struct Lost {
+    pub log: Log,
+    pub history: History,
     /// The directory as it was.
-    old: PathBuf,
-    keys: PathBuf,
+    pub old: PathBuf,
+    pub keys: PathBuf,
     /// Of 20 entries.
     backup: PathBuf,
     /// Of 40 entries.
-    newer: PathBuf,
+    pub newer: PathBuf,
     /// The anchor as it was when the backup was made.
     old_anchor: Vec<u8>,
     /// Checkpoints of 20 and 40 entries.
-    notes: [PathBuf; 2],
+    pub notes: [PathBuf; 2],
 }
 
 impl Lost {
-    fn new(flags: &[&str]) -> Self {
+    pub fn new(flags: &[&str]) -> Self {
         let log = Log::create();
         let mut history = History::new(&log.identity);
         let names = ["20", "40"].map(|size| log.beside(size));
@@ -81,14 +81,14 @@ impl Lost {
     }
 }
 
-fn works(arguments: &[&str]) -> serde_json::Value {
+pub fn works(arguments: &[&str]) -> serde_json::Value {
     let output = run(arguments);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{arguments:?}: {errors}");
     serde_json::from_slice(&output.stdout).unwrap_or_default()
 }
 
-fn fails(arguments: &[&str], code: i32, words: &str) {
+pub fn fails(arguments: &[&str], code: i32, words: &str) {
     let output = run(arguments);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {errors}");
@@ -244,6 +244,24 @@ fn a_witness_holds_a_log_back_whose_anchor_is_old_too() {
     assert!(witness.asked().is_sorted(), "no witness was asked for less than before");
 }
 
+/// It takes no entries, so nobody has to say who may write until it is whole.
+#[test]
+fn a_restored_log_that_is_behind_is_served_without_its_access_policy() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("access.toml");
+    let policy = format!("[[recovery]]\nname='r'\nkeys=['sha256:{}']\n", "0".repeat(64));
+    fs::write(&file, policy).unwrap();
+    let flags = ["--access-policy", text(&file)];
+    let lost = Lost::new(&flags);
+    lost.restore(&[]);
+    is_read_only(&lost, &[], "20 entries are missing");
+    lost.refill(&lost.newer);
+    let ended = refused(&lost.log.data, &["--open-writes"]);
+    assert_eq!(ended.code(), Some(USAGE), "{}", ended.stderr);
+    assert!(ended.stderr.contains("--without-access-policy"), "{}", ended.stderr);
+    lost.must_be_whole_again(&flags);
+}
+
 #[test]
 fn a_log_whose_anchor_is_lost_is_held_back_by_the_newest_checkpoint() {
     let lost = Lost::new(&[]);
@@ -324,35 +342,6 @@ fn change(shard: &Path, column: &str, key: &[u8], value: Option<&[u8]>) {
         Some(value) => db.put_cf(column, key, value).unwrap(),
         None => db.delete_cf(column, key).unwrap(),
     }
-}
-
-#[test]
-fn a_new_log_begins_with_the_old_entries_under_another_name() {
-    let lost = Lost::new(&[]);
-    let data = lost.log.beside("second");
-    let url =
-        |url| ["restore", text(&lost.newer), "--as-new-log", "--url", url, "--data", text(&data)];
-    fails(&url("https://127.0.0.1"), USAGE, "another host name");
-    assert!(!data.exists());
-    works(&url("https://second.corp"));
-    let document = fs::read(data.join("identity")).unwrap();
-    let identity = treering_proto::identity::LogIdentity::open(&document).unwrap();
-    assert_ne!(identity.note_key().public_key(), lost.log.identity.note_key().public_key());
-    assert_ne!(identity.tree_id(), lost.log.identity.tree_id());
-    let mut history = History::new(&identity);
-    history.add(lost.history.attempts.clone());
-    let server = Server::start(&data, &["--open-writes"], None).unwrap();
-    let old = Server::start(&lost.old, &[], None).unwrap();
-    check_log(&server, &mut history);
-    for index in [0, 17, 39] {
-        let time = |server: &Server| {
-            let entry = server.get(&format!("/api/v1/log/entries?logIndex={index}")).json();
-            entry.as_object().unwrap().values().next().unwrap()["integratedTime"].clone()
-        };
-        assert_eq!(time(&server), time(&old), "the time is the old one");
-    }
-    write(&server, &mut history, 20);
-    check_log(&server, &mut history);
 }
 
 /// Dies while it writes, before and after; the next run of the same command ends what it began.
@@ -462,30 +451,7 @@ fn a_source_that_changes_between_the_passes_refills_nothing() {
     assert_eq!(server.size(), 40);
 }
 
-#[test]
-fn a_new_log_that_was_not_finished_says_what_to_remove() {
-    let lost = Lost::new(&[]);
-    let (data, anchor) = (lost.log.beside("second"), lost.log.beside("second.anchor"));
-    let new = ["--as-new-log", "--url", "https://second.corp", "--data", text(&data)];
-    let command = |backup| [&["restore", backup][..], &new].concat();
-    let works_once = command(text(&lost.newer));
-    for flag in [["--keys", text(&lost.keys)], ["--checkpoint", text(&lost.notes[0])]] {
-        fails(&[&works_once[..], &flag].concat(), USAGE, flag[0]);
-    }
-    let cut = lost.log.beside("cut.backup");
-    let whole = fs::read(&lost.newer).unwrap();
-    fs::write(&cut, &whole[..whole.len() - 1]).unwrap();
-    fails(&command(text(&cut)), INTEGRITY, &format!("remove {}", text(&data)));
-    fails(&works_once, USAGE, "remove both");
-    fs::remove_dir_all(&data).unwrap();
-    dies(&works_once, "restore-end:1");
-    fails(&works_once, USAGE, "remove both");
-    fs::remove_dir_all(&data).unwrap();
-    assert!(!anchor.exists());
-    works(&works_once);
-}
-
-fn dies(arguments: &[&str], point: &str) {
+pub fn dies(arguments: &[&str], point: &str) {
     let mut command = std::process::Command::new(treering_tests::binaries::server());
     let output = command.args(arguments).env("TREERING_CRASH_AT", point).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);

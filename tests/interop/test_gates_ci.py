@@ -169,6 +169,34 @@ class Script(SignAndLog):
     def test_a_model_named_like_a_flag_is_a_model_or_nothing(self) -> None:
         said = self.run_script(*self.flags()[1:], status=2)
         self.assertNotIn("index=", said)
+        flags = [*self.flags()[1:], "--dotenv", self.dotenv]
+        for arguments in (["--help", *flags], ["--", "--help"], [*flags, "--", "--help"],
+                          [*flags, "--", ""], [*flags, "--"], ["", *flags],
+                          [self.model, *flags, "--", self.model],
+                          [*flags, "--", self.model, "--no-such-flag"]):
+            self.run_script(*arguments, status=2)
+            self.assert_nothing_said()
+
+    def test_help_is_for_people(self) -> None:
+        self.assertIn("usage: sign-and-log", self.run_script("--help"))
+
+    def test_the_model_may_come_last(self) -> None:
+        model = self.folder / "--help"
+        self.model.rename(model)
+        said = harness.run("bash", "-c", 'cd "$1" && shift && exec "$@"', "in", self.folder, SCRIPT,
+                           *self.flags()[1:], "--dotenv", self.dotenv, "--", "--help",
+                           environment=self.environment)
+        self.assertEqual(pairs(said)["bundle"], "--help/model.sig")
+        self.assertTrue((model / "model.sig").exists())
+        self.assertIn("SIGNED_INDEX", self.dotenv.read_text())
+
+    def test_what_an_earlier_run_left_goes_before_anything_else(self) -> None:
+        for arguments in (["--help", "--dotenv", self.dotenv], [f"--dotenv={self.dotenv}"],
+                          [self.model, "--dotenv", self.dotenv, "--dotenv"],
+                          ["--dotenv", self.dotenv, "--", self.model, self.model]):
+            self.dotenv.write_text("SIGNED_INDEX=0\n")
+            self.run_script(*arguments, status=2)
+            self.assert_nothing_said()
 
     def test_no_treering(self) -> None:
         (self.folder / "bin/treering").unlink()
@@ -245,7 +273,7 @@ class GitHub(SignAndLog):
         script.write_text(self.step["run"])
         given = {name: expand(value) for name, value in self.step["env"].items()}
         given["GITHUB_ACTION_PATH"] = str(ACTION.parent)
-        del self.environment["TREERING_STATE"]
+        self.environment.pop("TREERING_STATE", None)
         said = harness.run("bash", "--noprofile", "--norc", "-eo", "pipefail", script,
                            status=status, environment=self.environment | given)
         self.assert_no_secret(said)
@@ -275,6 +303,13 @@ class GitHub(SignAndLog):
                         key=self.key.read_text(), password=self.password,
                         state=self.folder / "ci-state")
         self.assert_nothing_said()
+
+    def test_a_model_called_help_is_no_success(self) -> None:
+        for model in ("--help", "-h", "--"):
+            self.run_action(status=2, model=model, trust=self.log.trust, key=self.key.read_text(),
+                            password=self.password, token=self.token,
+                            state=self.folder / "ci-state")
+            self.assert_nothing_said()
 
     def test_an_input_is_no_command(self) -> None:
         """Nothing that a caller gives is pasted into the text of the step."""
@@ -316,6 +351,12 @@ class GitLab(SignAndLog):
         # What is cached is there.
         for path in self.job["cache"]["paths"]:
             self.assertTrue((self.folder / path).exists(), path)
+
+    def test_a_model_called_help_is_no_success(self) -> None:
+        dotenv = self.folder / self.job["artifacts"]["reports"]["dotenv"]
+        dotenv.write_text("SIGNED_INDEX=0\n")
+        self.run_job(status=2, **self.given() | {"MODEL": "--help"})
+        self.assertFalse(dotenv.exists())
 
     def test_fails_as_the_script_does(self) -> None:
         self.run_job(status=4, **self.given() | {"TREERING_TOKEN": ""})

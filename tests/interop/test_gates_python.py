@@ -250,6 +250,8 @@ class Environment(Loading):
         known = set(re.findall(r"\[env: (TREERING_\w+)", self.treering("verify", "--help")))
         self.assertGreater(len(known), 10)
         self.assertEqual(known - gate._VARIABLES - left_out, set())
+        # What is handed on is read; the token is, by no flag.
+        self.assertEqual(gate._VARIABLES - known, {"TREERING_TOKEN"})
         self.assertEqual(gate._VARIABLES & left_out, set())
 
     def test_secrets_reach_the_tool_and_no_message(self) -> None:

@@ -25,13 +25,14 @@ use super::hashedrekord::{
     HashV001, KeyDetails, SignatureV002, VerifierV002, bytes_v002, missing,
     verifier_from_base64_pem, verifier_v002,
 };
-use super::{EntryError, EntryKind, Statement, VerifiedEntry, malformed};
+use super::{Claim, EntryError, EntryKind, Statement, VerifiedEntry, malformed};
 use crate::dsse_envelope::{Envelope, EnvelopeSignature, IN_TOTO_PAYLOAD_TYPE, pae};
 use crate::encoding::{from_base64, from_base64_lenient, from_hex_lower, to_base64};
 use crate::facts::{self, Fact, FactSources};
 use crate::hash::{Hash, sha256};
 use crate::key::{HashAlgorithm, KeyKind, PublicKey};
 use crate::model_statement::{ModelStatement, is_model_statement};
+use crate::notice::NOTICE_TYPES;
 use crate::verifier::Verifier;
 
 /// How many signatures and verifiers one envelope may have, as in Rekor v2.
@@ -151,9 +152,7 @@ impl Dsse {
     }
 
     fn into_verified(self, envelope: Envelope) -> Result<VerifiedEntry, EntryError> {
-        let is_statement = admit(&envelope)?;
-        let statement = is_statement
-            .then_some(Statement { payload_hash: self.payload_hash, payload: envelope.payload });
+        let statement = admit(envelope, self.payload_hash)?;
         let facts = self.facts(statement.as_ref().map(|statement| statement.payload.as_slice()));
         VerifiedEntry::new(self.kind, self.to_body(), facts, statement)
     }
@@ -287,17 +286,20 @@ fn fits(details: KeyDetails, kind: KeyKind) -> bool {
 }
 
 /// Strict admission: a payload that calls itself a statement must be one, and a model statement
-/// must mean one thing. Returns whether the payload is a statement, whatever it is called.
-fn admit(envelope: &Envelope) -> Result<bool, EntryError> {
+/// must mean one thing. Returns the payload if it is a statement, whatever it is called.
+fn admit(envelope: Envelope, payload_hash: Hash) -> Result<Option<Statement>, EntryError> {
+    let is_in_toto = envelope.payload_type == IN_TOTO_PAYLOAD_TYPE;
     let statement = match crate::statement::Statement::parse(&envelope.payload) {
         Ok(statement) => statement,
-        Err(error) if envelope.payload_type == IN_TOTO_PAYLOAD_TYPE => return Err(error.into()),
-        Err(_) => return Ok(false),
+        Err(error) if is_in_toto => return Err(error.into()),
+        Err(_) => return Ok(None),
     };
-    if is_model_statement(&statement.predicate_type) {
-        ModelStatement::parse(&statement)?;
-    }
-    Ok(true)
+    let claim = if is_model_statement(&statement.predicate_type) {
+        ModelStatement::parse(&statement)?.renews().map(Claim::Renews)
+    } else {
+        statement.predicate_type.starts_with(NOTICE_TYPES).then_some(Claim::Notice)
+    };
+    Ok(Some(Statement { payload_hash, payload: envelope.payload, is_in_toto, claim }))
 }
 
 fn sha256_value(hash: &HashV001) -> Result<Hash, EntryError> {

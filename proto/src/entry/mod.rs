@@ -22,6 +22,7 @@ use serde_json::value::RawValue;
 
 use crate::facts::Fact;
 use crate::hash::{Hash, hash_leaf};
+use crate::notice::EntryRef;
 use crate::tile::ENTRY_LEN_MAX;
 use crate::verifier::VerifierError;
 use dsse::Dsse;
@@ -68,6 +69,19 @@ pub struct Statement {
     pub payload_hash: Hash,
     /// The payload, byte for byte as it was signed.
     pub payload: Vec<u8>,
+    /// Whether the envelope calls it an in-toto statement. No entry commits to what it is called.
+    pub is_in_toto: bool,
+    /// What it says of entries that are logged already.
+    pub claim: Option<Claim>,
+}
+
+/// What a statement says of entries that are logged already, as far as admission read it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Claim {
+    /// It has a type below [`NOTICE_TYPES`](crate::notice::NOTICE_TYPES), known or not.
+    Notice,
+    /// It is a model statement that takes the place of another.
+    Renews(EntryRef),
 }
 
 /// Why a submission is not an entry. Each says what the submitter must change.

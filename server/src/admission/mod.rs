@@ -1,33 +1,35 @@
 //! Admission of what is said about models that are logged already: notices, and renewals.
 //!
 //! ```text
-//! predicate type, a fact of the entry
-//!   urn:treering:predicate:*  -> Notice -> about this log? -> the entry it is about is published
-//!                             -> its model is that of the notice -> signed by who may say it
-//!                             -> the other entry that it names is published
-//!   OMS, with a renewal       -> the entry that it renews is published, of the same model
-//!   any other                 -> admitted, and nothing was read
+//! claim, as it was read with the signatures
+//!   a notice  -> logged already? -> Notice -> about this log? -> what it is about is published
+//!             -> its model is that of the notice -> signed by who may say it
+//!             -> the other entry that it names is published
+//!   a renewal -> logged already? -> the entry that it renews is published, of the same model
+//!   none      -> admitted, and nothing was read
 //! ```
 //!
 //! What an entry is about is looked up among its facts: they were made of the kept statement, after
-//! strict admission, when the entry got its index, and never change. So nothing is parsed again,
-//! and a short notice costs no more than a few rows, however large the model.
+//! strict admission, when the entry got its index, and never change. So a notice costs itself, read
+//! again (32 KiB at most), and a few rows. Only one that leaves the name out has the statement of
+//! its model read, which may be large: whoever calls [`check`] does so off the connection threads.
 //!
 //! Invariants: entries count below one published size, and a row counts only with the leaf that was
 //! named beside its index; every verifier of a notice must be allowed, not one of them; a type
 //! below `urn:treering:predicate:` that is not known is refused, so that none can get a meaning
-//! after it was logged.
+//! after it was logged; what is logged already is not refused, whatever changed since: a client
+//! that did not hear so asks again.
 //!
 //! Out of scope: who may write at all (`access`); chains of certificates. That a notice is in the
 //! log proves only that it was said: verifiers decide all of this again.
 
-use std::borrow::Cow;
-
 use hyper::StatusCode;
-use treering_proto::entry::{Entry, VerifiedEntry};
+use treering_proto::dsse_envelope::IN_TOTO_PAYLOAD_TYPE;
+use treering_proto::entry::dsse::Dsse;
+use treering_proto::entry::{Claim, Entry, Statement as Kept, VerifiedEntry};
 use treering_proto::facts::{Tag, digest_value, search_key};
 use treering_proto::hash::{Hash, hash_leaf};
-use treering_proto::model_statement::{ModelStatement, RENEWAL_ANNOTATION, is_model_statement};
+use treering_proto::model_statement::{ModelStatement, RENEWAL_ANNOTATION};
 use treering_proto::notice::{EntryRef, Notice, NoticeError, NoticeKind};
 use treering_proto::statement::Statement;
 use treering_proto::tree::TreeSize;
@@ -40,9 +42,6 @@ use crate::store::{Store, StoreError};
 mod signers;
 #[cfg(test)]
 mod tests;
-
-/// What every notice is named under.
-const NOTICE_TYPES: &str = "urn:treering:predicate:";
 
 /// The longest notice in bytes: its texts, every character of them escaped, are about half of it.
 const NOTICE_LEN_MAX: usize = 32 << 10;
@@ -70,6 +69,9 @@ pub enum Refused {
     /// It has the type of a notice, and is none.
     #[error("malformed notice: {0}")]
     Malformed(#[from] NoticeError),
+    /// Verifiers try one type only, so it would count nowhere.
+    #[error("malformed notice: its envelope has another payload type than {IN_TOTO_PAYLOAD_TYPE}")]
+    PayloadType,
     /// Longer than any notice.
     #[error("malformed notice: it has more than {NOTICE_LEN_MAX} bytes")]
     TooLong,
@@ -128,7 +130,7 @@ impl Refused {
     pub fn label(&self) -> &'static str {
         match self {
             Self::UnknownType(_) => "notice-unknown",
-            Self::Malformed(_) | Self::TooLong => "notice-malformed",
+            Self::Malformed(_) | Self::PayloadType | Self::TooLong => "notice-malformed",
             Self::OtherLog(_) => "notice-other-log",
             Self::NotLogged { .. } => "notice-entry",
             Self::OtherModel { .. } => "notice-model",
@@ -149,8 +151,13 @@ impl Refused {
     }
 }
 
+/// Whether `entry` says something of logged models, so that [`check`] may refuse it.
+pub fn is_asked(entry: &VerifiedEntry) -> bool {
+    entry.statement().is_some_and(|statement| statement.claim.is_some())
+}
+
 /// Whether `entry` may be logged beside what is `logged`, as far as it speaks about that. Keys of
-/// `recovery` may speak about what others signed.
+/// `recovery` may speak about what others signed. It may read a large statement.
 ///
 /// # Errors
 /// [`Refused`].
@@ -159,39 +166,29 @@ pub fn check(
     recovery: &[Recovery],
     entry: &VerifiedEntry,
 ) -> Result<(), Refused> {
-    let Some(statement) = entry.statement() else { return Ok(()) };
-    let payload = statement.payload.as_slice();
-    let predicate_type = predicate_type(entry, payload);
-    if predicate_type.starts_with(NOTICE_TYPES) {
-        let notice = read_notice(&predicate_type, payload)?;
-        return check_notice(logged, recovery, entry, &notice);
+    let Some((statement, claim)) = entry.statement().and_then(|s| s.claim.map(|c| (s, c))) else {
+        return Ok(());
+    };
+    if logged.store.index_of(&entry.leaf())?.is_some() {
+        return Ok(());
     }
-    match is_model_statement(&predicate_type) && may_renew(payload) {
-        true => check_renewal(logged, entry, payload),
-        false => Ok(()),
-    }
-}
-
-/// The type of the predicate of a statement that was admitted; empty if it has none.
-fn predicate_type<'a>(entry: &'a VerifiedEntry, payload: &[u8]) -> Cow<'a, str> {
-    match fact(entry, Tag::PredicateType) {
-        Some(value) => String::from_utf8_lossy(value),
-        // One that is too long for a fact must not pass as no notice.
-        None => {
-            let statement = Statement::parse(payload);
-            statement.map_or_else(|_| "".into(), |statement| statement.predicate_type.into())
-        }
+    match claim {
+        Claim::Notice => check_notice(logged, recovery, entry, &read_notice(statement)?),
+        Claim::Renews(renewed) => check_renewal(logged, entry, renewed),
     }
 }
 
-fn read_notice(predicate_type: &str, payload: &[u8]) -> Result<Notice, Refused> {
-    if payload.len() > NOTICE_LEN_MAX {
+fn read_notice(kept: &Kept) -> Result<Notice, Refused> {
+    if !kept.is_in_toto {
+        return Err(Refused::PayloadType);
+    }
+    if kept.payload.len() > NOTICE_LEN_MAX {
         return Err(Refused::TooLong);
     }
-    let unknown = || Refused::UnknownType(printable(predicate_type, SHOWN_LEN_MAX));
     // It was read when the entry was admitted.
-    let statement = Statement::parse(payload).map_err(|_| unknown())?;
-    Notice::parse(&statement)?.ok_or_else(unknown)
+    let unknown = |name: &str| Refused::UnknownType(printable(name, SHOWN_LEN_MAX));
+    let statement = Statement::parse(&kept.payload).map_err(|_| unknown(""))?;
+    Notice::parse(&statement)?.ok_or_else(|| unknown(&statement.predicate_type))
 }
 
 fn check_notice(
@@ -210,10 +207,12 @@ fn check_notice(
     };
     let about = named("entry", notice.about)?;
     let other_model = Refused::OtherModel { member: "entry", index };
-    let (Some(signers), true) = (dsse_verifiers(&about), logged.is_about(notice)?) else {
+    let Some(about) = dsse(&about) else { return Err(other_model) };
+    if !logged.is_about(notice, &about)? {
         return Err(other_model);
-    };
-    let by = dsse_verifiers(entry.body()).unwrap_or_default();
+    }
+    let signers = verifiers(&about);
+    let by = dsse(entry.body()).map(|entry| verifiers(&entry)).unwrap_or_default();
     let is_recovery = |key: &str| recovery.iter().any(|r| r.covers(key, notice.name.as_deref()));
     match &notice.kind {
         NoticeKind::Approve { .. } => return Ok(()),
@@ -232,18 +231,11 @@ fn check_notice(
     Ok(())
 }
 
-/// Whether a statement may have the annotation of a renewal: cheap, and wrong only by saying yes. A
-/// name in JSON that is not there letter by letter has an escape in it.
-fn may_renew(payload: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(payload);
-    text.contains(RENEWAL_ANNOTATION) || text.contains("\\u")
-}
-
-fn check_renewal(logged: Logged<'_>, entry: &VerifiedEntry, payload: &[u8]) -> Result<(), Refused> {
-    // Both were read when the entry was admitted.
-    let statement = Statement::parse(payload).ok();
-    let model = statement.and_then(|statement| ModelStatement::parse(&statement).ok());
-    let Some(renewed) = model.and_then(|model| model.renews()) else { return Ok(()) };
+fn check_renewal(
+    logged: Logged<'_>,
+    entry: &VerifiedEntry,
+    renewed: EntryRef,
+) -> Result<(), Refused> {
     let index = renewed.index.get();
     logged.entry(renewed)?.ok_or(Refused::RenewsNothing(index))?;
     match fact(entry, Tag::ModelId) {
@@ -261,16 +253,26 @@ impl Logged<'_> {
         Ok(self.store.entry(at.index)?.filter(|body| hash_leaf(body) == at.leaf))
     }
 
-    /// Whether the entry that a notice speaks about is one about its model. A notice may leave the
-    /// name out; another name than the entry's would be found under that.
-    fn is_about(&self, notice: &Notice) -> Result<bool, StoreError> {
+    /// Whether the entry that a notice speaks about is one about its model. The name must be there
+    /// if the entry has one: it is what the policy decides by, for writers and for recovery keys.
+    fn is_about(&self, notice: &Notice, about: &Dsse) -> Result<bool, StoreError> {
         let at = notice.about;
         let root = digest_value("sha256", &notice.root.to_hex()).unwrap_or_default();
-        let has_name = match &notice.name {
-            Some(name) => self.has(at, Tag::SubjectName, name.as_bytes())?,
-            None => true,
-        };
-        Ok(has_name && self.is_model(at, &notice.model_id)? && self.has(at, Tag::OmsRoot, &root)?)
+        if !self.is_model(at, &notice.model_id)? || !self.has(at, Tag::OmsRoot, &root)? {
+            return Ok(false);
+        }
+        match &notice.name {
+            Some(name) => self.has(at, Tag::SubjectName, name.as_bytes()),
+            None => self.is_nameless(about),
+        }
+    }
+
+    /// Whether a model signature has no name. That is no fact, so the statement is read.
+    fn is_nameless(&self, entry: &Dsse) -> Result<bool, StoreError> {
+        let kept = self.store.statement(&entry.payload_hash())?;
+        let statement = kept.and_then(|payload| Statement::parse(&payload).ok());
+        let model = statement.and_then(|statement| ModelStatement::parse(&statement).ok());
+        Ok(model.is_some_and(|model| model.name().is_none()))
     }
 
     fn is_model(&self, at: EntryRef, model_id: &Hash) -> Result<bool, StoreError> {
@@ -289,12 +291,15 @@ fn fact(entry: &VerifiedEntry, tag: Tag) -> Option<&[u8]> {
     (fact.tag == tag).then_some(&fact.value)
 }
 
-/// Who signed, if the bytes are those of an envelope: at least one.
-fn dsse_verifiers(body: &[u8]) -> Option<Vec<Verifier>> {
+/// The entry, if the bytes are those of an envelope.
+fn dsse(body: &[u8]) -> Option<Dsse> {
     match Entry::parse(body) {
-        Ok(Entry::Dsse(entry)) => {
-            Some(entry.signatures().iter().map(|signature| signature.verifier.clone()).collect())
-        }
+        Ok(Entry::Dsse(entry)) => Some(entry),
         Ok(Entry::Hashedrekord(_)) | Err(_) => None,
     }
+}
+
+/// Who signed: at least one.
+fn verifiers(entry: &Dsse) -> Vec<Verifier> {
+    entry.signatures().iter().map(|signature| signature.verifier.clone()).collect()
 }

@@ -5,7 +5,7 @@ use treering_proto::encoding::to_base64;
 use treering_proto::hash::sha256;
 use treering_proto::model_id::model_id;
 use treering_proto::model_statement::Resource;
-use treering_proto::notice::{MODEL_ID_ALGORITHM, Successor};
+use treering_proto::notice::{MODEL_ID_ALGORITHM, NOTICE_TYPES, Successor};
 use treering_proto::tree::LeafIndex;
 
 use super::*;
@@ -61,7 +61,12 @@ fn issued_by(issuer: &str) -> CustomExtension {
 
 /// An envelope with `payload`, signed by all of these.
 fn entry(payload: &[u8], by: &[&Signer]) -> VerifiedEntry {
-    let message = pae(IN_TOTO_PAYLOAD_TYPE, payload);
+    typed_entry(IN_TOTO_PAYLOAD_TYPE, payload, by)
+}
+
+/// The same, which calls its payload `payload_type`.
+fn typed_entry(payload_type: &str, payload: &[u8], by: &[&Signer]) -> VerifiedEntry {
+    let message = pae(payload_type, payload);
     let signatures: Vec<Value> = by
         .iter()
         .map(|signer| json!({"sig": to_base64(&signer.key.sign(&message).unwrap())}))
@@ -70,7 +75,7 @@ fn entry(payload: &[u8], by: &[&Signer]) -> VerifiedEntry {
     let request = json!({"dsseRequestV002": {
         "envelope": {
             "payload": to_base64(payload),
-            "payloadType": IN_TOTO_PAYLOAD_TYPE,
+            "payloadType": payload_type,
             "signatures": signatures,
         },
         "verifiers": verifiers,
@@ -226,13 +231,51 @@ fn recovery_keys_speak_about_the_models_that_they_are_for() {
         assert_eq!(scene.revoked_by(&[&recovery, &stranger]), "notice-signer");
         assert_eq!(scene.revoked_by(&[&recovery, &scene.signer]), outcome, "{names}");
     }
-    // Without the name nothing says that the names of the key are meant.
+    // Without a name nothing says that the names of the key are meant.
+    scene.about = scene.append_model(&model("", "weights"), &[&scene.signer.copy()]);
     let nameless = Notice { name: None, ..scene.notice(NoticeKind::Revoke) };
     scene.recovery(&policy("names=['llm-*']"));
     assert_eq!(scene.outcome_of(&nameless, &[&recovery]), "notice-signer");
     assert_eq!(scene.outcome_of(&nameless, &[&scene.signer]), ADMITTED);
     scene.recovery(&policy(""));
     assert_eq!(scene.outcome_of(&nameless, &[&recovery]), ADMITTED);
+}
+
+/// Else it would get past every rule that asks for names, where models without one are allowed.
+#[test]
+fn a_notice_has_the_name_that_its_entry_has() {
+    let mut scene = Scene::new();
+    let named = scene.notice(NoticeKind::Revoke);
+    let nameless = Notice { name: None, ..named.clone() };
+    assert_eq!(scene.outcome_of(&nameless, &[&scene.signer]), "notice-model");
+    let approval = Notice { kind: approval(), ..nameless.clone() };
+    assert_eq!(scene.outcome_of(&approval, &[&Signer::new()]), "notice-model");
+    // The same files, signed without a name.
+    let about = scene.append_model(&model("", "weights"), &[&scene.signer.copy()]);
+    assert_eq!(scene.outcome_of(&Notice { about, ..nameless }, &[&scene.signer]), ADMITTED);
+    assert_eq!(scene.outcome_of(&Notice { about, ..named }, &[&scene.signer]), "notice-model");
+}
+
+/// Somebody whose answer was lost asks again, and hears of the entry that there is.
+#[test]
+fn what_is_logged_already_is_not_refused_whatever_changed_since() {
+    let mut scene = Scene::new();
+    let recovery = Signer::new();
+    let policy = format!("[[recovery]]\nname='r'\nkeys=['sha256:{}']", recovery.fingerprint());
+    let payload = scene.notice(NoticeKind::Revoke).to_payload().unwrap();
+    let revocation = entry(&payload, &[&recovery]);
+    scene.recovery(&policy);
+    assert_eq!(scene.outcome(&revocation), ADMITTED);
+    scene.append(revocation.clone());
+    scene.policy = Policy::default();
+    assert_eq!(scene.outcome(&revocation), ADMITTED);
+    assert_eq!(scene.outcome(&entry(&payload, &[&Signer::new()])), "notice-signer");
+    // So with a renewal, whatever it names.
+    let beyond = EntryRef { index: LeafIndex::new(9).unwrap(), ..scene.about };
+    let renewal = entry(&scene.model.clone().with_renewal(beyond).to_payload(), &[&recovery]);
+    assert_eq!(scene.outcome(&renewal), "renewal-entry");
+    scene.append(renewal.clone());
+    assert_eq!(scene.outcome(&renewal), ADMITTED);
 }
 
 #[test]
@@ -376,6 +419,23 @@ fn types_that_are_kept_for_notices_and_what_only_looks_like_one_are_refused() {
     assert_eq!(scene.outcome(&more), "notice-malformed");
 }
 
+/// No verifier reads it as a statement, so it would look said and count nowhere.
+#[test]
+fn a_notice_under_another_payload_type_is_none() {
+    let scene = Scene::new();
+    let notice = scene.notice(NoticeKind::Revoke).to_payload().unwrap();
+    for payload_type in ["application/json", "application/vnd.in-toto+JSON", ""] {
+        let other = typed_entry(payload_type, &notice, &[&scene.signer]);
+        assert_eq!(scene.outcome(&other), "notice-malformed", "{payload_type:?}");
+    }
+    let statement = json!({
+        "_type": "https://in-toto.io/Statement/v1", "predicateType": "https://example.com/v1",
+        "subject": [{"digest": {"sha256": "00"}}],
+    });
+    let other = typed_entry("text/plain", statement.to_string().as_bytes(), &[&scene.signer]);
+    assert_eq!(scene.outcome(&other), ADMITTED, "what is no notice may be called anything");
+}
+
 #[test]
 fn a_renewal_names_an_earlier_entry_of_the_same_model() {
     let mut scene = Scene::new();
@@ -419,7 +479,8 @@ fn a_renewal_does_not_hide_behind_an_escape() {
 fn entries_that_say_nothing_of_others_are_not_read_again() {
     let scene = Scene::new();
     let payload = scene.model.to_payload();
-    assert!(!may_renew(&payload));
+    assert!(!is_asked(&entry(&payload, &[&scene.signer])));
+    assert!(!is_asked(&entries(1)[0]));
     assert_eq!(scene.outcome(&entry(&payload, &[&scene.signer])), ADMITTED);
     assert_eq!(scene.outcome(&entries(1)[0]), ADMITTED);
 }

@@ -11,7 +11,7 @@ use crate::anchor::AnchorError;
 use crate::data_directory::default_anchor;
 use crate::limits::raise_open_files;
 use crate::ops::init::{InitError, NewLog};
-use crate::ops::restore::new_log::restore_as_new;
+use crate::ops::restore::new_log::{Lapsed, restore_as_new};
 use crate::ops::restore::refill::{Refill, refill};
 use crate::ops::restore::{Restore, RestoreError, Restored, restore};
 use crate::signer::KeyFileError;
@@ -122,7 +122,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     if let Some(source) = source {
         let refilled = refill(&Refill { source, data: data.clone(), anchor, checkpoints }, show)?;
         progress.end();
-        say("refilled", &data, &refilled);
+        say("refilled", &data, &refilled, None);
         return Ok(ExitCode::SUCCESS);
     }
     let usage = |text: &'static str| Failure::Usage(anyhow::anyhow!(text));
@@ -131,12 +131,12 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         let anchor = anchor.unwrap_or_else(|| default_anchor(&data));
         let (note_key, v1_key, ml_dsa) = (None, None, false);
         let new = NewLog { data: data.clone(), anchor, url, note_key, v1_key, ml_dsa };
-        let (signer, restored) = restore_as_new(&backup, &new, show)?;
+        let (signer, restored, lapsed) = restore_as_new(&backup, &new, show)?;
         progress.end();
         let origin = signer.identity().origin();
         eprintln!("made a new log called {origin}; its clients need a new trust file:");
         eprintln!("  treering-server trust export --data {} --out DIR", data.display());
-        say("created", &data, &restored);
+        say("created", &data, &restored, Some(&lapsed));
         return Ok(ExitCode::SUCCESS);
     }
     let anchor = match anchor {
@@ -152,7 +152,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let what = Restore { backup, data: data.clone(), anchor, lost_anchor, keys, checkpoints };
     let restored = restore(&what, show)?;
     progress.end();
-    say("restored", &data, &restored);
+    say("restored", &data, &restored, None);
     if lost_anchor {
         eprintln!(
             "there is no anchor yet: treering-server claim --data {} --new-anchor \\",
@@ -163,7 +163,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn say(event: &str, data: &Path, restored: &Restored) {
+/// Prints what was done; of a new log also which notices lapse.
+fn say(event: &str, data: &Path, restored: &Restored, lapsed: Option<&[Lapsed]>) {
     let Restored { head, missing } = restored;
     eprintln!("{event}: {} holds {} entries", data.display(), head.size);
     if *missing > 0 {
@@ -172,13 +173,36 @@ fn say(event: &str, data: &Path, restored: &Restored) {
         );
         eprintln!("  treering-server restore --refill SOURCE --data {}", data.display());
     }
-    println!(
-        "{}",
-        serde_json::json!({
-            "event": event,
-            "treeSize": head.size.to_string(),
-            "rootHash": head.root.to_hex(),
-            "missing": missing,
-        })
+    let mut report = serde_json::json!({
+        "event": event,
+        "treeSize": head.size.to_string(),
+        "rootHash": head.root.to_hex(),
+        "missing": missing,
+    });
+    if let Some(lapsed) = lapsed {
+        say_lapsed(lapsed);
+        let of_kind = |of: &Lapsed| {
+            let indexes: Vec<u64> = of.first.iter().map(|index| index.get()).collect();
+            serde_json::json!({"kind": of.kind, "count": of.count, "firstIndexes": indexes})
+        };
+        report["lapsedNotices"] = lapsed.iter().map(of_kind).collect();
+    }
+    println!("{report}");
+}
+
+fn say_lapsed(lapsed: &[Lapsed]) {
+    if lapsed.is_empty() {
+        return;
+    }
+    eprintln!(
+        "these notices name the old log, and no verifier of the new one counts them. Have them"
     );
+    eprintln!("said again in the new log before its trust file is handed out:");
+    for Lapsed { kind, count, first } in lapsed {
+        let mut named: Vec<String> = first.iter().map(ToString::to_string).collect();
+        if *count > first.len() as u64 {
+            named.push("...".to_owned());
+        }
+        eprintln!("  {kind}: {count}, entries {}", named.join(", "));
+    }
 }

@@ -46,7 +46,7 @@ enum Command {
         #[arg(long, value_name = "KIND", value_parser = parse_kind, env = "TREERING_KIND")]
         kind: Vec<KindName>,
         /// Put the token into this new file, mode 0600, and print everything but the token
-        #[arg(long, value_name = "FILE", env = "TREERING_OUT")]
+        #[arg(long, value_name = "FILE", env = "TREERING_TOKEN_OUT")]
         out: Option<PathBuf>,
     },
     /// List all tokens, without what opens the log

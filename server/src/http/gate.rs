@@ -4,7 +4,7 @@
 //! ```text
 //! address rate -> writes possible -> principal -> its rate -> body, signature -> policy
 //!      429            503            401, 403      429           400              403, 429
-//!              -> what it says of logged models -> pool
+//!              -> what it says of logged models, if anything -> pool
 //!                        400, 403
 //! ```
 //!
@@ -30,7 +30,6 @@ use super::accept::Peer;
 use super::rates::TooOften;
 use super::reply::{Fault, Reply};
 use super::request_id::{REQUEST_ID, RequestId};
-use crate::access::policy::Recovery;
 use crate::access::{Access, Credentials, Denied, DeniedStatus, Grant, PolicyView, Principal};
 use crate::admission::{self, Logged, Refused};
 use crate::journal::{Act, Journal, JournalError, Line};
@@ -55,6 +54,9 @@ impl Gate {
         Self { access, journal, strangers, principals: RefusalLines::new(REFUSAL_LINES_PER_SECOND) }
     }
 }
+
+/// Why there is a principal, and a policy, when the entry is looked at.
+const KNOWN: &str = "nobody gets to the entry before the gate knows them";
 
 /// One submission at the gate.
 pub struct Visit {
@@ -121,27 +123,39 @@ impl Visit {
         by_principal.map_err(|wait| self.too_often(Limited::Principal, wait))
     }
 
-    /// Decides whether this entry may be logged by whoever came in, and may say what it says about
-    /// models that are logged.
+    /// Decides whether this entry may be logged by whoever came in.
     ///
     /// # Errors
     /// The answer.
     pub fn authorise(&mut self, entry: &VerifiedEntry) -> Result<(), Fault> {
         self.entry = Some((entry.kind(), entry.leaf()));
         let known = self.principal.as_ref().zip(self.policy.clone());
-        let (principal, policy) =
-            known.expect("nobody gets to the entry before the gate knows them");
+        let (principal, policy) = known.expect(KNOWN);
         let decided = self.app.gate.access.authorise(&policy, principal, entry);
         self.grant = Some(decided.map_err(|denied| self.denied(denied))?);
-        let recovery = policy.recovery().map_err(|denied| self.denied(denied))?;
-        self.admit(recovery, entry)
+        Ok(())
     }
 
-    fn admit(&self, recovery: &[Recovery], entry: &VerifiedEntry) -> Result<(), Fault> {
-        let published = self.app.published.snapshot();
-        let origin = self.app.signer.identity().origin();
-        let logged = Logged { store: &self.app.store, size: published.head.size, origin };
-        admission::check(logged, recovery, entry).map_err(|refused| match refused {
+    /// Decides whether this entry may say what it says about models that are logged, and gives it
+    /// back. What says nothing of them is not looked at.
+    ///
+    /// # Errors
+    /// The answer.
+    pub async fn admit(&mut self, entry: VerifiedEntry) -> Result<VerifiedEntry, Fault> {
+        if !admission::is_asked(&entry) {
+            return Ok(entry);
+        }
+        let policy = self.policy.clone().expect(KNOWN);
+        let recovery = policy.recovery().map_err(|denied| self.denied(denied))?.to_vec();
+        let app = self.app();
+        let heavy = app.heavy_writes.clone();
+        let decided = heavy.run(move || {
+            let (size, origin) =
+                (app.published.snapshot().head.size, app.signer.identity().origin());
+            let logged = Logged { store: &app.store, size, origin };
+            admission::check(logged, &recovery, &entry).map(|()| entry)
+        });
+        decided.await?.map_err(|refused| match refused {
             Refused::Store(error) => Fault::internal(error),
             refused => Fault::new(refused.status(), refused.label(), refused.to_string()),
         })

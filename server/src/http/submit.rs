@@ -125,6 +125,7 @@ async fn verify_and_wait(
 ) -> Result<Submitted, NotSubmitted> {
     let entry = verify(app, body, parse).await?;
     visit.authorise(&entry)?;
+    let entry = visit.admit(entry).await?;
     let (kind, leaf, body) = (entry.kind(), entry.leaf(), entry.body().to_vec());
     let receiver = match app.pool.submit(entry) {
         Ok(receiver) => {
