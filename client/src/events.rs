@@ -11,15 +11,17 @@
 //!
 //! Invariants: a line is ASCII, ends with its only line feed, and has at most [`EVENT_LEN_MAX`]
 //! bytes: what a stranger wrote is cut, and `cut` says so. It is written whole by one call, at the
-//! end of a regular file that only its owner may read. Nothing in it comes from keys, tokens,
-//! passwords or the environment. Out of scope: rotation.
+//! end of a regular file that only its owner may read, and never behind a part of another line.
+//! Nothing in it comes from keys, tokens, passwords or the environment. Out of scope: rotation.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 use serde_json::{Map, Value, json};
 
@@ -34,6 +36,9 @@ pub const EVENT_LEN_MAX: usize = 64 << 10;
 
 /// Checks of one report that a line has: more than there are.
 const CHECKS_MAX: usize = 64;
+
+/// Tries to lock the file: a lock is held for one write.
+const LOCK_TRIES_MAX: u32 = 10_000;
 
 /// Items of every other list, and characters of every text, from generous to what always fits.
 const BOUNDS: [(usize, usize); 4] = [(64, 1024), (16, 256), (4, 64), (1, 16)];
@@ -107,30 +112,65 @@ impl Event<'_> {
     }
 }
 
-/// Appends a line to the file at `path`, which is made if it is not there.
+/// Appends a line to the file at `path`, which is made if it is not there. If the file ends with a
+/// part of a line, because a disk was full, the new one stands on its own all the same.
 ///
 /// # Errors
 /// Those of the system; what is not a regular file is refused; a line that was written in part.
 pub fn append(path: &Path, line: &[u8]) -> io::Result<()> {
     // A pipe that nobody reads is refused, not waited for.
-    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
+    let flags = OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
     let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?);
+    let open = |access| rustix::fs::open(path, flags | access, Mode::RUSR | Mode::WUSR);
+    let (file, is_readable) = match open(OFlags::RDWR) {
+        // Who may only write cannot see how the file ends.
+        Err(Errno::ACCESS) => (File::from(open(OFlags::WRONLY)?), false),
+        opened => (File::from(opened?), true),
+    };
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
+    let is_locked = lock(&file);
+    let mut line = Cow::Borrowed(line);
+    if is_locked && is_readable && ends_within_a_line(&file)? {
+        line = Cow::Owned([b"\n", &*line].concat());
+    }
     // One call: lines of processes that write at once do not mix.
     let written = loop {
-        match rustix::io::write(&file, line) {
+        match rustix::io::write(&file, &line) {
             Err(Errno::INTR) => {}
-            written => break written?,
+            written => break written,
         }
     };
+    if is_locked {
+        let _ = flock(&file, FlockOperation::Unlock);
+    }
+    let written = written?;
     if written < line.len() {
         let why = format!("only {written} of {} bytes were written", line.len());
         return Err(io::Error::other(why));
     }
     file.sync_data()
+}
+
+/// Keeps other writers out, so that the middle of their line is not taken for its end; whether that
+/// went well. A writer that was stopped is not waited for, and a file system need not have locks.
+fn lock(file: &File) -> bool {
+    for _ in 0..LOCK_TRIES_MAX {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::AGAIN | Errno::INTR) => std::thread::yield_now(),
+            locked => return locked.is_ok(),
+        }
+    }
+    false
+}
+
+/// Whether the last byte is there and is no line feed.
+fn ends_within_a_line(file: &File) -> io::Result<bool> {
+    let Some(last) = file.metadata()?.len().checked_sub(1) else { return Ok(false) };
+    let mut byte = [b'\n'];
+    file.read_at(&mut byte, last)?;
+    Ok(byte != *b"\n")
 }
 
 /// The same value with shorter lists and texts. `checks`, each of which is bounded itself, keeps

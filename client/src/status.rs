@@ -28,10 +28,12 @@ mod file;
 mod gather;
 mod prove;
 pub(crate) mod side_by_side;
+mod undated;
 
 use std::collections::BTreeMap;
 
 use treering_proto::checkpoint::{OpenCheckpointError, SignedCheckpoint};
+use treering_proto::entry::Entry;
 use treering_proto::evidence::Evidence;
 use treering_proto::freshness::Freshness;
 use treering_proto::hash::Hash;
@@ -48,6 +50,7 @@ use crate::time::{freshness_exit, freshness_text};
 
 pub use check::{CHECK, ask_for_verify, look_up_for_verify, read_for_verify};
 pub use gather::{Asked, Asker, Gathered};
+pub use undated::judge_undated;
 
 /// The value of `schema`.
 pub const STATUS_SCHEMA: &str = "treering.status/v1";
@@ -56,6 +59,7 @@ pub const STATUS_SCHEMA: &str = "treering.status/v1";
 pub const STATUS_LEN_MAX: usize = 192 << 20;
 
 /// Bytes of entries and statements in one status: some thousand statements about common models.
+/// Entries that share a statement are each charged for it, because each is read with it.
 pub const CONTENT_BYTES_MAX: usize = 64 << 20;
 
 /// Bytes of entries and statements that one question may bring, so that strangers who log large
@@ -103,8 +107,19 @@ pub struct Evident {
     pub body: Vec<u8>,
     /// The hashes from its leaf to the root of the checkpoint.
     pub proof: Vec<Hash>,
-    /// When it was logged, if the log said so: its unsigned word, at most [`TIME_MAX`].
+    /// When it was logged, if the log said so, at most [`TIME_MAX`]: its unsigned word, and in a file
+    /// that of whoever made it.
     pub time: Option<u64>,
+    /// SHA-256 of the statement that the body commits to, if it commits to one.
+    payload_hash: Option<Hash>,
+}
+
+impl Evident {
+    /// An entry of these bytes; nothing is checked.
+    pub fn new(body: Vec<u8>, proof: Vec<Hash>, time: Option<u64>) -> Self {
+        let payload_hash = Entry::parse(&body).ok().and_then(|entry| entry.payload_hash());
+        Self { body, proof, time, payload_hash }
+    }
 }
 
 /// What a status proves.

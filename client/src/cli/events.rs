@@ -81,18 +81,34 @@ impl EventArguments {
         };
         let line = event.line();
         let written = self.events.as_deref().map_or(Ok(()), |path| append(path, &line));
-        if let (Some(webhook), true) = (webhook, event.exit != Exit::Ok)
-            && let Err(why) = webhook.send(&line).await
-        {
-            output.warning(&format!("nobody heard that the model is not verified: {why}"));
-        }
-        let Err(error) = written else { return done };
+        let Err(error) = written else {
+            hear(webhook, event.exit, &line, output).await;
+            return done;
+        };
         let path = self.events.as_deref().unwrap_or(path).display();
         let what = format!("the event of this verification cannot be written to {path}");
-        output.trouble(&Failure::new(Exit::Unavailable, what, error));
+        let why = error.to_string();
+        match event.exit {
+            Exit::Ok => {
+                // Nobody reads of it in the file: so the webhook hears how it ends, and why.
+                let (exit, error) = (Exit::Unavailable, Some((&*what, &*why)));
+                hear(webhook, exit, &Event { exit, error, ..event }.line(), output).await;
+            }
+            exit => hear(webhook, exit, &line, output).await,
+        }
+        output.trouble(&Failure::new(Exit::Unavailable, what, why));
         match done {
             Ok(Exit::Ok) => Ok(Exit::Unavailable),
             done => done,
         }
+    }
+}
+
+/// Posts `line` about a verification that ends with `exit`, unless that is 0.
+async fn hear(webhook: Option<&Webhook>, exit: Exit, line: &[u8], output: &Output) {
+    if let (Some(webhook), true) = (webhook, exit != Exit::Ok)
+        && let Err(why) = webhook.send(line).await
+    {
+        output.warning(&format!("nobody heard that this ended with {}: {why}", exit as u8));
     }
 }

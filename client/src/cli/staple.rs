@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 use treering_client::consistency::follow;
-use treering_client::history::{Answer, Believed, History, Subject, questions};
+use treering_client::history::{Believed, History, Subject, questions};
 use treering_client::log::LogReader;
 use treering_client::online::time_text;
 use treering_client::report::Exit;
-use treering_client::status::{Asked, Asker, Gathered, question_text, with_every_rule};
+use treering_client::status::{Asked, Asker, Gathered, with_every_rule};
 use treering_client::verify::{Model, Newest, Opened, Policy, verify};
 use treering_proto::bundle::BUNDLE_LEN_MAX;
 
@@ -83,7 +83,11 @@ pub async fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure>
     let open = |history: &History| Asked::of(questions(believed, &subject, history));
     let asker = Asker::new(&log, &trust, &followed.head, opened.intermediates());
     let gathered = asker.gather(open).await.map_err(Failure::from)?;
-    require_answers(&gathered)?;
+    if let Some(gap) = gathered.gap(&open(&gathered.history)) {
+        // Whoever carries it would learn of the gap where nobody can be asked.
+        return Err(Failure::new(Exit::Unavailable, NOTHING, gap)
+            .advise("try again later; the log did not answer all that was asked"));
+    }
     let file = gathered.status.format();
     write_output(&out, &file)?;
     print(&gathered, &out, file.len(), output)?;
@@ -102,19 +106,6 @@ fn beside(model: &Path) -> Result<PathBuf, Failure> {
     let mut name = name.to_owned();
     name.push(".status");
     Ok(full.with_file_name(name))
-}
-
-/// A file with gaps that another try may fill is not worth carrying.
-fn require_answers(gathered: &Gathered) -> Result<(), Failure> {
-    let open = gathered.status.replies.iter().find_map(|(question, reply)| match &reply.answer {
-        Answer::Unknown(why) => Some(format!("{}: {why}", question_text(question))),
-        _ => None,
-    });
-    match open {
-        None => Ok(()),
-        Some(why) => Err(Failure::new(Exit::Unavailable, NOTHING, why)
-            .advise("try again later; the log did not answer all that was asked")),
-    }
 }
 
 fn print(gathered: &Gathered, out: &Path, len: usize, output: &Output) -> Result<(), Failure> {

@@ -239,10 +239,9 @@ async fn offline_checks(
     let (mut history, mut fork) = (None, None);
     if let Some(path) = &arguments.status {
         let bytes = read_bounded(path, STATUS_LEN_MAX, "the status proof")?;
-        let bundle = examined.entry().map(|entry| &entry.checkpoint);
         let (state, others) = (state.as_ref(), opened.intermediates());
-        match status::read_for_verify(&bytes, trust, state, bundle, others, policy.now, &mut report)
-        {
+        let (own, now) = (examined.entry(), policy.now);
+        match status::read_for_verify(&bytes, trust, state, own, others, now, &mut report) {
             Ok(proven) => {
                 let has_it = |own: &ProvenEntry| {
                     let seen = proven.history.seen.get(&own.index);

@@ -112,6 +112,27 @@ fn lines_are_appended_to_a_private_file_and_writers_do_not_mix() {
 }
 
 #[test]
+fn a_line_after_a_part_of_one_is_not_lost_with_it() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let path = dir.path().join("events.jsonl");
+    append(&path, b"{}\n").unwrap();
+    // Such as a full disk leaves.
+    std::fs::write(&path, b"{}\n{\"schema\":\"tree").unwrap();
+    append(&path, b"{\"exit\":7}\n").unwrap();
+    append(&path, b"{\"exit\":0}\n").unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(text, "{}\n{\"schema\":\"tree\n{\"exit\":7}\n{\"exit\":0}\n");
+    // Somebody who keeps the file locked delays nothing, and who may only write writes.
+    let holder = File::open(&path).unwrap();
+    flock(&holder, FlockOperation::LockExclusive).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o200)).unwrap();
+    append(&path, b"{\"exit\":5}\n").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.ends_with("{\"exit\":0}\n{\"exit\":5}\n"), "{text}");
+}
+
+#[test]
 fn what_is_no_file_is_refused_and_not_waited_for() {
     let dir = tempfile::TempDir::new().unwrap();
     let pipe = dir.path().join("pipe");

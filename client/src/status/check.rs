@@ -1,11 +1,14 @@
 //! The history that `verify` judges by: asked of the log, read from a status proof, or looked up
 //! in the index of a monitor.
 //!
-//! Invariant: where there is none, the report says why; a history that does not prove is judged as
-//! none. Out of scope: judging (see [`crate::verify::judge`]).
+//! Invariants: where there is none, the report says why; a history that does not prove is judged as
+//! none. A history with another entry where the signature in hand is proven to stand is an alarm:
+//! the log has two faces. Out of scope: judging (see [`crate::verify::judge`]).
 
-use treering_proto::checkpoint::SignedCheckpoint;
 use treering_proto::evidence::Evidence;
+use treering_proto::hash::Hash;
+use treering_proto::notice::EntryRef;
+use treering_proto::tree::LeafIndex;
 use treering_proto::trust::TrustFile;
 use treering_proto::trust::model_policy::Rule;
 
@@ -17,7 +20,7 @@ use crate::log::LogReader;
 use crate::monitor::search::LocalIndex;
 use crate::report::{Exit, Report};
 use crate::state::StateDirectory;
-use crate::verify::Newest;
+use crate::verify::{Newest, ProvenEntry};
 
 /// The check of this module, as the report names it.
 pub const CHECK: &str = "history";
@@ -46,10 +49,7 @@ pub async fn ask_for_verify(
     };
     let gathered = gather_history(log, trust, head, believed, subject, intermediates).await;
     match gathered {
-        Ok(history) => {
-            say(&history, report);
-            Some(history)
-        }
+        Ok(history) => accept(history, subject.entry, report),
         Err(error) => {
             refuse(&error, report);
             None
@@ -71,12 +71,25 @@ pub async fn look_up_for_verify(
         report.not_checked(CHECK, "it is not proven that the signature is logged");
         return None;
     };
+    // Whether or not an answer brings it: what nobody asks about may be hidden by another face.
+    let at = subject.entry.index;
+    let (start, end) = index.read();
+    if (start..end).contains(&at.get()) {
+        match index.entry(at.get()) {
+            Ok((leaf, _)) if leaf == subject.entry.leaf => {}
+            Ok((leaf, _)) => {
+                other_entry(EntryRef { index: at, leaf }, subject.entry.leaf, report);
+                return None;
+            }
+            Err(error) => {
+                report.could_not_check(CHECK, error.to_string(), Exit::Unavailable);
+                return None;
+            }
+        }
+    }
     let open = |history: &History| Asked::of(crate::history::questions(believed, subject, history));
     match gather_from_index(index, log, trust, open).await {
-        Ok(history) => {
-            say(&history, report);
-            Some(history)
-        }
+        Ok(history) => accept(history, subject.entry, report),
         Err(error @ IndexHistoryError::OtherEntry { .. }) => {
             report.failed(CHECK, error.to_string(), Exit::Alarm);
             None
@@ -88,7 +101,7 @@ pub async fn look_up_for_verify(
     }
 }
 
-/// Reads the status proof in `bytes`, whose checkpoint must not contradict that of the bundle, nor
+/// Reads the status proof in `bytes`, which must not contradict what the bundle proves, `own`, nor
 /// what is remembered. Adds a line to `report`; evidence of a fork is returned.
 ///
 /// # Errors
@@ -97,7 +110,7 @@ pub fn read_for_verify(
     bytes: &[u8],
     trust: &TrustFile,
     state: Option<&StateDirectory>,
-    bundle: Option<&SignedCheckpoint>,
+    own: Option<&ProvenEntry>,
     intermediates: &[Vec<u8>],
     now: u64,
     report: &mut Report,
@@ -113,14 +126,47 @@ pub fn read_for_verify(
         }
     };
     let remembered = state.map_or(Ok(None), |state| contradiction(trust, state, &proven.head));
-    let fork = bundle.and_then(|bundle| Evidence::fork_size(bundle, &proven.head));
+    let fork = own.and_then(|own| Evidence::fork_size(&own.checkpoint, &proven.head));
     let fork = fork.or_else(|| remembered.as_ref().ok().cloned().flatten());
     if let Some(fork) = fork {
         report.failed(CHECK, fork.to_string(), Exit::Alarm);
         return Err(Some(Box::new(fork)));
     }
+    if let Some(own) = own
+        && let Some(other) = other_at(&proven.history, own.index, own.leaf)
+    {
+        other_entry(other, own.leaf, report);
+        // Both trees are signed. That they differ is proven by the bundle and the status proof
+        // together, and no kind of evidence holds that much.
+        return Err(Some(Box::new(Evidence::unproven(&own.checkpoint, &proven.head))));
+    }
     say(&proven.history, report);
     Ok(proven)
+}
+
+/// The history, unless it has another entry where the signature in hand, `own`, stands.
+fn accept(history: History, own: EntryRef, report: &mut Report) -> Option<History> {
+    if let Some(other) = other_at(&history, own.index, own.leaf) {
+        other_entry(other, own.leaf, report);
+        return None;
+    }
+    say(&history, report);
+    Some(history)
+}
+
+/// The entry that `history` has at `index`, if its leaf is not `leaf`.
+fn other_at(history: &History, index: LeafIndex, leaf: Hash) -> Option<EntryRef> {
+    history.seen.get(&index).map(|seen| seen.entry).filter(|entry| entry.leaf != leaf)
+}
+
+fn other_entry(other: EntryRef, own: Hash, report: &mut Report) {
+    let EntryRef { index, leaf } = other;
+    let why = format!(
+        "two entries are proven to stand at {index}: {own} by the bundle, and {leaf}; the log has \
+         two faces"
+    );
+    report.failed(CHECK, why, Exit::Alarm);
+    report.details(vec!["next: keep both as they are, and audit the log: treering audit".into()]);
 }
 
 fn refuse(error: &StatusError, report: &mut Report) {

@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use treering_proto::checkpoint::SignedCheckpoint;
-use treering_proto::entry::Entry;
 use treering_proto::hash::Hash;
 use treering_proto::tree::LeafIndex;
 
@@ -61,6 +60,7 @@ pub(super) async fn add(
 ) -> Result<Fetched, StatusError> {
     let mut fetched = Fetched::default();
     let before = status.content_bytes();
+    let mut bytes = before;
     let found: Vec<(&LeafIndex, &Found)> = found.iter().collect();
     for chunk in found.chunks(AT_ONCE) {
         let missing = chunk.iter().filter(|(index, _)| !status.entries.contains_key(index));
@@ -85,9 +85,8 @@ pub(super) async fn add(
         };
         for (index, _) in chunk {
             if let Some(evident) = entries.remove(index) {
-                status.add(**index, evident, &statements);
+                bytes += status.add(**index, evident, &statements);
             }
-            let bytes = status.content_bytes();
             let fits = bytes - before <= bytes_max
                 && bytes <= CONTENT_BYTES_MAX
                 && status.entries.len() <= ENTRIES_MAX;
@@ -110,7 +109,7 @@ async fn entry(
     let tree = head.head();
     let answer = log.entry(index).await?;
     let (body, proof) = (answer.canonicalized_body, answer.inclusion_proof.hashes);
-    let mut evident = Evident { body, proof, time: found.time };
+    let mut evident = Evident::new(body, proof, found.time);
     let mut proven = prove_entry(index, &evident, tree);
     // The log proves it to its newest tree, or a cache to an older one. Tiles prove it to ours.
     for reading in [Reading::Cached, Reading::Fresh] {
@@ -134,7 +133,7 @@ async fn statements(
     entries: impl Iterator<Item = &Evident>,
     bytes_max: usize,
 ) -> Result<BTreeMap<Hash, Vec<u8>>, LogError> {
-    let hashes = entries.filter_map(|evident| Entry::parse(&evident.body).ok()?.payload_hash());
+    let hashes = entries.filter_map(|evident| evident.payload_hash);
     let mut wanted: Vec<Hash> = Vec::new();
     for hash in hashes.filter(|hash| !status.statements.contains_key(hash)) {
         if !wanted.contains(&hash) {
@@ -157,12 +156,20 @@ async fn statements(
 }
 
 impl Status {
-    fn add(&mut self, index: LeafIndex, evident: Evident, statements: &BTreeMap<Hash, Vec<u8>>) {
-        let hash = Entry::parse(&evident.body).ok().and_then(|entry| entry.payload_hash());
+    /// Adds an entry and its statement, and returns how many bytes they are charged for.
+    fn add(
+        &mut self,
+        index: LeafIndex,
+        evident: Evident,
+        statements: &BTreeMap<Hash, Vec<u8>>,
+    ) -> usize {
+        let hash = evident.payload_hash;
         if let Some((hash, payload)) = hash.and_then(|hash| statements.get_key_value(&hash)) {
-            self.statements.insert(*hash, payload.clone());
+            self.statements.entry(*hash).or_insert_with(|| payload.clone());
         }
+        let bytes = self.bytes_of(&evident);
         self.entries.insert(index, evident);
+        bytes
     }
 
     /// Drops entries and statements that no answer needs: those that did not fit, or that were
@@ -175,8 +182,8 @@ impl Status {
             }
         }
         self.entries.retain(|index, _| needed.contains(index));
-        let entries = self.entries.values().filter_map(|entry| Entry::parse(&entry.body).ok());
-        let kept: BTreeSet<Hash> = entries.filter_map(|entry| entry.payload_hash()).collect();
+        let entries = self.entries.values();
+        let kept: BTreeSet<Hash> = entries.filter_map(|entry| entry.payload_hash).collect();
         self.statements.retain(|hash, _| kept.contains(hash));
     }
 }

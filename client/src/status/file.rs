@@ -109,10 +109,19 @@ impl Status {
         text
     }
 
-    /// Bytes of entries and statements.
+    /// Bytes of entries and statements: of a statement once for each entry that has it.
     pub(super) fn content_bytes(&self) -> usize {
-        let entries: usize = self.entries.values().map(|entry| entry.body.len()).sum();
-        entries + self.statements.values().map(Vec::len).sum::<usize>()
+        self.entries.values().map(|entry| self.bytes_of(entry)).sum()
+    }
+
+    /// Bytes of an entry and its statement.
+    pub(super) fn bytes_of(&self, entry: &Evident) -> usize {
+        entry.body.len() + self.statement_of(entry).map_or(0, Vec::len)
+    }
+
+    /// The statement of an entry, if it is there.
+    pub(super) fn statement_of(&self, entry: &Evident) -> Option<&Vec<u8>> {
+        self.statements.get(&entry.payload_hash?)
     }
 }
 
@@ -217,7 +226,7 @@ fn entries(list: Vec<Value>) -> Result<BTreeMap<LeafIndex, Evident>, FieldError>
             return Err(Malformed("entries"));
         }
         let is_next = entries.last_key_value().is_none_or(|(last, _)| *last < index);
-        let evident = Evident { body, proof: proof.ok_or(Malformed("proof"))?, time };
+        let evident = Evident::new(body, proof.ok_or(Malformed("proof"))?, time);
         if !is_next || entries.insert(index, evident).is_some() {
             return Err(Malformed("index"));
         }

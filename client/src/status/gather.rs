@@ -22,9 +22,10 @@ use treering_proto::tree::LeafIndex;
 use treering_proto::trust::TrustFile;
 
 use super::fetch::{self, Found};
-use super::prove::behind;
+use super::prove::{Known, behind};
 use super::{
     QUESTION_BYTES_MAX, QUESTIONS_MAX, REASON_LEN_MAX, Reply, Status, StatusError, TIME_MAX,
+    question_text,
 };
 use crate::history::{Answer, HITS_MAX, History, Question, Source, Wanted};
 use crate::log::{LogError, LogReader};
@@ -64,6 +65,24 @@ pub struct Gathered {
     pub status: Status,
     /// What it proves.
     pub history: History,
+}
+
+impl Gathered {
+    /// What is missing, for people: a question that has no answer, or one of those that are `open`
+    /// in the history and were not asked any more. `None` if nothing is.
+    pub fn gap(&self, open: &[Asked]) -> Option<String> {
+        let answers = &self.history.answers;
+        let unknown = answers.iter().find_map(|(question, answer)| match answer {
+            Answer::Unknown(why) => Some(format!("{}: {why}", question_text(question))),
+            Answer::All(_) | Answer::Oldest(_) => None,
+        });
+        let mut left = open.iter().filter(|asked| !answers.contains_key(&asked.question));
+        unknown.or_else(|| {
+            let question = question_text(&left.next()?.question);
+            let more = left.count();
+            Some(format!("{question}, and {more} more questions: there were too many to ask"))
+        })
+    }
 }
 
 /// Why a search has no answer.
@@ -116,8 +135,10 @@ impl<'a> Asker<'a> {
             entries: BTreeMap::new(),
             statements: BTreeMap::new(),
         };
+        let mut known = Known::default();
         for round in 0.. {
-            let history = status.prove(self.trust, self.intermediates, Source::Log)?.history;
+            let (trust, others) = (self.trust, self.intermediates);
+            let history = status.prove_more(trust, others, Source::Log, &mut known)?.history;
             let mut asked = open(&history);
             asked.retain(|asked| !status.replies.contains_key(&asked.question));
             asked.truncate(QUESTIONS_MAX - status.replies.len());

@@ -19,6 +19,7 @@ use treering_proto::proof::check_inclusion;
 use treering_proto::tree::{LeafIndex, TreeHead};
 use treering_proto::trust::TrustFile;
 
+use super::undated::witnessed;
 use super::{Evident, Proven, Reply, Status, StatusError, question_text};
 use crate::history::{Answer, History, Question, Seen, SeenTime, Source, What, Word};
 
@@ -28,12 +29,30 @@ const REMARKS_MAX: usize = 50;
 /// The questions that each entry is an answer to.
 type AskedBy<'a> = BTreeMap<LeafIndex, Vec<&'a Question>>;
 
-/// An entry that was proven, and why it is not known what it says, if so.
+/// An entry that was proven, whatever was asked.
 struct Read {
     seen: Seen,
+    /// In ascending order; `None` where they are not all known.
+    facts: Option<Vec<Fact>>,
+    /// Why it is not known what it says.
     flaw: Option<String>,
     remark: Option<String>,
+    /// Whether its statement was there.
+    has_statement: bool,
 }
+
+/// What certifies signers.
+struct Certified<'a> {
+    intermediates: &'a [Vec<u8>],
+    authorities: &'a [Certificate],
+    /// Where the times of entries are nobody's word that counts: by when they were logged.
+    bound: Option<Option<SeenTime>>,
+}
+
+/// What was proven and read already, of one checkpoint, with one trust file: each round of
+/// gathering adds to a status, and reads only what it added.
+#[derive(Default)]
+pub(super) struct Known(BTreeMap<LeafIndex, Read>);
 
 impl Status {
     /// Checks everything, and makes a history of it. `intermediates` (DER) may certify signers.
@@ -46,21 +65,46 @@ impl Status {
         intermediates: &[Vec<u8>],
         source: Source,
     ) -> Result<Proven, StatusError> {
+        self.prove_more(trust, intermediates, source, &mut Known::default())
+    }
+
+    /// The same, but for what is `known` from before the last entries were added.
+    pub(super) fn prove_more(
+        &self,
+        trust: &TrustFile,
+        intermediates: &[Vec<u8>],
+        source: Source,
+        known: &mut Known,
+    ) -> Result<Proven, StatusError> {
+        known.0.retain(|index, _| self.entries.contains_key(index));
         let head = self.open(trust)?;
         let size = head.head().size;
         let asked_by = self.asked_by()?;
         self.require_statements_are_needed()?;
         let mut history = History::new(source, size, head_time(trust, &head));
+        let bound = match &history.source {
+            Source::StatusProof => Some(witnessed(trust, &head)),
+            _ => None,
+        };
         let mut flaws = BTreeMap::new();
         for (index, evident) in &self.entries {
             let asked = asked_by.get(index).ok_or(StatusError::Surplus { what: "an entry" })?;
-            let leaf = prove_entry(*index, evident, head.head())?;
-            let at = EntryRef { index: *index, leaf };
-            let authorities = &trust.certificate_authorities;
-            let read = self.read(at, evident, asked, intermediates, authorities)?;
-            history.remarks.extend(read.remark);
-            flaws.extend(read.flaw.map(|why| (*index, why)));
-            history.seen.insert(*index, read.seen);
+            let has_statement = self.statement_of(evident).is_some();
+            let before = known.0.remove(index).filter(|read| read.has_statement == has_statement);
+            let read = match before {
+                Some(read) => read,
+                None => {
+                    let leaf = prove_entry(*index, evident, head.head())?;
+                    let at = EntryRef { index: *index, leaf };
+                    let authorities = &trust.certificate_authorities;
+                    self.read(at, evident, &Certified { intermediates, authorities, bound })
+                }
+            };
+            let read = known.0.entry(*index).or_insert(read);
+            read.require_answers(asked)?;
+            history.remarks.extend(read.remark.clone());
+            flaws.extend(read.flaw.clone().map(|why| (*index, why)));
+            history.seen.insert(*index, read.seen.clone());
         }
         for (question, reply) in &self.replies {
             let answer = settle(reply, size.get(), &flaws);
@@ -106,41 +150,33 @@ impl Status {
     }
 
     fn require_statements_are_needed(&self) -> Result<(), StatusError> {
-        let entries = self.entries.values().filter_map(|entry| Entry::parse(&entry.body).ok());
-        let needed: BTreeSet<Hash> = entries.filter_map(|entry| entry.payload_hash()).collect();
+        let entries = self.entries.values();
+        let needed: BTreeSet<Hash> = entries.filter_map(|entry| entry.payload_hash).collect();
         match self.statements.keys().all(|hash| needed.contains(hash)) {
             true => Ok(()),
             false => Err(StatusError::Surplus { what: "a statement" }),
         }
     }
 
-    /// Reads a proven entry, and compares it with the questions that it is an answer to.
-    fn read(
-        &self,
-        at: EntryRef,
-        evident: &Evident,
-        asked: &[&Question],
-        intermediates: &[Vec<u8>],
-        authorities: &[Certificate],
-    ) -> Result<Read, StatusError> {
+    /// Reads a proven entry.
+    fn read(&self, at: EntryRef, evident: &Evident, certified: &Certified<'_>) -> Read {
         let index = at.index;
         let time = evident.time.map(|seconds| SeenTime { seconds, word: Word::Log });
         let Ok(entry) = Entry::parse(&evident.body) else {
             let seen = Seen { entry: at, time, signed_by: Vec::new(), what: What::Opaque };
             let flaw = format!("entry {index} cannot be read by this version");
-            return Ok(Read { seen, flaw: Some(flaw), remark: None });
+            return Read::flawed(seen, flaw);
         };
-        let hash = entry.payload_hash();
-        let payload = hash.and_then(|hash| self.statements.get(&hash)).map(Vec::as_slice);
-        let mut seen = Seen::read(at, &entry, payload, time, intermediates, authorities);
-        if hash.is_some() && payload.is_none() {
-            let flaw = format!("the statement of entry {index} is not there");
-            return Ok(Read { seen, flaw: Some(flaw), remark: None });
+        let payload = self.statement_of(evident).map(Vec::as_slice);
+        let Certified { intermediates, authorities, bound } = *certified;
+        let dated = bound.unwrap_or(time);
+        let mut seen = Seen::read(at, &entry, payload, dated, intermediates, authorities);
+        seen.time = time;
+        if evident.payload_hash.is_some() && payload.is_none() {
+            return Read::flawed(seen, format!("the statement of entry {index} is not there"));
         }
-        let facts = entry.facts(payload);
-        if let Some(question) = asked.iter().find(|question| !matches(question, &facts)) {
-            return Err(StatusError::NoMatch { index, asked: question_text(question) });
-        }
+        let mut facts = entry.facts(payload);
+        facts.sort_unstable();
         let mut remark = None;
         if payload.is_some() && entry.recheck(payload) != Recheck::Valid {
             // Signed as something else than a statement, if at all: then nobody says what it says,
@@ -148,7 +184,28 @@ impl Status {
             seen.what = What::Other;
             remark = Some(format!("nobody signed the statement of entry {index} as a statement"));
         }
-        Ok(Read { seen, flaw: None, remark })
+        let has_statement = payload.is_some();
+        Read { seen, facts: Some(facts), flaw: None, remark, has_statement }
+    }
+}
+
+impl Read {
+    /// An entry of which it is not known what it says.
+    fn flawed(seen: Seen, flaw: String) -> Self {
+        let (facts, remark, has_statement) = (None, None, false);
+        Self { seen, facts, flaw: Some(flaw), remark, has_statement }
+    }
+
+    /// Compares the entry with the questions that it is an answer to.
+    fn require_answers(&self, asked: &[&Question]) -> Result<(), StatusError> {
+        let Some(facts) = &self.facts else { return Ok(()) };
+        match asked.iter().find(|question| !matches(question, facts)) {
+            None => Ok(()),
+            Some(question) => {
+                let (index, asked) = (self.seen.entry.index, question_text(question));
+                Err(StatusError::NoMatch { index, asked })
+            }
+        }
     }
 }
 
@@ -166,8 +223,9 @@ pub(super) fn prove_entry(
 }
 
 fn matches(question: &Question, facts: &[Fact]) -> bool {
-    question.facts().iter().all(|(tag, value)| {
-        facts.iter().any(|fact| fact.tag == *tag && fact.value == value.as_bytes())
+    question.facts().into_iter().all(|(tag, value)| {
+        let fact = Fact { tag, value: value.into_bytes() };
+        facts.binary_search(&fact).is_ok()
     })
 }
 

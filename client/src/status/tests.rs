@@ -17,6 +17,7 @@ use crate::test_log::{ORIGIN, Served, TIME, TestLog};
 
 mod asking;
 mod bounds;
+mod dates;
 mod files;
 mod lies;
 

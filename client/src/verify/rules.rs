@@ -13,8 +13,9 @@ use treering_proto::trust::ModelPolicy;
 use treering_proto::trust::model_policy::{Action, Rule};
 
 use super::Verification;
-use crate::history::{self, Believed, Finding, History, Subject, Verdict};
+use crate::history::{Believed, Finding, History, Subject, Verdict};
 use crate::report::{Exit, Report};
+use crate::status::judge_undated;
 
 /// What the report calls the check of `rule`.
 pub fn check_name(rule: Rule) -> &'static str {
@@ -45,7 +46,7 @@ pub fn judge(
     let Some(subject) = subject else {
         return nothing_to_judge(believed.policy, &mut verification.report);
     };
-    verification.findings = history::judge(believed, subject, history, now);
+    verification.findings = judge_undated(believed, subject, history, now);
     for finding in &verification.findings {
         add(finding, &mut verification.report);
     }

@@ -134,6 +134,23 @@ fn the_webhook_hears_of_failures_only_and_its_silence_changes_no_verdict() {
 }
 
 #[test]
+fn the_webhook_hears_of_a_verified_model_whose_event_cannot_be_written() {
+    let bench = Bench::new();
+    bench.accept_ci();
+    bench.sign_llama();
+    let (url, heard) = receiver();
+    let told = ["verify", "llama", "--events", "llama", "--events-webhook", &url];
+    let report = bench.json(5, &told);
+    assert_eq!(report["verified"], true);
+    // The receiver answers what it has passed on, and the process ended since.
+    let heard: Value = serde_json::from_str(&heard.try_recv().unwrap()).unwrap();
+    assert_eq!((&heard["exit"], &heard["verified"]), (&json!(5), &json!(false)));
+    let what = heard["error"]["what"].as_str().unwrap();
+    assert_eq!(what, "the event of this verification cannot be written to llama");
+    assert_eq!(heard["checks"], report["checks"]);
+}
+
+#[test]
 fn no_event_has_a_secret_and_a_webhook_in_clear_is_refused() {
     let bench = Bench::new();
     bench.accept_ci();

@@ -119,6 +119,12 @@ fn a_log_that_searched_less_makes_no_status_proof() {
     assert_eq!(outcome(&report, "history"), "not-checked");
     let text = bench.expect(5, &["history", "llama"]);
     assert!(text.contains("the log searched only 0 entries of 1"), "{text}");
+    // Nor does one that answers, and has lost what one of the entries says.
+    bench.served.log.lock().unwrap().searched = None;
+    bench.expect(0, &["staple", "llama", "--out", "whole.status"]);
+    bench.served.log.lock().unwrap().statements.clear();
+    bench.expect(5, &["staple", "llama"]);
+    assert!(!bench.path("llama.status").exists());
     bench.write("llama/model.sig", b"garbage");
     bench.expect(2, &["staple", "llama"]);
 }
@@ -211,4 +217,28 @@ fn the_index_of_a_monitor_answers_without_the_log_and_says_what_it_cannot() {
     assert!(remarks.contains(complete), "{remarks}");
     bench.expect(3, &["history", "--name", "nobody", "--index", "monitor"]);
     bench.expect(2, &["history", "llama", "--index", "absent"]);
+}
+
+#[test]
+fn another_entry_where_the_signature_stands_is_an_alarm_by_status_proof_and_index() {
+    let bench = signed();
+    // Other faces of the same log, whose trees are larger.
+    let [stapled, read] = [(); 2].map(|()| Bench::of(TestLog::new(1)));
+    stapled.accept_ci();
+    stapled.sign_llama();
+    stapled.expect(0, &["sign", "model.gguf", "--name", "gguf", "--key", "ci.pem"]);
+    stapled.expect(0, &["staple", "llama"]);
+    // Nothing that is asked about the model brings the entry of this one.
+    read.expect(0, &["sign", "model.gguf", "--name", "gguf", "--key", "ci.pem"]);
+    read.expect(0, &["monitor", "--once", "--trust", "trust.json", "--state", "monitor"]);
+    for (option, place) in
+        [("--status", stapled.path("llama.status")), ("--index", read.path("monitor"))]
+    {
+        let report = bench.json(6, &["verify", "llama", option, place.to_str().unwrap()]);
+        assert_eq!(outcome(&report, "history"), "failed");
+        assert_eq!(outcome(&report, "rule-revoked"), "not-checked");
+    }
+    let kept = std::fs::read_dir(bench.path(".local/state/treering")).unwrap();
+    let names = kept.map(|file| file.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| name.contains("inconsistent-unproven")).count(), 1);
 }

@@ -109,7 +109,7 @@ impl Scene {
         let mut history = History::new(Source::Log, size, subject.head_time);
         for question in questions(believed, subject, &history) {
             let hits = match question {
-                history::Question::Notices { .. } => Vec::new(),
+                crate::history::Question::Notices { .. } => Vec::new(),
                 _ => vec![subject.entry.index],
             };
             history.answers.insert(question, Answer::All(hits));
