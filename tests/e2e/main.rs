@@ -25,6 +25,7 @@ mod restore;
 mod search;
 mod submit;
 mod tiles;
+mod time_travel;
 mod tls;
 mod v1;
 mod v2;

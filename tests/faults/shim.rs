@@ -1,46 +1,13 @@
-//! The layer that makes a disk fail (`shim.c`): compiles it, says to a server what it must do, and
-//! puts back what a power cut leaves.
+//! The layer that makes a disk fail (`shim.c`): says to a server what it must do, and puts back
+//! what a power cut leaves.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use tempfile::TempDir;
 use treering_tests::random::Random;
-use treering_tests::server::{Log, text};
-
-/// The compiled layer.
-pub(crate) struct Shim {
-    directory: TempDir,
-}
-
-impl Shim {
-    /// Compiles it.
-    ///
-    /// # Errors
-    /// What the compiler says.
-    pub(crate) fn compile() -> Result<Self, String> {
-        let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let source = directory.path().join("shim.c");
-        fs::write(&source, include_str!("shim.c")).map_err(|error| error.to_string())?;
-        let target = directory.path().join("shim.so");
-        let flags = ["-std=gnu11", "-O1", "-shared", "-fPIC", "-o", text(&target), text(&source)];
-        let output = Command::new("cc").args(flags).args(["-ldl", "-lpthread"]).output();
-        let output = output.map_err(|error| format!("cc: {error}"))?;
-        match output.status.success() {
-            true => Ok(Self { directory }),
-            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-        }
-    }
-
-    /// Puts it between a server of `log` and the C library.
-    pub(crate) fn load_into(&self, command: &mut Command, log: &Log) {
-        let roots = format!("{}:{}", text(&log.data), text(&log.anchor));
-        command.env("TREERING_SHIM_ROOTS", roots);
-        command.env("LD_PRELOAD", self.directory.path().join("shim.so"));
-    }
-}
+use treering_tests::server::Log;
+pub(crate) use treering_tests::shim::{Shared, Shim};
 
 /// An error at a position.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,36 +29,6 @@ impl Fail {
     pub(crate) fn to_text(self) -> String {
         let Self { kind, at, error, span, effect } = self;
         format!("{kind}:{at}:{error}:{span}:{effect}")
-    }
-}
-
-/// Two counters or an offset that the shim maps: a file of 16 bytes.
-pub(crate) struct Shared(PathBuf);
-
-impl Shared {
-    /// Makes the file, all zero.
-    pub(crate) fn create(path: PathBuf) -> Self {
-        fs::write(&path, [0; 16]).expect("there is room for 16 bytes");
-        Self(path)
-    }
-
-    /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// The two numbers in it.
-    pub(crate) fn numbers(&self) -> [u64; 2] {
-        let bytes = fs::read(&self.0).expect("the file is there");
-        let number = |at: usize| bytes[at..at + 8].try_into().map(u64::from_ne_bytes);
-        [number(0).expect("16 bytes"), number(8).expect("16 bytes")]
-    }
-
-    /// Sets the first number.
-    pub(crate) fn set(&self, number: i64) {
-        use std::os::unix::fs::FileExt as _;
-        let file = fs::OpenOptions::new().write(true).open(&self.0).expect("the file is there");
-        file.write_all_at(&number.to_ne_bytes(), 0).expect("8 bytes fit");
     }
 }
 

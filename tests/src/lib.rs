@@ -19,5 +19,6 @@ pub mod model;
 pub mod person;
 pub mod random;
 pub mod server;
+pub mod shim;
 pub mod submission;
 pub mod witness;

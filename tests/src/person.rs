@@ -19,6 +19,8 @@ use crate::submission::Signer;
 pub const NOT_VERIFIED: i32 = 1;
 /// Wrong usage, or a file that makes no sense.
 pub const USAGE: i32 = 2;
+/// The log does not let this caller.
+pub const NOT_AUTHORISED: i32 = 4;
 /// A check that is required could not run.
 pub const UNAVAILABLE: i32 = 5;
 /// The log said what no honest log says.
@@ -71,12 +73,20 @@ impl Person {
     /// # Panics
     /// If there is no room for files.
     pub fn with_quorum(keys: &Keys, url: &str, quorum: usize) -> Self {
-        let person =
-            Self { directory: TempDir::new().expect("there is room"), signer: Signer::new() };
         let mut trust = keys.trust(url, quorum.max(1));
         if quorum == 0 {
             trust.as_object_mut().expect("an object").remove("witnessPolicy");
         }
+        Self::with_trust(trust)
+    }
+
+    /// Somebody with this trust file, who accepts their own models and no others.
+    ///
+    /// # Panics
+    /// If there is no room for files.
+    pub fn with_trust(mut trust: Value) -> Self {
+        let person =
+            Self { directory: TempDir::new().expect("there is room"), signer: Signer::new() };
         let public = person.signer.key.to_pem();
         trust["signers"] = serde_json::json!([{ "name": "release", "publicKey": public }]);
         write(&person.trust(), &trust.to_string());
@@ -130,6 +140,11 @@ impl Person {
     /// # Panics
     /// If the client cannot be run.
     pub fn run(&self, arguments: &[&str]) -> Said {
+        Said::of(self.command(arguments))
+    }
+
+    /// The command that [`Person::run`] runs.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binaries::client());
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("TREERING_") {
@@ -139,13 +154,8 @@ impl Person {
         command.env("HOME", self.directory.path()).env("NO_PROXY", "*");
         command.env("TREERING_STATE", self.path("state")).env("TREERING_DEADLINE", "20s");
         command.env("TREERING_TRUST", self.trust()).env("TREERING_OUTPUT", "json");
-        let output = command.args(arguments).stdin(Stdio::null()).output();
-        let output = output.expect("the client can be run");
-        Said {
-            code: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        command.args(arguments).stdin(Stdio::null());
+        command
     }
 
     /// Looks at the newest checkpoint.
@@ -312,6 +322,37 @@ impl Person {
 }
 
 impl Said {
+    /// The check names this entry as evidence for `what`, with the time by the log's word and with
+    /// the key of who signed it.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[track_caller]
+    pub fn cites(&self, name: &str, index: u64, what: &str) {
+        let check = self.check(name);
+        let mut details =
+            check["details"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let start = format!("entry {index}, ");
+        let has_all = |line: &str| {
+            let signer = line.find("Z (the log's word), by key sha256:");
+            line.starts_with(&start) && signer.is_some() && line.contains(what)
+        };
+        assert!(details.any(has_all), "{name} does not cite entry {index} as {what:?}: {check:#}");
+    }
+
+    /// Runs a command to its end.
+    ///
+    /// # Panics
+    /// If it cannot be run.
+    pub fn of(mut command: Command) -> Self {
+        let output = command.output().expect("the client can be run");
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     /// Data as JSON.
     ///
     /// # Panics
@@ -349,11 +390,37 @@ impl Said {
         assert_eq!(self.code, Some(code), "{self:?}");
         let report = self.json();
         assert_eq!((&report["verified"], &report["exit"]), (&false.into(), &code.into()));
-        let checks = report["checks"].as_array().unwrap_or_else(|| panic!("no report: {self:?}"));
-        let check = checks.iter().find(|check| check["check"] == name);
-        let check = check.unwrap_or_else(|| panic!("no check {name}: {self:?}"));
+        let check = self.check(name);
         let stands_in_the_way = check["outcome"] != "passed" && check["required"] == true;
         assert!(stands_in_the_way, "{name} does not stand in the way: {self:?}");
+    }
+
+    /// The check of this name in the report.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[track_caller]
+    pub fn check(&self, name: &str) -> Value {
+        let report = self.json();
+        let checks = report["checks"].as_array().unwrap_or_else(|| panic!("no report: {self:?}"));
+        let check = checks.iter().find(|check| check["check"] == name);
+        check.unwrap_or_else(|| panic!("no check {name}: {self:?}")).clone()
+    }
+
+    /// The check came out like this, and its sentence and details say all of `words`.
+    ///
+    /// # Panics
+    /// If it did not, or they do not.
+    #[track_caller]
+    pub fn says(&self, name: &str, outcome: &str, words: &[&str]) {
+        let check = self.check(name);
+        assert_eq!(check["outcome"], outcome, "{check:#}");
+        let details = check["details"].as_array().into_iter().flatten();
+        let lines = std::iter::once(&check["why"]).chain(details).filter_map(Value::as_str);
+        let text = lines.collect::<Vec<_>>().join("\n");
+        for words in words {
+            assert!(text.contains(words), "no {words:?} in {name}:\n{text}");
+        }
     }
 }
 

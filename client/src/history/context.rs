@@ -56,6 +56,8 @@ pub(super) struct Placed<'a> {
     pub(super) place: LeafIndex,
     /// Its entries in the line.
     pub(super) entries: Vec<&'a Seen>,
+    /// Where each of them stands: where it is, or where what it renews is.
+    pub(super) stands: Vec<LeafIndex>,
     /// What it says of its version, in each entry; `None` where that is not known.
     pub(super) said: Vec<Option<&'a Said>>,
     /// It says that it renews an entry that is not known.
@@ -331,11 +333,13 @@ impl<'a> Context<'a> {
             model_id: model.model_id,
             place,
             entries: Vec::new(),
+            stands: Vec::new(),
             said: Vec::new(),
             unproven_renewal: false,
         });
         placed.place = placed.place.min(place);
         placed.entries.push(seen);
+        placed.stands.push(place);
         placed.said.push(model.said.as_ref());
         placed.unproven_renewal |= matches!(renewed, Some(Err(_)));
     }

@@ -10,7 +10,7 @@ use treering_proto::tree::LeafIndex;
 use super::context::{Context, Line, Placed, cite};
 use super::judge::Draft;
 use super::version::Version;
-use super::{Question, Seen};
+use super::{Cited, Question, Seen};
 
 const NO_NAME: &str = "the model has no name, so nothing says what is newer";
 
@@ -68,7 +68,7 @@ pub(super) fn not_newest(context: &Context<'_>) -> Draft {
     draft
 }
 
-fn cite_model(model: &Placed<'_>, what: &str) -> super::Cited {
+fn cite_model(model: &Placed<'_>, what: &str) -> Cited {
     let newest = model.entries.iter().min_by_key(|seen| seen.entry.index);
     let said = model.said.iter().flatten();
     let version = said.filter_map(|said| said.version.as_ref()).next_back();
@@ -137,17 +137,20 @@ pub(super) fn version_not_rising(context: &Context<'_>) -> Draft {
     let own = context.subject.model.said.as_ref().and_then(|said| said.version.as_deref());
     let comparable = own.and_then(Version::parse);
     let before = line.below(place);
-    let mut highest: Option<(Version, &Placed<'_>)> = None;
+    let mut highest: Option<(Version, Cited)> = None;
     let (mut others, mut unknown) = (0, None);
     for model in &before {
-        for (seen, said) in model.entries.iter().zip(&model.said) {
+        let said = model.entries.iter().zip(&model.said).zip(&model.stands);
+        // An old model that is signed again later says nothing about what stood before.
+        for ((seen, said), _) in said.filter(|(_, stands)| **stands < place) {
             match said.map(|said| said.version.as_deref()) {
                 None => unknown = Some(seen.entry.index),
                 Some(None) => {}
                 Some(Some(text)) => match Version::parse(text) {
                     None => others += 1,
                     Some(version) if highest.as_ref().is_none_or(|(known, _)| version > *known) => {
-                        highest = Some((version, model));
+                        let what = format!("came before, version {text:?}");
+                        highest = Some((version, cite(seen, what)));
                     }
                     Some(_) => {}
                 },
@@ -160,17 +163,17 @@ pub(super) fn version_not_rising(context: &Context<'_>) -> Draft {
         .or_else(|| line.opaque.first().map(|seen| missing(seen.entry.index)))
         .or_else(|| unknown.map(missing));
     let draft = match (&highest, &comparable, own, doubt) {
-        (Some((known, model)), Some(version), Some(text), _) if version <= known => {
+        (Some((known, cited)), Some(version), Some(text), _) if version <= known => {
             Draft::against(format!("the version {text:?} is not above what was logged before"))
-                .citing(vec![cite_model(model, "came before")])
+                .citing(vec![cited.clone()])
                 .advise("let the signer give the model a higher version: --model-version")
         }
         (.., Some(why)) => Draft::unknown(why),
-        (Some((_, model)), None, _, None) => Draft::unknown(match own {
+        (Some((_, cited)), None, _, None) => Draft::unknown(match own {
             None => "this model gives no version, and those before it do".to_owned(),
             Some(text) => format!("the version {text:?} is neither a number nor semantic"),
         })
-        .citing(vec![cite_model(model, "came before")])
+        .citing(vec![cited.clone()])
         .advise("let the signer give a number or a semantic version: --model-version"),
         (None, None, Some(text), None) if others > 0 => {
             Draft::unknown(format!("the version {text:?} is neither a number nor semantic"))

@@ -280,6 +280,28 @@ fn a_lowered_version_is_refused_and_a_new_major_version_passes() {
 }
 
 #[test]
+fn an_old_model_that_is_signed_again_with_a_high_version_lowers_nothing_before_it() {
+    let (mut world, new_key) = (World::default(), Person::new("new key"));
+    let old = world.sign(&alice(), &model("llm", "v1").version("1"));
+    let newest = world.sign(&alice(), &model("llm", "v2").version("2"));
+    let again = world.sign(&alice(), &model("llm", "v1").version("3"));
+    world.recommended(&[&alice()], newest).is_fine();
+    world.recommended(&[&alice()], again).is_refused_by(Rule::NotNewest);
+    // What comes after has to be above, and is told which entry said that.
+    let low = world.sign(&alice(), &model("llm", "v3").version("2.5.0"));
+    let judged = world.recommended(&[&alice()], low);
+    judged.is_refused_by(Rule::VersionNotRising);
+    let text = judged.text(Rule::VersionNotRising);
+    assert!(text.contains("entry 2 ") && text.contains("version \"3\""), "{text}");
+    // A renewal stands where the old one stands, and so does its version.
+    let mut world = World::default();
+    assert_eq!(world.sign(&alice(), &model("llm", "v1")), old);
+    let newest = world.sign(&alice(), &model("llm", "v2").version("2"));
+    world.sign(&new_key, &model("llm", "v1").version("3").renews(old));
+    world.recommended(&[&alice(), &new_key], newest).is_refused_by(Rule::VersionNotRising);
+}
+
+#[test]
 fn a_version_that_cannot_be_compared_is_said_to_be_so() {
     let mut world = World::default();
     let plain = world.sign(&alice(), &model("llm", "v0"));
