@@ -11,11 +11,11 @@ use treering_proto::entry::{Entry, EntryKind};
 use treering_proto::facts::{Fact, Tag};
 use treering_proto::freshness::head_time;
 use treering_proto::hash::{Hash, hash_leaf};
-use treering_proto::notice::{EntryRef, is_notice};
+use treering_proto::notice::{EntryRef, MODEL_ID_ALGORITHM, NOTICE_TYPES};
 use treering_proto::tree::{LeafIndex, TreeSize};
 use treering_proto::trust::TrustFile;
 
-use crate::history::{Answer, History, Seen, SeenModel, SeenTime, Source, What, Who, Word};
+use crate::history::{Answer, By, History, Seen, SeenModel, SeenTime, Source, What, Who, Word};
 use crate::log::LogReader;
 use crate::monitor::record::Record;
 use crate::monitor::search::LocalIndex;
@@ -47,7 +47,7 @@ pub enum IndexHistoryError {
 }
 
 /// Answers from `index` until `open` leaves nothing open; with a `log`, fetches what statements
-/// say. The authorities of `trust` certify signers.
+/// say. The authorities of `trust` certify signers, through any of `intermediates` (DER).
 ///
 /// # Errors
 /// [`IndexHistoryError`].
@@ -55,6 +55,7 @@ pub async fn gather_from_index(
     index: &LocalIndex,
     log: Option<&LogReader<'_>>,
     trust: &TrustFile,
+    intermediates: &[Vec<u8>],
     mut open: impl FnMut(&History) -> Vec<Asked>,
 ) -> Result<History, IndexHistoryError> {
     let (start, end) = index.read();
@@ -80,7 +81,7 @@ pub async fn gather_from_index(
             let hits = matching.into_iter().take(count).map(LeafIndex::new);
             let hits: Vec<LeafIndex> =
                 hits.collect::<Option<_>>().ok_or_else(|| position("an index of an entry"))?;
-            look_up(index, log, trust, &hits, &mut history).await?;
+            look_up(index, log, (trust, intermediates), &hits, &mut history).await?;
             let answer = if is_whole { Answer::All(hits) } else { Answer::Oldest(hits) };
             history.answers.insert(question, answer);
         }
@@ -105,7 +106,7 @@ fn head_time_of(
 async fn look_up(
     index: &LocalIndex,
     log: Option<&LogReader<'_>>,
-    trust: &TrustFile,
+    certifying: (&TrustFile, &[Vec<u8>]),
     hits: &[LeafIndex],
     history: &mut History,
 ) -> Result<(), IndexHistoryError> {
@@ -117,7 +118,7 @@ async fn look_up(
             let (leaf, record) = index.entry(at.get())?;
             known.push((EntryRef { index: *at, leaf }, record));
         }
-        let reading = known.iter().map(|(at, record)| read(log, trust, *at, record));
+        let reading = known.iter().map(|(at, record)| read(log, certifying, *at, record));
         for result in side_by_side(reading).await {
             let (seen, remark) = result?;
             history.remarks.extend(remark);
@@ -130,7 +131,7 @@ async fn look_up(
 /// What the log shows of an entry; what the index has of it where the log shows nothing.
 async fn read(
     log: Option<&LogReader<'_>>,
-    trust: &TrustFile,
+    (trust, intermediates): (&TrustFile, &[Vec<u8>]),
     at: EntryRef,
     record: &Record,
 ) -> Result<(Seen, Option<String>), IndexHistoryError> {
@@ -154,7 +155,7 @@ async fn read(
     };
     let authorities = &trust.certificate_authorities;
     let time = time_of(log, index, entry.payload_hash()).await;
-    Ok((Seen::read(at, &entry, payload.as_deref(), time, &[], authorities), None))
+    Ok((Seen::read(at, &entry, payload.as_deref(), time, intermediates, authorities), None))
 }
 
 /// When the log says that it logged the entry with this payload; `None` if it does not say.
@@ -176,7 +177,8 @@ async fn statement(log: &LogReader<'_>, hash: Hash) -> Result<Vec<u8>, String> {
     found.ok_or_else(|| "the log does not have it".to_owned())
 }
 
-/// What facts say. The monitor verified the signatures, but not what certificates call the holder.
+/// What facts say. The monitor verified the signatures, but not what certificates call the holder:
+/// that may be true.
 fn from_facts(at: EntryRef, record: &Record) -> Seen {
     let text = |fact: &Fact| String::from_utf8(fact.value.clone()).ok();
     let values = |tag: Tag| record.facts.iter().filter(move |fact| fact.tag == tag);
@@ -188,20 +190,34 @@ fn from_facts(at: EntryRef, record: &Record) -> Seen {
         matches!(kind, EntryKind::HashedrekordV001 | EntryKind::HashedrekordV002)
     });
     let model = values(Tag::ModelId).find_map(text).and_then(hash);
-    let may_be_notice =
-        values(Tag::PredicateType).filter_map(text).any(|predicate| is_notice(&predicate));
-    let what = match model {
-        _ if is_digest || record.is_incomplete || may_be_notice => What::Opaque,
-        None => What::Other,
-        Some(model_id) => What::Model(SeenModel {
+    let predicate_type = values(Tag::PredicateType).find_map(text);
+    let notice = predicate_type.filter(|predicate| predicate.starts_with(NOTICE_TYPES));
+    let what = match (model, notice) {
+        _ if is_digest || record.is_incomplete => What::Opaque,
+        (_, Some(predicate_type)) => {
+            let digests = values(Tag::ArtifactDigest).filter_map(text);
+            let id = |digest: String| {
+                let (algorithm, id) = digest.split_once(':')?;
+                hash(id.to_owned()).filter(|_| algorithm == MODEL_ID_ALGORITHM)
+            };
+            let (models, why) = (digests.filter_map(id).collect(), "only the log has its text");
+            What::UnreadableNotice { models, predicate_type, why: why.to_owned() }
+        }
+        (None, None) => What::Other,
+        (Some(model_id), None) => What::Model(SeenModel {
             model_id,
             name: values(Tag::SubjectName).find_map(text),
             said: None,
         }),
     };
     // Whether a certificate was valid then is not known either.
-    let in_time = values(Tag::Identity).next().is_none();
-    let who = |key| Who { key, identities: Vec::new(), issuer: None, in_time };
+    let identities: Vec<String> = values(Tag::Identity).filter_map(text).collect();
+    let in_time = identities.is_empty();
+    let issuers: Vec<String> = values(Tag::Issuer).filter_map(text).collect();
+    let mut may_be = By::names(&identities, None);
+    may_be.extend(issuers.iter().flat_map(|issuer| By::names(&identities, Some(issuer))));
+    let who =
+        |key| Who { key, identities: Vec::new(), issuer: None, in_time, may_be: may_be.clone() };
     let keys = values(Tag::PublicKey).filter_map(text).filter_map(hash);
     let signed_by = if record.is_incomplete { Vec::new() } else { keys.map(who).collect() };
     Seen { entry: at, time: None, signed_by, what }

@@ -8,14 +8,14 @@
 //! ```
 //!
 //! Invariant: what a notice counts for follows from the trust file and the history, as when a model
-//! is verified; but nobody's model is in hand, so nobody may speak for that alone.
+//! is verified; but nobody's model is in hand, so for what depends on that nothing is said.
 //! Out of scope: verifying a model.
 
 use std::collections::BTreeSet;
 
 use treering_proto::hash::Hash;
 use treering_proto::notice::{Notice, NoticeKind};
-use treering_proto::trust::TrustFile;
+use treering_proto::trust::{SignerRule, TrustFile};
 
 use crate::history::{Answer, By, HITS_MAX, History, Question, Seen, Wanted, What, Who};
 use crate::status::Asked;
@@ -136,57 +136,73 @@ fn speakers(trust: &TrustFile, history: &History, model_id: Hash) -> BTreeSet<By
 
 /// The names of the rules of `trust` that accept one of `people` as a signer.
 pub fn accepted_as<'a>(trust: &'a TrustFile, people: &[Who]) -> Vec<&'a str> {
-    let accepts = |rule: &&treering_proto::trust::SignerRule| {
-        people.iter().any(|who| who.is_accepted_by(rule))
-    };
+    let accepts = |rule: &&SignerRule| people.iter().any(|who| who.is_accepted_by(rule));
     trust.signers.iter().filter(accepts).map(|rule| rule.name.as_str()).collect()
 }
 
-/// Why the trust file lets those who signed `seen` say what `notice` says.
-///
-/// # Errors
-/// Why it does not.
-pub fn standing(
-    trust: &TrustFile,
-    history: &History,
-    seen: &Seen,
-    notice: &Notice,
-) -> Result<String, String> {
-    if notice.log != trust.log.origin {
-        return Err(format!("it is about the log {}", notice.log));
+/// Whether a notice counts when a model is verified, and why.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// For every signature of the model.
+    Counts(String),
+    /// For some, or it is not known here: it depends on the signature in hand.
+    Depends(String),
+    /// For none.
+    Ignored(String),
+}
+
+/// Whether the trust file lets those who signed `seen` say what `notice` says.
+pub fn standing(trust: &TrustFile, history: &History, seen: &Seen, notice: &Notice) -> Standing {
+    use Standing::{Counts, Depends, Ignored};
+    let favourable =
+        matches!(notice.kind, NoticeKind::Approve { .. } | NoticeKind::ApproveRollback { .. });
+    // A key that is older than its certificate lets nothing pass.
+    let speakers = seen.signed_by.iter().filter(|who| who.in_time || !favourable);
+    let speakers: Vec<&Who> = speakers.collect();
+    if speakers.is_empty() && !seen.signed_by.is_empty() {
+        return Ignored("the certificate was not valid then".to_owned());
     }
-    let accepting = |rules: &[treering_proto::trust::SignerRule]| {
-        let accepts = |rule: &&treering_proto::trust::SignerRule| {
-            seen.signed_by.iter().any(|who| who.is_accepted_by(rule))
-        };
+    if notice.log != trust.log.origin {
+        let why = format!("it is about the log {}", notice.log);
+        return if favourable { Ignored(why) } else { Depends(why) };
+    }
+    let accepting = |rules: &[SignerRule]| {
+        let accepts = |rule: &&SignerRule| speakers.iter().any(|who| who.is_accepted_by(rule));
         rules.iter().find(accepts).map(|rule| rule.name.clone())
     };
     if let NoticeKind::Approve { role } = &notice.kind {
         let approvals = trust.model_policy.approvals.as_ref();
         let approvers = approvals.and_then(|rule| rule.roles.get(role));
         return match approvers.and_then(|approvers| accepting(approvers)) {
-            Some(name) => Ok(format!("{name:?} may approve as {role:?}")),
-            None => Err(format!("the trust file does not let them approve as {role:?}")),
+            Some(name) => Counts(format!("{name:?} may approve as {role:?}")),
+            None => Ignored(format!("the trust file does not let them approve as {role:?}")),
         };
     }
     if let Some(name) = accepting(&trust.model_policy.recovery) {
-        return Ok(format!("with the recovery key {name:?}"));
+        return Counts(format!("with the recovery key {name:?}"));
     }
-    let about = notice.about.index;
-    let signers = match history.seen.get(&about) {
-        Some(spoken_of) if spoken_of.entry == notice.about => match &spoken_of.what {
-            What::Model(model) if model.model_id == notice.model_id => &spoken_of.signed_by,
-            _ => return Err(format!("entry {about}, which it is about, is not of this model")),
-        },
-        _ => return Err(format!("entry {about}, which it is about, is not known")),
+    let signed = |other: &Seen| {
+        let is_signer = |who: &&Who| other.signed_by.iter().any(|signer| signer.is_same_as(who));
+        let is_it = matches!(&other.what, What::Model(model) if model.model_id == notice.model_id);
+        is_it && speakers.iter().any(is_signer)
     };
-    let is_signer = |who: &Who| signers.iter().any(|signer| signer.is_same_as(who));
-    match (seen.signed_by.iter().any(is_signer), accepting(&trust.signers)) {
-        (false, _) => Err(format!("they did not sign entry {about}, which it is about")),
-        (true, None) => {
-            Err(format!("they signed entry {about}, and the trust file does not accept them"))
+    let about = notice.about.index;
+    let spoken_of = history.seen.get(&about).filter(|other| other.entry == notice.about);
+    let why = match spoken_of.map(|other| (&other.what, signed(other))) {
+        Some((What::Model(_), true)) => match accepting(&trust.signers) {
+            Some(name) => return Counts(format!("{name:?} signed entry {about}")),
+            None => format!("they signed entry {about}, and the trust file does not accept them"),
+        },
+        Some((What::Model(model), false)) if model.model_id == notice.model_id => {
+            format!("they did not sign entry {about}, which it is about")
         }
-        (true, Some(name)) => Ok(format!("{name:?} signed entry {about}")),
+        Some(_) => format!("entry {about}, which it is about, is not of this model"),
+        None => format!("entry {about}, which it is about, is not known"),
+    };
+    // Who signed the signature in hand, or one that it renews, may always speak against it.
+    match history.seen.values().any(signed) && !favourable {
+        true => Depends(format!("{why}; it counts for the signatures that are theirs")),
+        false => Ignored(why),
     }
 }
 

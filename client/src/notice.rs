@@ -12,6 +12,7 @@
 //! Out of scope: whether the log and verifiers let the speaker speak; each decides for itself.
 
 mod line;
+mod revoked;
 
 use treering_proto::api::v2::TransparencyLogEntry;
 use treering_proto::bundle::Bundle;

@@ -64,7 +64,7 @@ pub const APPROVE_ROLLBACK_PREDICATE_TYPE: &str = "urn:treering:predicate:approv
 /// The predicate type of approvals.
 pub const APPROVE_PREDICATE_TYPE: &str = "urn:treering:predicate:approve:v1";
 
-/// Whether `predicate_type` is that of a notice.
+/// Whether `predicate_type` is that of a notice which this version can read.
 pub fn is_notice(predicate_type: &str) -> bool {
     [
         REVOKE_PREDICATE_TYPE,

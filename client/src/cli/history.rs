@@ -182,7 +182,7 @@ async fn from_index(
     };
     let log = transport.as_ref().map(|transport| LogReader::new(transport, trust));
     let open = |history: &History| target.questions(trust, history);
-    gather_from_index(&index, log.as_ref(), trust, open).await.map_err(|error| match error {
+    gather_from_index(&index, log.as_ref(), trust, &[], open).await.map_err(|error| match error {
         IndexHistoryError::Store(error) => unusable(error),
         IndexHistoryError::OtherEntry { .. } => {
             Failure::new(Exit::Alarm, "the log contradicts what it showed before", error)

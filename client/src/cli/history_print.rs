@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use treering_client::history::{Answer, History, Said, Seen, Source, What, Who, Word};
-use treering_client::lookup::{Target, accepted_as, standing};
+use treering_client::lookup::{Standing, Target, accepted_as, standing};
 use treering_client::online::time_text;
 use treering_client::report::Exit;
 use treering_client::status::question_text;
@@ -94,7 +94,7 @@ struct Row<'a> {
     relation: Relation,
     accepted_as: Vec<&'a str>,
     /// Whether the trust file lets who signed a notice say it, and why.
-    standing: Option<Result<String, String>>,
+    standing: Option<Standing>,
 }
 
 impl<'a> Row<'a> {
@@ -153,8 +153,9 @@ impl<'a> Row<'a> {
         };
         let standing = match &self.standing {
             None => String::new(),
-            Some(Ok(why)) => format!("; counts: {why}"),
-            Some(Err(why)) => format!("; DOES NOT COUNT: {why}"),
+            Some(Standing::Counts(why)) => format!("; counts: {why}"),
+            Some(Standing::Depends(why)) => format!("; MAY COUNT: {why}"),
+            Some(Standing::Ignored(why)) => format!("; DOES NOT COUNT: {why}"),
         };
         let (word, index, time) = (self.word(), self.seen.entry.index, time(self.seen));
         format!("{word:10}  entry {index}{time}  {what}, by {by} ({accepted}){standing}")
@@ -187,14 +188,19 @@ impl<'a> Row<'a> {
                 json["renews"] = json!(said.and_then(|said| said.renews).map(|r| r.to_json()));
             }
             What::Notice(notice) => {
-                let standing = self.standing.as_ref();
+                let (counts, why) = match self.standing.as_ref() {
+                    Some(Standing::Counts(why)) => (Some(true), Some(why)),
+                    Some(Standing::Ignored(why)) => (Some(false), Some(why)),
+                    Some(Standing::Depends(why)) => (None, Some(why)),
+                    None => (None, None),
+                };
                 json["notice"] = json!({
                     "kind": notice.kind.name(),
                     "modelId": notice.model_id.to_hex(),
                     "entry": notice.about.to_json(),
                     "reason": notice.reason,
-                    "counts": standing.is_some_and(Result::is_ok),
-                    "why": standing.map(|standing| standing.as_ref().unwrap_or_else(|why| why)),
+                    "counts": counts,
+                    "why": why,
                 });
             }
             What::UnreadableNotice { why, .. } => json["unreadable"] = why.as_str().into(),

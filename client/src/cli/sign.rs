@@ -6,8 +6,9 @@ use clap::Args;
 use serde_json::{Value, json};
 use treering_client::consistency::follow;
 use treering_client::hash_model::{DEFAULT_IGNORES, HashOptions, is_covered, normalize};
+use treering_client::history::Verdict;
 use treering_client::log::LogReader;
-use treering_client::notice::Access;
+use treering_client::notice::{Access, LoggedModel};
 use treering_client::online::promise::broken;
 use treering_client::online::{self, Questions};
 use treering_client::private_key::PrivateKey;
@@ -162,6 +163,7 @@ async fn renew(
             "sign them without --renews if they are another model; a renewal is the same files",
         ));
     }
+    refuse_revoked(&renewed, access, output).await?;
     if renewed.is_signed_with(key.public_key()) {
         output.remark("this key made the signature that is renewed: a renewal is for a new key");
     }
@@ -170,6 +172,36 @@ async fn renew(
         output.remark(&format!("entry {index} calls the model {name:?}"));
     }
     Ok(statement.with_renewal(renewed.entry))
+}
+
+/// Fails if the log shows that somebody who may has revoked the model: no renewal takes that back.
+async fn refuse_revoked(
+    renewed: &LoggedModel,
+    access: &Access<'_>,
+    output: &Output,
+) -> Result<(), Failure> {
+    let index = renewed.entry.index;
+    let found = match renewed.revoked(access).await {
+        Ok(found) => found,
+        Err(why) => {
+            output.warning(&format!("it is not known whether entry {index} was revoked: {why}"));
+            return Ok(());
+        }
+    };
+    match found.verdict {
+        Verdict::Holds => Ok(()),
+        Verdict::Unknown => {
+            let why = found.why;
+            output.warning(&format!("it is not known whether entry {index} was revoked: {why}"));
+            Ok(())
+        }
+        Verdict::Against => {
+            let evidence: Vec<String> = found.evidence.iter().map(ToString::to_string).collect();
+            let why = format!("the model of entry {index} is revoked: {}", evidence.join("; "));
+            Err(Failure::new(Exit::Policy, "nothing was signed", why)
+                .advise("a revocation is never taken back: sign another model"))
+        }
+    }
 }
 
 /// Tells of a version that no verifier can compare with others.

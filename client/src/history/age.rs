@@ -10,42 +10,56 @@ use std::collections::BTreeSet;
 use treering_proto::freshness::CLOCK_SKEW_MAX;
 use treering_proto::tree::LeafIndex;
 
-use super::context::{Context, cite};
+use super::context::{Context, cite, describe};
 use super::judge::Draft;
-use super::{Question, Seen, SeenTime, What, Word};
+use super::speak::{Belongs, uncertified};
+use super::{Answer, Question, Seen, SeenTime, What, Word};
 use crate::time::time_text;
 
 const DAY: u64 = 86_400;
 
-/// Were these very bytes logged long before this entry, which does not say so?
+/// Were these very bytes logged long before this entry, which does not say so? By strangers, that
+/// is a remark: anybody can sign what is published before its owners do.
 pub(super) fn first_seen(context: &Context<'_>) -> Draft {
     let days = context.believed.policy.first_seen.map_or(0, |rule| rule.days);
     let question = Question::Model(context.subject.model.model_id);
-    let remarks: Vec<String> = context.bad_renewal.iter().cloned().collect();
-    let same = context.same_model();
     let own = context.subject.entry.index;
-    let Some((first, _)) = same.iter().min_by_key(|(seen, _)| seen.entry.index) else {
-        return match context.doubt(std::slice::from_ref(&question)) {
-            Some(why) => Draft::unknown(why),
-            None => Draft::holds("no search finds these bytes, which the log was never shown"),
-        };
+    let same = context.same_model().into_iter().map(|(seen, _)| seen);
+    let mut older: Vec<&Seen> = same.chain(context.digests()).collect();
+    older.retain(|seen| seen.entry.index < own);
+    older.sort_by_key(|seen| seen.entry.index);
+    let by = |belongs| older.iter().find(|seen| context.belongs(seen) == belongs);
+    let doubt = match by(Belongs::Yes) {
+        // No older one is left out where some are.
+        Some(_) => context.doubt_about_oldest(&question),
+        None => context.doubt_about_older(&question),
     };
-    if first.entry.index >= own {
-        // The oldest hits are known even where not all are.
-        return match context.doubt_about_oldest(&question) {
-            Some(why) => Draft::unknown(why),
-            None => Draft::holds(format!("these bytes were first logged as entry {own}")),
-        };
-    }
+    let doubt = doubt
+        .or_else(|| context.doubt_about_older(&Question::Signed(context.subject.digest)))
+        .or_else(|| by(Belongs::Perhaps).map(|seen| uncertified(seen.entry.index)));
     let origin = context.kin.oldest().unwrap_or(own);
-    let mut draft = compare(context, first, origin, days);
-    draft.remarks = [remarks, context.kin.remarks.clone()].concat();
-    if let Some(why) = context.doubt_about_oldest(&question)
-        && draft.is_for_it()
-    {
-        return Draft::unknown(why);
+    let draft = match by(Belongs::Yes) {
+        Some(first) => compare(context, first, origin, days),
+        None => Draft::holds(format!("these bytes were first logged as entry {own}")),
+    };
+    let mut draft = match (doubt, context.answer(&question)) {
+        (Some(why), _) if draft.is_for_it() => Draft::unknown(why),
+        // The entry that is renewed may be one of those that could not be looked at.
+        (_, Some(Answer::Oldest(_))) if context.bad_renewal.is_some() && !draft.is_for_it() => {
+            Draft::unknown("there are more signatures of these bytes than can be looked at")
+        }
+        _ => draft,
+    };
+    draft.remarks.extend(context.bad_renewal.clone());
+    draft.remarks.extend(context.kin.remarks.iter().cloned());
+    match by(Belongs::No) {
+        Some(stranger) => draft.remark(format!(
+            "entry {} has the same bytes, and is by a stranger to this model: {}",
+            stranger.entry.index,
+            describe(&stranger.signed_by)
+        )),
+        None => draft,
     }
-    draft
 }
 
 /// Whether the entry at `origin`, of which the subject takes the age, is young enough.
@@ -66,9 +80,11 @@ fn compare(context: &Context<'_>, first: &Seen, origin: LeafIndex, days: u32) ->
     };
     let age = time.seconds.saturating_sub(before.seconds);
     let found = format!(
-        "these bytes were first logged as entry {at}, {} days before entry {origin}{through} ({})",
+        "these bytes were first logged as entry {at}, {} days before entry {origin}{through} ({}), \
+         by {}",
         age / DAY,
-        word(&[time, before])
+        word(&[time, before]),
+        describe(&first.signed_by)
     );
     if age <= u64::from(days) * DAY {
         return Draft::holds(format!("{found}; up to {days} days are allowed"));

@@ -4,7 +4,7 @@
 //! approved: two approvals are by one person if they have a key or a certified name in common, or
 //! are accepted by rules of one name. Out of scope: whether people are who the policy says.
 
-use treering_proto::notice::NoticeKind;
+use treering_proto::notice::{APPROVE_PREDICATE_TYPE, NoticeKind};
 use treering_proto::trust::SignerRule;
 
 use super::context::{Context, cite};
@@ -62,7 +62,12 @@ pub(super) fn approvals(context: &Context<'_>) -> Draft {
     }
     let (have, need) = (people.len(), rule.count);
     let cited: Vec<Cited> = people.into_iter().flat_map(|person| person.approvals).collect();
-    let draft = match (have >= need, doubt(context)) {
+    let approves = |who: &Who| {
+        let mut approvers = rule.roles.values().flatten();
+        approvers.any(|approver| who.is_accepted_by(approver) || who.may_be_accepted_by(approver))
+    };
+    let doubt = doubt(context, APPROVE_PREDICATE_TYPE, approves);
+    let draft = match (have >= need, doubt) {
         (true, _) => Draft::holds(format!("{have} people approved, of {need} that are needed")),
         (false, Some(why)) => Draft::unknown(why),
         (false, None) => {

@@ -10,7 +10,8 @@
 //!
 //! Whoever may write can log an old signature again, and whoever signed it may sign it again. So
 //! the *place* of a model is that of its first entry in the line, or of an older entry that one of
-//! them renews, and never that of the entry in hand.
+//! them renews, and never that of the entry in hand. A signature that was logged as a digest alone
+//! is found by that digest.
 //!
 //! Invariants: a renewal counts if the entry that it names is known, is older, and has the same
 //! model id and name; renewals go back only. A stranger's entry is in no line.
@@ -20,9 +21,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use treering_proto::hash::Hash;
 use treering_proto::notice::{EntryRef, Notice};
 use treering_proto::tree::LeafIndex;
-use treering_proto::trust::SignerRule;
 
 use super::kin::Kin;
+use super::speak::{Belongs, uncertified};
 use super::{
     Answer, Believed, By, Cited, History, Question, Said, Seen, SeenModel, Source, Subject, What,
     Who,
@@ -44,9 +45,9 @@ pub(super) struct Context<'a> {
 
 /// What the accepted signers logged under the name of the subject.
 pub(super) struct Line<'a> {
-    models: BTreeMap<Hash, Placed<'a>>,
-    /// Entries of the line of which nothing is known.
-    pub(super) opaque: Vec<&'a Seen>,
+    pub(super) models: BTreeMap<Hash, Placed<'a>>,
+    /// Entries that may be of the line, and why that is open.
+    pub(super) open: Vec<(&'a Seen, String)>,
 }
 
 /// One model of a line.
@@ -80,20 +81,35 @@ impl<'a> Context<'a> {
 
     /// Goes from the subject to what it renews, and so on.
     fn follow_renewals(&mut self) {
-        let mut at = self.subject.entry.index;
-        let mut model = &self.subject.model;
-        self.renewed = vec![at];
+        let mut renewed = vec![self.subject.entry.index];
+        let own = (self.subject.entry.index, &self.subject.model);
+        self.bad_renewal = self.follow(own.0, own.1, |older| renewed.push(older)).1;
+        self.renewed = renewed;
+    }
+
+    /// The oldest entry that `model`, logged at `at`, renews, one after the other; and why the last
+    /// claim does not count, if one does not.
+    fn follow<'m>(
+        &self,
+        mut at: LeafIndex,
+        mut model: &'m SeenModel,
+        mut passed: impl FnMut(LeafIndex),
+    ) -> (LeafIndex, Option<String>)
+    where
+        'a: 'm,
+    {
+        // Every step goes back to an older entry, so this ends.
         while let Some(claim) = model.said.as_ref().and_then(|said| said.renews) {
             match self.renewed_by(at, model, claim) {
                 Ok(older) => (at, model) = older,
                 Err(why) => {
-                    let claimed = claim.index;
-                    self.bad_renewal = Some(format!("entry {at} renews entry {claimed}: {why}"));
-                    return;
+                    let flaw = format!("entry {at} renews entry {}: {why}", claim.index);
+                    return (at, Some(flaw));
                 }
             }
-            self.renewed.push(at);
+            passed(at);
         }
+        (at, None)
     }
 
     /// The subject, or the model that was found at `index`.
@@ -182,13 +198,22 @@ impl<'a> Context<'a> {
         self.doubt_about_oldest(&model).or_else(|| self.doubt(questions))
     }
 
-    /// Whether all signatures of the model are known that are older than the subject.
-    pub(super) fn knows_all_older(&self) -> bool {
-        match self.answer(&Question::Model(self.subject.model.model_id)) {
-            Some(Answer::All(_)) => true,
-            Some(Answer::Oldest(hits)) => hits.last() >= Some(&self.subject.entry.index),
-            _ => false,
+    /// The same, where all that match are enough which are older than the subject.
+    pub(super) fn doubt_about_older(&self, question: &Question) -> Option<String> {
+        match self.answer(question) {
+            Some(Answer::Oldest(hits)) if hits.last() < Some(&self.subject.entry.index) => {
+                self.doubt(std::slice::from_ref(question))
+            }
+            _ => self.doubt_about_oldest(question),
         }
+    }
+
+    /// Signatures of what the subject signed that were logged as a digest alone, by people of the
+    /// line or who may be: the log knows neither name nor model of them.
+    pub(super) fn digests(&self) -> Vec<&'a Seen> {
+        let hits = self.hits(&Question::Signed(self.subject.digest)).into_iter();
+        let is_it = |seen: &&Seen| seen.what == What::Opaque && self.belongs(seen) != Belongs::No;
+        hits.filter(is_it).collect()
     }
 
     /// What makes the whole history no answer.
@@ -272,23 +297,11 @@ impl<'a> Context<'a> {
         self.renewed.last().copied().unwrap_or(self.subject.entry.index)
     }
 
-    /// Whether `who` is one of those whose models of one name are one line: accepted signers, the
-    /// signer of the subject, and those of what it continues.
-    pub(super) fn is_of_line(&self, who: &Who) -> bool {
-        self.believed.signers.iter().any(|rule| who.is_accepted_by(rule))
-            || who.is_same_as(&self.subject.signed_by)
-            || self.kin_signers().any(|signer| signer.is_same_as(who))
-    }
-
-    /// How a search finds them.
+    /// How a search finds those whose models of one name are one line.
     pub(super) fn line_people(&self) -> BTreeSet<By> {
         let accepted = self.believed.signers.iter().map(By::of);
         let kin = self.kin_signers().flat_map(Who::by);
         accepted.chain(self.subject.signed_by.by()).chain(kin).collect()
-    }
-
-    fn kin_signers(&self) -> impl Iterator<Item = &'a Who> + '_ {
-        self.kin.entries().flat_map(|index| self.signers_at(index))
     }
 
     /// All whose notices may count.
@@ -303,18 +316,22 @@ impl<'a> Context<'a> {
 
     /// What the accepted signers logged under the subject's name, the subject included.
     pub(super) fn line(&self) -> Line<'a> {
-        let mut line = Line { models: BTreeMap::new(), opaque: Vec::new() };
+        let mut line = Line { models: BTreeMap::new(), open: Vec::new() };
         let Some(name) = &self.subject.model.name else { return line };
         let hits = self.hits(&Question::Named { name: name.clone(), by: None });
         for seen in hits {
             match &seen.what {
-                What::Model(model)
-                    if model.name.as_ref() == Some(name)
-                        && seen.signed_by.iter().any(|who| self.is_of_line(who)) =>
-                {
-                    self.place_model(seen, model, &mut line);
+                What::Model(model) if model.name.as_ref() == Some(name) => {
+                    match self.belongs(seen) {
+                        Belongs::Yes => self.place_model(seen, model, &mut line),
+                        Belongs::Perhaps => line.open.push((seen, uncertified(seen.entry.index))),
+                        Belongs::No => {}
+                    }
                 }
-                What::Opaque => line.opaque.push(seen),
+                What::Opaque => {
+                    let why = format!("the statement of entry {} is not there", seen.entry.index);
+                    line.open.push((seen, why));
+                }
                 _ => {}
             }
         }
@@ -322,13 +339,7 @@ impl<'a> Context<'a> {
     }
 
     fn place_model(&self, seen: &'a Seen, model: &'a SeenModel, line: &mut Line<'a>) {
-        let index = seen.entry.index;
-        let claim = model.said.as_ref().and_then(|said| said.renews);
-        let renewed = claim.map(|claim| self.renewed_by(index, model, claim));
-        let place = match &renewed {
-            Some(Ok((older, _))) => *older,
-            _ => index,
-        };
+        let (place, flaw) = self.follow(seen.entry.index, model, |_| ());
         let placed = line.models.entry(model.model_id).or_insert_with(|| Placed {
             model_id: model.model_id,
             place,
@@ -341,69 +352,15 @@ impl<'a> Context<'a> {
         placed.entries.push(seen);
         placed.stands.push(place);
         placed.said.push(model.said.as_ref());
-        placed.unproven_renewal |= matches!(renewed, Some(Err(_)));
+        placed.unproven_renewal |= flaw.is_some();
     }
 
     /// Where the subject stands in the order of its line.
     pub(super) fn place(&self) -> LeafIndex {
         let line = self.line();
         let known = line.models.get(&self.subject.model.model_id).map(|model| model.place);
-        known.unwrap_or(self.origin()).min(self.origin())
-    }
-
-    /// Whether `who` might speak against the subject.
-    pub(super) fn may_speak(&self, who: &Who) -> bool {
-        self.is_of_line(who)
-            || self.believed.policy.recovery.iter().any(|rule| who.is_accepted_by(rule))
-    }
-
-    /// Who, whose word counts, says `notice`; otherwise why it does not count. For what lets a
-    /// model pass, `favourable`, only signatures of people whose keys were theirs at the time.
-    pub(super) fn speaker(
-        &self,
-        seen: &Seen,
-        notice: &Notice,
-        favourable: bool,
-    ) -> Result<String, String> {
-        if notice.log != self.subject.log {
-            return Err(format!("it is about the log {}", notice.log));
-        }
-        let about = self.about(notice);
-        let mut why =
-            format!("{} neither signed the model nor may speak for it", describe(&seen.signed_by));
-        for who in &seen.signed_by {
-            if favourable && !who.in_time {
-                why = format!("the certificate of {} was not valid then", who.describe());
-                continue;
-            }
-            let recovers = |rule: &&SignerRule| who.is_accepted_by(rule);
-            if let Some(rule) = self.believed.policy.recovery.iter().find(recovers) {
-                return Ok(format!("{} with the recovery key {:?}", who.describe(), rule.name));
-            }
-            let own = who.is_same_as(&self.subject.signed_by);
-            let accepted = self.believed.signers.iter().any(|rule| who.is_accepted_by(rule));
-            match &about {
-                // Who signed the subject may always speak against it.
-                _ if own && !favourable => return Ok(who.describe()),
-                Ok(signers) if own || accepted => {
-                    if signers.iter().any(|signer| signer.is_same_as(who)) {
-                        return Ok(who.describe());
-                    }
-                }
-                Ok(_) => {}
-                Err(wrong) => why = wrong.clone(),
-            }
-        }
-        Err(why)
-    }
-
-    /// Who signed the entry that `notice` speaks about.
-    fn about(&self, notice: &Notice) -> Result<&'a [Who], String> {
-        let about = notice.about;
-        if self.is_of_model(about) && notice.model_id == self.subject.model.model_id {
-            return Ok(self.signers_at(about.index));
-        }
-        Err(format!("entry {}, which it is about, is not known to be of this model", about.index))
+        let digest = self.digests().iter().map(|seen| seen.entry.index).min();
+        [known, digest].into_iter().flatten().fold(self.origin(), LeafIndex::min)
     }
 }
 

@@ -65,6 +65,16 @@ impl Kin {
         self.entries.keys().copied()
     }
 
+    /// Each with the entry that continues it; none continues the subject.
+    pub(super) fn continued(&self) -> impl Iterator<Item = (LeafIndex, Option<LeafIndex>)> + '_ {
+        self.entries.iter().map(|(index, by)| (*index, *by))
+    }
+
+    /// Whether the entry at `index` is one of them.
+    pub(super) fn has(&self, index: LeafIndex) -> bool {
+        self.entries.contains_key(&index)
+    }
+
     /// The oldest; `None` before anything was looked at.
     pub(super) fn oldest(&self) -> Option<LeafIndex> {
         self.entries.keys().next().copied()
@@ -99,7 +109,7 @@ fn is_announced(
     }
     let refused = match context.speaker(seen, notice, true) {
         Ok(_) => return Ok(()),
-        Err(why) => why,
+        Err(unheard) => unheard.why,
     };
     let before = continued_by.is_some_and(|newer| seen.entry.index < newer);
     let signed = |index, who| context.signers_at(index).iter().any(|s| s.is_same_as(who));

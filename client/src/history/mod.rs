@@ -31,6 +31,7 @@ mod notices;
 mod order;
 mod people;
 mod questions;
+mod speak;
 mod subject;
 mod version;
 mod who;
@@ -43,7 +44,7 @@ use treering_proto::entry::{Entry, Recheck};
 use treering_proto::facts::Tag;
 use treering_proto::hash::Hash;
 use treering_proto::model_statement::ModelStatement;
-use treering_proto::notice::{EntryRef, MODEL_ID_ALGORITHM, Notice, is_notice};
+use treering_proto::notice::{EntryRef, MODEL_ID_ALGORITHM, NOTICE_TYPES, Notice};
 use treering_proto::statement::Statement;
 use treering_proto::tree::{LeafIndex, TreeSize};
 use treering_proto::trust::model_policy::{Action, Rule};
@@ -107,12 +108,17 @@ pub struct Subject {
     pub time: Option<SeenTime>,
     /// Who signed it.
     pub signed_by: Who,
+    /// Certificates (DER) that its bundle brought: they may certify others, too.
+    pub intermediates: Vec<Vec<u8>>,
     /// What was signed.
     pub model: SeenModel,
     /// The digests of its weight files, spelled as the fact `file-digest`: at most [`WEIGHTS_MAX`].
     pub weights: Vec<String>,
     /// How many weight files there are beyond those.
     pub weights_left_out: usize,
+    /// SHA-256 of what was signed (the DSSE pre-authentication encoding): how the log knows
+    /// signatures that were logged as a digest alone.
+    pub digest: Hash,
     /// Whether the log was shown what was signed: not if it is logged as a digest alone.
     pub has_statement: bool,
     /// When the newest tree that is known was the newest, where there is no history: that of the
@@ -159,10 +165,13 @@ pub enum What {
     Model(SeenModel),
     /// A notice about a model.
     Notice(Box<Notice>),
-    /// A statement with the predicate type of a notice that this version cannot read.
+    /// A statement with the predicate type of a notice that this version cannot read, or of which
+    /// only facts are known.
     UnreadableNotice {
         /// The model ids that its subjects name.
         models: Vec<Hash>,
+        /// Its predicate type, perhaps one of a later version.
+        predicate_type: String,
         /// Why it cannot be read.
         why: String,
     },
@@ -248,6 +257,8 @@ pub enum Question {
     },
     /// Models with a weight file of this digest, spelled as the fact `file-digest`.
     Weight(String),
+    /// Signatures of which the log has the SHA-256 digest of what was signed, and no more.
+    Signed(Hash),
 }
 
 /// How much of what matches is wanted.
@@ -324,6 +335,7 @@ impl Question {
             }
             Self::Named { name, by } => ((Tag::SubjectName, name.clone()), by.as_ref()),
             Self::Weight(digest) => ((Tag::FileDigest, digest.clone()), None),
+            Self::Signed(digest) => ((Tag::ArtifactDigest, format!("sha256:{digest}")), None),
         };
         std::iter::once(first).chain(by.into_iter().flat_map(By::facts)).collect()
     }
@@ -334,7 +346,7 @@ impl Question {
             Self::Notices { by: None, .. } | Self::Named { by: None, .. } => {
                 Wanted { all_up_to: HITS_OF_ANYBODY_MAX, oldest: 8 }
             }
-            Self::Model(_) | Self::Notices { .. } | Self::Named { .. } => {
+            Self::Model(_) | Self::Notices { .. } | Self::Named { .. } | Self::Signed(_) => {
                 Wanted { all_up_to: HITS_MAX, oldest: 8 }
             }
             Self::Weight(_) => Wanted { all_up_to: 1, oldest: 1 },
@@ -400,19 +412,21 @@ impl What {
         if let Ok(model) = ModelStatement::parse(&statement) {
             return Self::Model(SeenModel::of(&model));
         }
-        match Notice::parse(&statement) {
-            Ok(Some(notice)) => Self::Notice(Box::new(notice)),
-            Ok(None) => Self::Other,
-            Err(error) => {
-                Self::UnreadableNotice { models: spoken_of(&statement), why: error.to_string() }
+        let why = match Notice::parse(&statement) {
+            Ok(Some(notice)) => return Self::Notice(Box::new(notice)),
+            Err(error) => error.to_string(),
+            Ok(None) if statement.predicate_type.starts_with(NOTICE_TYPES) => {
+                "it is one of a later version".to_owned()
             }
-        }
+            Ok(None) => return Self::Other,
+        };
+        let (models, predicate_type) = (spoken_of(&statement), statement.predicate_type);
+        Self::UnreadableNotice { models, predicate_type, why }
     }
 }
 
-/// The models that a malformed notice may be about.
+/// The models that a notice may be about which cannot be read.
 fn spoken_of(statement: &Statement) -> Vec<Hash> {
-    assert!(is_notice(&statement.predicate_type), "only notices fail to be read as notices");
     let ids = statement.subjects.iter().filter_map(|subject| {
         let text = subject.digest(MODEL_ID_ALGORITHM)?.to_lowercase();
         let bytes = treering_proto::encoding::from_hex_lower(&text)?;

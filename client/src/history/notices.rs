@@ -3,7 +3,9 @@
 //! Invariants: only who may speak counts, whatever the log admitted; a notice that cannot be read
 //! and is by such a person is no silence. Out of scope: approvals.
 
-use treering_proto::notice::NoticeKind;
+use treering_proto::notice::{
+    NoticeKind, REVOKE_PREDICATE_TYPE, SUPERSEDE_PREDICATE_TYPE, is_notice,
+};
 
 use super::context::{Context, cite};
 use super::judge::Draft;
@@ -11,7 +13,7 @@ use super::{Answer, Question, Seen, What, Who};
 
 /// Has somebody who may revoked the model?
 pub(super) fn revoked(context: &Context<'_>) -> Draft {
-    let mut remarks = Vec::new();
+    let (mut remarks, mut open) = (Vec::new(), None);
     let mut revoking = Vec::new();
     for (seen, notice) in context.notices() {
         if notice.kind != NoticeKind::Revoke {
@@ -20,13 +22,19 @@ pub(super) fn revoked(context: &Context<'_>) -> Draft {
         let reason = notice.reason.as_deref().unwrap_or_default();
         match context.speaker(seen, notice, false) {
             Ok(_) => revoking.push(cite(seen, format!("revokes the model: {reason}"))),
-            Err(why) => remarks.push(format!(
-                "the revocation in entry {} does not count: {why}",
-                seen.entry.index
-            )),
+            Err(unheard) => {
+                let (at, why) = (seen.entry.index, unheard.why);
+                if unheard.may_count {
+                    open.get_or_insert(format!("the revocation in entry {at} may count: {why}"));
+                } else {
+                    let remark = format!("the revocation in entry {at} does not count: {why}");
+                    add(context, seen, remark, &mut remarks);
+                }
+            }
         }
     }
-    let draft = match (revoking.as_slice(), doubt(context)) {
+    let doubt = || doubt(context, REVOKE_PREDICATE_TYPE, |who: &Who| context.may_speak(who));
+    let draft = match (revoking.as_slice(), open.or_else(doubt)) {
         ([], Some(why)) => Draft::unknown(why),
         ([], None) => Draft::holds("nobody who may has revoked the model"),
         (_, _) => Draft::against("the model is revoked")
@@ -39,7 +47,7 @@ pub(super) fn revoked(context: &Context<'_>) -> Draft {
 /// Has somebody who may said that another entry takes the place of this model?
 pub(super) fn superseded(context: &Context<'_>) -> Draft {
     let own = &context.subject.model;
-    let mut remarks = Vec::new();
+    let (mut remarks, mut open) = (Vec::new(), None);
     let mut found = Vec::new();
     for (seen, notice) in context.notices() {
         let NoticeKind::Supersede { by } = &notice.kind else { continue };
@@ -54,13 +62,19 @@ pub(super) fn superseded(context: &Context<'_>) -> Draft {
                 let what = format!("entry {} takes its place: {reason}", by.entry.index);
                 found.push((by.entry.index, cite(seen, what)));
             }
-            Err(why) => remarks.push(format!(
-                "that entry {} supersedes it does not count: {why}",
-                seen.entry.index
-            )),
+            Err(unheard) => {
+                let (at, why) = (seen.entry.index, unheard.why);
+                if unheard.may_count {
+                    open.get_or_insert(format!("that entry {at} supersedes it may count: {why}"));
+                } else {
+                    let remark = format!("that entry {at} supersedes it does not count: {why}");
+                    add(context, seen, remark, &mut remarks);
+                }
+            }
         }
     }
-    let draft = match (found.last(), doubt(context)) {
+    let doubt = || doubt(context, SUPERSEDE_PREDICATE_TYPE, |who: &Who| context.may_speak(who));
+    let draft = match (found.last(), open.or_else(doubt)) {
         (None, Some(why)) => Draft::unknown(why),
         (None, None) => Draft::holds("nobody who may has named a successor"),
         (Some((index, _)), _) => {
@@ -72,14 +86,29 @@ pub(super) fn superseded(context: &Context<'_>) -> Draft {
     remarks.into_iter().fold(draft, Draft::remark)
 }
 
-/// Why there may be notices that are not known.
-pub(super) fn doubt(context: &Context<'_>) -> Option<String> {
+/// Adds a remark about `seen`: what people say who have a word here comes before what strangers
+/// say, of whom there may be any number.
+fn add(context: &Context<'_>, seen: &Seen, remark: String, remarks: &mut Vec<String>) {
+    match seen.signed_by.iter().any(|who| context.may_speak(who)) {
+        true => remarks.insert(0, remark),
+        false => remarks.push(remark),
+    }
+}
+
+/// Why there may be notices of a kind that are not known, by people who `speak`.
+pub(super) fn doubt(
+    context: &Context<'_>,
+    kind: &str,
+    speaks: impl Fn(&Who) -> bool,
+) -> Option<String> {
     let model_id = context.subject.model.model_id;
     let notices = Question::Notices { model_id, by: None };
     let hidden = |seen: &&Seen| match &seen.what {
         What::Opaque => true,
-        What::UnreadableNotice { models, .. } => {
-            models.contains(&model_id) && seen.signed_by.iter().any(|who| context.may_speak(who))
+        What::UnreadableNotice { models, predicate_type, .. } => {
+            // What later versions call it is not known here.
+            let may_be_it = predicate_type == kind || !is_notice(predicate_type);
+            may_be_it && models.contains(&model_id) && seen.signed_by.iter().any(&speaks)
         }
         _ => false,
     };
@@ -103,8 +132,7 @@ fn unknown_entry(context: &Context<'_>) -> Option<String> {
     if let Some(Answer::All(_)) = context.answer(&model) {
         return None;
     }
-    let is_accepted =
-        |who: &Who| context.believed.signers.iter().any(|rule| who.is_accepted_by(rule));
+    let is_accepted = |who: &Who| context.is_accepted(who);
     let (seen, notice) = context.notices().into_iter().find(|(seen, notice)| {
         let speaks_against =
             matches!(notice.kind, NoticeKind::Revoke | NoticeKind::Supersede { .. });

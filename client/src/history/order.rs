@@ -10,9 +10,13 @@ use treering_proto::tree::LeafIndex;
 use super::context::{Context, Line, Placed, cite};
 use super::judge::Draft;
 use super::version::Version;
-use super::{Cited, Question, Seen};
+use super::{Cited, Question, Seen, What};
 
 const NO_NAME: &str = "the model has no name, so nothing says what is newer";
+
+const NOT_SHOWN: &str = "the log has the digest of the signature alone, so the model stands \
+                         nowhere in its line: let the signer show the bundle to the log \
+                         (treering submit)";
 
 /// An older version that is right again.
 struct Rollback<'a> {
@@ -39,7 +43,12 @@ pub(super) fn not_newest(context: &Context<'_>) -> Draft {
         newer.retain(|model| model.place > rollback.limit);
     }
     let name = context.subject.model.name.as_deref().unwrap_or_default();
-    let doubt = context.doubt_beside_copies(&[question]).or_else(|| unreadable(&line, place));
+    let doubt = doubt(context, &line, question).or_else(|| {
+        // What stands below is no matter, and nor is this model again.
+        let newer =
+            |(seen, _): &&(&Seen, String)| seen.entry.index > place && !is_own(context, seen);
+        line.open.iter().find(newer).map(|(_, why)| why.clone())
+    });
     let mut draft = match (newer.as_slice(), &rollback, doubt) {
         ([], _, Some(why)) => Draft::unknown(why),
         ([], Some(rollback), None) if total > 0 => Draft::holds(format!(
@@ -77,10 +86,20 @@ fn cite_model(model: &Placed<'_>, what: &str) -> Cited {
     cite(newest.expect("a model is in a line by an entry of it"), what)
 }
 
-/// Why something above `place` may be newer though nothing says so.
-fn unreadable(line: &Line<'_>, place: LeafIndex) -> Option<String> {
-    let hidden = line.opaque.iter().find(|seen| seen.entry.index > place)?;
-    Some(format!("the statement of entry {} is not there", hidden.entry.index))
+/// Why it is not known where the subject stands, or what else there is under its name.
+fn doubt(context: &Context<'_>, line: &Line<'_>, named: Question) -> Option<String> {
+    let own = &context.subject.model.model_id;
+    let shown = context.subject.has_statement || line.models.contains_key(own);
+    let signed = Question::Signed(context.subject.digest);
+    context
+        .doubt_beside_copies(&[named])
+        .or_else(|| context.doubt_about_older(&signed))
+        .or_else(|| context.bad_renewal.clone())
+        .or_else(|| (!shown).then(|| NOT_SHOWN.to_owned()))
+}
+
+fn is_own(context: &Context<'_>, seen: &Seen) -> bool {
+    matches!(&seen.what, What::Model(model) if model.model_id == context.subject.model.model_id)
 }
 
 /// The approval that reaches furthest, and why others do not count.
@@ -121,7 +140,7 @@ fn limit(
     if notice.name != context.subject.model.name {
         return Err("it is about another name".to_owned());
     }
-    context.speaker(seen, notice, true)?;
+    context.speaker(seen, notice, true).map_err(|unheard| unheard.why)?;
     if !context.is_of_model(notice.about) {
         return Err(format!("entry {} is not of this model", notice.about.index));
     }
@@ -157,10 +176,11 @@ pub(super) fn version_not_rising(context: &Context<'_>) -> Draft {
             }
         }
     }
+    // One that has ended waives nothing: what came since may have a higher version.
     let approved = rollback(context, &line, place).0;
-    let doubt = context
-        .doubt_beside_copies(&[question])
-        .or_else(|| line.opaque.first().map(|seen| missing(seen.entry.index)))
+    let approved = approved.filter(|approved| line.above(approved.limit).is_empty());
+    let doubt = doubt(context, &line, question)
+        .or_else(|| line.open.first().map(|(_, why)| why.clone()))
         .or_else(|| unknown.map(missing));
     let draft = match (&highest, &comparable, own, doubt) {
         (Some((known, cited)), Some(version), Some(text), _) if version <= known => {

@@ -6,6 +6,7 @@
 
 use super::context::{Context, cite, describe};
 use super::judge::Draft;
+use super::speak::{Belongs, uncertified};
 use super::{Question, Seen, What};
 
 /// Did others sign this name before, and none of the line?
@@ -15,18 +16,19 @@ pub(super) fn new_signer(context: &Context<'_>) -> Draft {
     };
     let question = Question::Named { name: name.clone(), by: None };
     let own = context.subject.entry.index;
-    let (mut others, mut known) = (Vec::new(), false);
+    let (mut others, mut known, mut open) = (Vec::new(), false, None);
     for seen in context.hits(&question).into_iter().filter(|seen| seen.entry.index < own) {
         let is_model =
             matches!(&seen.what, What::Model(model) if model.name.as_ref() == Some(name));
         if is_model && !seen.signed_by.is_empty() {
-            match is_of_line(context, seen) {
-                true => known = true,
-                false => others.push(seen),
+            match context.belongs(seen) {
+                Belongs::Yes => known = true,
+                Belongs::Perhaps => open = Some(uncertified(seen.entry.index)),
+                Belongs::No => others.push(seen),
             }
         }
     }
-    let doubt = context.doubt(std::slice::from_ref(&question));
+    let doubt = open.or_else(|| context.doubt(std::slice::from_ref(&question)));
     match (known, others.first(), doubt) {
         (true, ..) => Draft::holds(format!("the signer signed {name:?} before")),
         (false, Some(first), None) => Draft::against(format!(
@@ -44,14 +46,16 @@ pub(super) fn other_signer(context: &Context<'_>) -> Draft {
     let question = Question::Model(context.subject.model.model_id);
     let own = context.subject.entry.index;
     let same = context.same_model().into_iter().map(|(seen, _)| seen);
-    let others: Vec<&Seen> = same
-        .filter(|seen| seen.entry.index < own && !seen.signed_by.is_empty())
-        .filter(|seen| !is_of_line(context, seen))
-        .collect();
-    let doubt = match context.knows_all_older() {
-        true => context.doubt_about_oldest(&question),
-        false => context.doubt(std::slice::from_ref(&question)),
-    };
+    let older = same.filter(|seen| seen.entry.index < own && !seen.signed_by.is_empty());
+    let (mut others, mut open): (Vec<&Seen>, _) = (Vec::new(), None);
+    for seen in older {
+        match context.belongs(seen) {
+            Belongs::Yes => {}
+            Belongs::Perhaps => open = Some(uncertified(seen.entry.index)),
+            Belongs::No => others.push(seen),
+        }
+    }
+    let doubt = open.or_else(|| context.doubt_about_older(&question));
     match (others.first(), doubt) {
         (Some(first), _) => Draft::against(format!(
             "the same bytes were signed before by {}",
@@ -74,8 +78,12 @@ pub(super) fn no_statement(context: &Context<'_>) -> Draft {
     let shown = context
         .same_model()
         .into_iter()
-        .find(|(seen, model)| model.name == subject.model.name && is_of_line(context, seen));
+        .filter(|(_, model)| model.name == subject.model.name)
+        .map(|(seen, _)| (seen, context.belongs(seen)))
+        .filter(|(_, belongs)| *belongs != Belongs::No)
+        .min_by_key(|(_, belongs)| *belongs == Belongs::Perhaps);
     match (shown, context.doubt(std::slice::from_ref(&question))) {
+        (Some((seen, Belongs::Perhaps)), _) => Draft::unknown(uncertified(seen.entry.index)),
         (Some((seen, _)), _) => {
             let at = seen.entry.index;
             Draft::holds(format!("the same signer showed it to the log as entry {at}"))
@@ -87,8 +95,4 @@ pub(super) fn no_statement(context: &Context<'_>) -> Draft {
         )
         .advise("let the signer show the bundle to the log: treering submit"),
     }
-}
-
-fn is_of_line(context: &Context<'_>, seen: &Seen) -> bool {
-    seen.signed_by.iter().any(|who| context.is_of_line(who))
 }

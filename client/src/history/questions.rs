@@ -1,7 +1,7 @@
 //! What must be asked to judge by a policy.
 //!
 //! ```text
-//! round 1   the model, notices about it, everything under its name, its weight files
+//! round 1   the model, its digest, notices about it, everything under its name, its weight files
 //! round 2   too many by anybody: the same, by each person whose word counts
 //! round 3   newer models that say they renew older ones: whether they do
 //! ```
@@ -23,6 +23,9 @@ const RENEWALS_MAX: usize = 64;
 /// Rules for which it matters who signed what under the name.
 const ABOUT_THE_NAME: [Rule; 3] = [Rule::NotNewest, Rule::VersionNotRising, Rule::NewSigner];
 
+/// Rules for which it matters when the subject was first logged, though as a digest.
+const ABOUT_THE_PLACE: [Rule; 3] = [Rule::FirstSeen, Rule::NotNewest, Rule::VersionNotRising];
+
 /// Rules for which notices matter.
 const ABOUT_NOTICES: [Rule; 6] = [
     Rule::FirstSeen,
@@ -40,6 +43,9 @@ pub(super) fn open(believed: Believed<'_>, subject: &Subject, history: &History)
     let mut wanted = BTreeSet::new();
     if Rule::ALL.iter().any(|rule| *rule != Rule::CheckpointAge && believed.policy.is_on(*rule)) {
         wanted.insert(Question::Model(subject.model.model_id));
+    }
+    if is_on(&ABOUT_THE_PLACE) {
+        wanted.insert(Question::Signed(subject.digest));
     }
     if is_on(&ABOUT_NOTICES) {
         let model_id = subject.model.model_id;

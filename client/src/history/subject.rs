@@ -6,6 +6,7 @@
 use treering_proto::entry::EntryKind;
 use treering_proto::facts::digest_value;
 use treering_proto::freshness::head_time;
+use treering_proto::hash::sha256;
 use treering_proto::model_statement::{Method, ModelStatement};
 use treering_proto::notice::EntryRef;
 use treering_proto::trust::TrustFile;
@@ -40,7 +41,7 @@ impl Subject {
         verifier: &Verifier,
     ) -> Self {
         let time = entry.witnessed_by.map(|seconds| SeenTime { seconds, word: Word::Witnesses });
-        let intermediates = opened.certificates().get(1..).unwrap_or_default();
+        let intermediates = opened.intermediates();
         let authorities = &trust.certificate_authorities;
         let (weights, weights_left_out) = weights(opened.statement());
         let has_statement = opened.bundle().log_entries.iter().any(|entry| {
@@ -52,9 +53,11 @@ impl Subject {
             entry: EntryRef { index: entry.index, leaf: entry.leaf },
             time,
             signed_by: Who::of(verifier, intermediates, authorities, time),
+            intermediates: intermediates.to_vec(),
             model: SeenModel::of(opened.statement()),
             weights,
             weights_left_out,
+            digest: sha256(&opened.envelope().pae()),
             has_statement,
             head_time: head_time(trust, &entry.checkpoint),
         }

@@ -4,4 +4,5 @@ mod attacks;
 mod gathering;
 mod honest;
 mod people;
+mod places;
 mod world;

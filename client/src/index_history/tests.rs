@@ -8,7 +8,7 @@ use treering_proto::dsse_envelope::IN_TOTO_PAYLOAD_TYPE;
 use treering_proto::hash::sha256;
 use treering_proto::model_id::model_id;
 use treering_proto::model_statement::{ModelStatement, Resource};
-use treering_proto::notice::{Notice, NoticeKind};
+use treering_proto::notice::{Notice, NoticeKind, REVOKE_PREDICATE_TYPE as REVOKE};
 
 use super::*;
 use crate::lookup::Target;
@@ -84,7 +84,7 @@ impl Read {
         let log = LogReader::new(&transport, &trust);
         let target = Target::Model(model_id(&self.model));
         let open = |history: &History| target.questions(&trust, history);
-        gather_from_index(&index, online.then_some(&log), &trust, open).await
+        gather_from_index(&index, online.then_some(&log), &trust, &[], open).await
     }
 }
 
@@ -103,7 +103,11 @@ async fn without_the_log_facts_are_known_and_statements_are_not() {
     assert_eq!((model.model_id, model.name.as_deref()), (model_id(&read.model), Some("llama")));
     assert_eq!(model.said, None);
     assert_eq!(history.seen[&at(1)].signed_by.len(), 1);
-    assert_eq!(history.seen[&at(2)].what, What::Opaque);
+    // It is known that there is a notice, about which model, and of what kind.
+    let What::UnreadableNotice { models, predicate_type, .. } = &history.seen[&at(2)].what else {
+        panic!("it is a notice")
+    };
+    assert_eq!((models, predicate_type.as_str()), (&vec![model_id(&read.model)], REVOKE));
     assert_eq!((history.seen[&at(1)].time, history.head_time), (None, None));
     assert_eq!(history.seen.len(), 2);
     assert!(history.answers.values().all(|answer| matches!(answer, Answer::All(_))));
@@ -120,7 +124,7 @@ async fn with_the_log_statements_are_known_and_what_it_does_not_show_is_told() {
     assert_eq!(history.seen[&at(1)].time, Some(SeenTime { seconds: TIME, word: Word::Log }));
     read.served.log.lock().unwrap().statements.clear();
     let history = read.history(true).await.unwrap();
-    assert_eq!(history.seen[&at(2)].what, What::Opaque);
+    assert!(matches!(&history.seen[&at(2)].what, What::UnreadableNotice { .. }));
     assert_eq!(history.remarks.len(), 2);
     *read.served.tamper.lock().unwrap() =
         Some(Box::new(|line, body| (!line.contains("/entries/")).then_some(body)));
@@ -146,4 +150,34 @@ async fn a_log_that_shows_another_entry_than_it_did_is_caught() {
     let error = read.history(true).await.unwrap_err();
     assert!(matches!(error, IndexHistoryError::OtherEntry { index } if index == at(2)), "{error}");
     assert!(read.history(false).await.is_ok());
+}
+
+#[test]
+fn names_in_certificates_that_only_the_index_knows_may_be_true() {
+    let fact = |tag, value: &str| Fact { tag, value: value.as_bytes().to_vec() };
+    let record = Record {
+        kind: Some(EntryKind::DsseV001),
+        facts: vec![
+            fact(Tag::PublicKey, &"07".repeat(32)),
+            fact(Tag::Identity, "ci@corp.example"),
+            fact(Tag::Issuer, "https://issuer.example"),
+            fact(Tag::SubjectName, "llama"),
+            fact(Tag::ModelId, &"08".repeat(32)),
+        ],
+        is_incomplete: false,
+        signers: Vec::new(),
+    };
+    let seen = from_facts(EntryRef { index: at(4), leaf: Hash([1; 32]) }, &record);
+    let [who] = seen.signed_by.as_slice() else { panic!("one key") };
+    let rule = |issuer: Option<&str>| treering_proto::trust::SignerRule {
+        name: "ci".to_owned(),
+        who: treering_proto::trust::Signer::Identity {
+            identity: "ci@corp.example".to_owned(),
+            issuer: issuer.map(str::to_owned),
+        },
+    };
+    let issuer = rule(Some("https://issuer.example"));
+    assert!(who.may_be_accepted_by(&issuer) && !who.is_accepted_by(&issuer));
+    assert!(!who.may_be_accepted_by(&rule(Some("https://other.example"))));
+    assert!(!who.in_time);
 }

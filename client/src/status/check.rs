@@ -88,7 +88,7 @@ pub async fn look_up_for_verify(
         }
     }
     let open = |history: &History| Asked::of(crate::history::questions(believed, subject, history));
-    match gather_from_index(index, log, trust, open).await {
+    match gather_from_index(index, log, trust, &subject.intermediates, open).await {
         Ok(history) => accept(history, subject.entry, report),
         Err(error @ IndexHistoryError::OtherEntry { .. }) => {
             report.failed(CHECK, error.to_string(), Exit::Alarm);

@@ -144,6 +144,7 @@ fn question_json(question: &Question) -> Value {
         }
         Question::Named { name, by } => (json!({"name": name}), by.as_ref()),
         Question::Weight(digest) => (json!({"weight": digest}), None),
+        Question::Signed(digest) => (json!({"signed": digest.to_hex()}), None),
     };
     match by {
         None => {}
@@ -184,15 +185,17 @@ fn question(mut object: Object) -> Result<Question, FieldError> {
     let notices = object.optional_text("noticesAbout")?;
     let name = object.optional_text("name")?;
     let weight = object.optional_text("weight")?;
+    let signed = object.optional_text("signed")?;
     let by = object.optional_object("by")?.map(by).transpose()?;
     object.finish()?;
-    let asked = match (model, notices, name, weight, by) {
-        (Some(id), None, None, None, None) => Question::Model(hex(&id, "model")?),
-        (None, Some(id), None, None, by) => {
+    let asked = match (model, notices, name, weight, signed, by) {
+        (Some(id), None, None, None, None, None) => Question::Model(hex(&id, "model")?),
+        (None, Some(id), None, None, None, by) => {
             Question::Notices { model_id: hex(&id, "noticesAbout")?, by }
         }
-        (None, None, Some(name), None, by) => Question::Named { name, by },
-        (None, None, None, Some(digest), None) => Question::Weight(digest),
+        (None, None, Some(name), None, None, by) => Question::Named { name, by },
+        (None, None, None, Some(digest), None, None) => Question::Weight(digest),
+        (None, None, None, None, Some(digest), None) => Question::Signed(hex(&digest, "signed")?),
         _ => return Err(Malformed("asked")),
     };
     Ok(asked)

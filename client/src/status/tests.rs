@@ -1,9 +1,10 @@
 //! Status proofs against a log in memory: what is gathered, what a file proves, and every lie.
 
 use treering_proto::checkpoint::open_checkpoint;
-use treering_proto::dsse_envelope::IN_TOTO_PAYLOAD_TYPE;
+use treering_proto::dsse_envelope::{IN_TOTO_PAYLOAD_TYPE, pae};
 use treering_proto::entry::VerifiedEntry;
 use treering_proto::facts::digest_value;
+use treering_proto::hash::sha256;
 use treering_proto::model_id::model_id;
 use treering_proto::model_statement::{ModelStatement, Resource};
 use treering_proto::notice::{EntryRef, Notice, NoticeKind};
@@ -97,9 +98,11 @@ impl World {
             entry,
             time: None,
             signed_by: Who::of(&verifier, &[], &[], None),
+            intermediates: Vec::new(),
             model: SeenModel::of(model),
             weights,
             weights_left_out: 0,
+            digest: sha256(&pae(IN_TOTO_PAYLOAD_TYPE, &model.to_payload())),
             has_statement: true,
             head_time: None,
         }

@@ -259,6 +259,18 @@ fn a_renewal_is_of_the_same_files_and_says_what_it_renews() {
 }
 
 #[test]
+fn a_revoked_model_is_not_renewed() {
+    let bench = Bench::new();
+    bench.sign_llama();
+    bench.keygen("new.pem");
+    bench.expect(0, &[&REVOKE[..], &["--yes"]].concat());
+    let told = bench.stderr(7, &["sign", "llama", "--key", "new.pem", "--renews", "300"]);
+    assert!(told.contains("nothing was signed") && told.contains("entry 301"), "{told}");
+    assert!(told.contains("poisoned"), "{told}");
+    assert_eq!((bench.size(), bench.unlogged()), (302, 0));
+}
+
+#[test]
 fn a_version_that_has_no_order_is_told_of() {
     let bench = Bench::new();
     let sign = ["sign", "llama", "--key", "ci.pem", "--model-version"];

@@ -59,9 +59,13 @@ fn a_renewal_counts_only_for_an_older_entry_of_the_same_model_and_name() {
     for (claim, renamed) in [(other, "llm"), (wrong, "llm"), (first, "new name")] {
         let entry = world.sign(&alice(), &model(renamed, "v1").renews(claim));
         let judged = world.recommended(&[&alice()], entry);
-        judged.is_refused_by(Rule::FirstSeen);
-        let text = judged.text(Rule::FirstSeen);
-        assert!(text.contains(&format!("renews entry {}: ", claim.index)), "{text}");
+        assert_eq!(judged.verdict(Rule::FirstSeen), Verdict::Against);
+        // Where it stands, nobody knows either.
+        for rule in [Rule::FirstSeen, Rule::NotNewest, Rule::VersionNotRising] {
+            assert!(judged.refusing().contains(&rule), "{judged:?}");
+            let text = judged.text(rule);
+            assert!(text.contains(&format!("renews entry {}: ", claim.index)), "{text}");
+        }
     }
 }
 
@@ -153,7 +157,11 @@ fn a_revocation_that_cannot_be_read_or_is_not_shown_is_no_silence() {
     let mut world = World::default();
     let entry = world.sign(&alice(), &model("llm", "v1"));
     let models = vec![world.subject(entry).model.model_id];
-    let unreadable = || What::UnreadableNotice { models: models.clone(), why: "later".to_owned() };
+    let unreadable = || What::UnreadableNotice {
+        models: models.clone(),
+        predicate_type: "urn:treering:predicate:revoke:v2".to_owned(),
+        why: "later".to_owned(),
+    };
     world.add(&Person::new("mallory"), unreadable());
     world.recommended(&[&alice()], entry).is_fine();
     world.add(&alice(), unreadable());
@@ -170,7 +178,7 @@ fn a_revocation_that_cannot_be_read_or_is_not_shown_is_no_silence() {
 }
 
 #[test]
-fn a_notice_about_another_log_or_another_model_is_nothing_here() {
+fn a_notice_about_another_model_is_nothing_here_and_one_about_another_log_is_a_doubt() {
     let mut world = World::default();
     let entry = world.sign(&alice(), &model("llm", "v1"));
     let bad = world.sign(&alice(), &model("bad", "v0"));
@@ -178,6 +186,13 @@ fn a_notice_about_another_log_or_another_model_is_nothing_here() {
     let elsewhere = world.say(&alice(), entry, NoticeKind::Revoke);
     let What::Notice(notice) = &mut world.seen_mut(elsewhere).what else { panic!("a notice") };
     notice.log = "other.example".to_owned();
+    let judged = world.recommended(&[&alice()], entry);
+    // A log that was begun anew has what was said of the old one.
+    assert_eq!(judged.refusing(), [Rule::Revoked]);
+    assert_eq!(judged.verdict(Rule::Revoked), Verdict::Unknown);
+    assert!(judged.text(Rule::Revoked).contains("other.example"), "{judged:?}");
+    // What strangers say of it is nothing.
+    world.seen_mut(elsewhere).signed_by = vec![Person::new("mallory").who];
     let judged = world.recommended(&[&alice()], entry);
     judged.is_fine();
     assert!(judged.text(Rule::Revoked).contains("other.example"), "{judged:?}");
@@ -192,9 +207,13 @@ fn the_same_bytes_under_another_name_or_signer_are_told_and_an_adapter_is_not() 
     let mut renamed = model("fresh", "base bytes");
     renamed.weights = base.weights.clone();
     let renamed_by_bob = world.sign(&bob, &renamed);
+    // To who does not accept alice she is a stranger, who cannot have bob's model refused.
     let judged = world.recommended(&[&bob], renamed_by_bob);
+    assert_eq!((judged.refusing(), judged.warning()), (vec![], vec![Rule::OtherSigner]));
+    assert!(judged.text(Rule::FirstSeen).contains("is by a stranger"), "{judged:?}");
+    let judged = world.recommended(&[&bob, &alice()], renamed_by_bob);
     judged.is_refused_by(Rule::FirstSeen);
-    assert_eq!(judged.warning(), [Rule::OtherSigner]);
+    assert!(judged.text(Rule::FirstSeen).contains(&alice().who.describe()), "{judged:?}");
     let by_alice = world.sign(&alice(), &renamed);
     world.recommended(&[&alice()], by_alice).is_refused_by(Rule::FirstSeen);
     let taken_over = world.sign(&bob, &model("base", "other bytes"));
@@ -247,17 +266,26 @@ fn a_model_logged_as_a_digest_alone_is_told_and_escapes_no_other_rule() {
     let mut world = World::default();
     let hidden = model("llm", "hidden").version("1");
     let entry = world.sign_digest(&alice(), &hidden);
-    assert_eq!(world.recommended(&[&alice()], entry).warning(), [Rule::NoStatement]);
     // A stranger who shows the statement does not do it for the signer.
-    world.sign(&Person::new("mallory"), &hidden);
-    assert_eq!(world.recommended(&[&alice()], entry).warning(), [Rule::NoStatement]);
+    for shown in [false, true] {
+        if shown {
+            world.sign(&Person::new("mallory"), &hidden);
+        }
+        let judged = world.recommended(&[&alice()], entry);
+        assert_eq!(judged.warning(), [Rule::NoStatement]);
+        // What the log does not know stands in no order.
+        assert_eq!(judged.refusing(), [Rule::NotNewest, Rule::VersionNotRising]);
+        assert_eq!(judged.verdict(Rule::NotNewest), Verdict::Unknown);
+        assert!(judged.text(Rule::NotNewest).contains("treering submit"), "{judged:?}");
+    }
     world.sign(&alice(), &hidden);
     world.recommended(&[&alice()], entry).is_fine();
 
     world.sign(&alice(), &model("llm", "v2").version("2"));
     world.recommended(&[&alice()], entry).is_refused_by(Rule::NotNewest);
     let low = world.sign_digest(&alice(), &model("llm", "v3").version("1.5.0"));
-    world.recommended(&[&alice()], low).is_refused_by(Rule::VersionNotRising);
+    let judged = world.recommended(&[&alice()], low);
+    assert_eq!(judged.verdict(Rule::VersionNotRising), Verdict::Against);
     world.say(&alice(), low, NoticeKind::Revoke);
     assert!(world.recommended(&[&alice()], low).refusing().contains(&Rule::Revoked));
 }

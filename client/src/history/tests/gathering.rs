@@ -51,10 +51,10 @@ fn no_rule_asks_for_more_than_it_needs_and_every_rule_can_be_judged_alone() {
     let signers = [alice().rule];
     let empty = History::new(Source::Log, TreeSize::ZERO, None);
     for (rule, count) in [
-        (Rule::FirstSeen, 2),
+        (Rule::FirstSeen, 3),
         (Rule::WeightsFirstSeen, 3),
-        (Rule::NotNewest, 3),
-        (Rule::VersionNotRising, 3),
+        (Rule::NotNewest, 4),
+        (Rule::VersionNotRising, 4),
         (Rule::Revoked, 2),
         (Rule::Superseded, 2),
         (Rule::NewSigner, 2),
@@ -155,6 +155,9 @@ fn matters(rule: Rule, question: &Question) -> bool {
     match question {
         Question::Model(_) => !matches!(rule, Rule::WeightsFirstSeen | Rule::NewSigner),
         Question::Notices { .. } => matches!(rule, Rule::Revoked | Rule::Superseded),
+        Question::Signed(_) => {
+            matches!(rule, Rule::FirstSeen | Rule::NotNewest | Rule::VersionNotRising)
+        }
         Question::Named { .. } | Question::Weight(_) => true,
     }
 }
@@ -269,7 +272,11 @@ fn renewals_of_other_models_are_looked_at_before_they_count_as_newer() {
     let claim = world.sign(&new, &model("llm", "v4").renews(first));
     world.recommended(&[&new], newest).is_refused_by(Rule::NotNewest);
     world.recommended(&[&new], renewed).is_refused_by(Rule::NotNewest);
-    assert!(world.recommended(&[&new], claim).refusing().is_empty());
+    // Nor is it known where a model stands that makes such a claim.
+    let judged = world.recommended(&[&new], claim);
+    assert_eq!(judged.refusing(), [Rule::NotNewest, Rule::VersionNotRising]);
+    assert_eq!(judged.verdict(Rule::NotNewest), Verdict::Unknown);
+    assert!(judged.text(Rule::NotNewest).contains("that is another model"), "{judged:?}");
 }
 
 #[test]

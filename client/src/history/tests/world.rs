@@ -32,7 +32,13 @@ impl Person {
         let key = PublicKey::from_spki_der(&spki).unwrap();
         let fingerprint = key.fingerprint();
         Self {
-            who: Who { key: fingerprint, identities: Vec::new(), issuer: None, in_time: true },
+            who: Who {
+                key: fingerprint,
+                identities: Vec::new(),
+                issuer: None,
+                in_time: true,
+                may_be: Vec::new(),
+            },
             rule: SignerRule { name: name.to_owned(), who: Signer::Key(key) },
         }
     }
@@ -46,6 +52,7 @@ impl Person {
                 identities: vec![identity.to_owned()],
                 issuer: issuer.clone(),
                 in_time: true,
+                may_be: Vec::new(),
             },
             rule: SignerRule {
                 name: identity.to_owned(),
@@ -94,6 +101,11 @@ impl Bytes {
     fn said(&mut self) -> &mut Said {
         self.model.said.as_mut().unwrap()
     }
+}
+
+/// Of what is signed: the same for everybody who signs it.
+fn digest(model: &SeenModel) -> Hash {
+    sha256(format!("{model:?}").as_bytes())
 }
 
 struct Logged {
@@ -212,9 +224,11 @@ impl World {
             entry,
             time: logged.seen.time,
             signed_by: logged.seen.signed_by[0].clone(),
-            model: bytes.model,
+            intermediates: Vec::new(),
+            model: bytes.model.clone(),
             weights: bytes.weights,
             weights_left_out: 0,
+            digest: digest(&bytes.model),
             has_statement: logged.hidden.is_none(),
             head_time: None,
         }
@@ -224,11 +238,10 @@ impl World {
         let signed = |by: &Option<By>| {
             by.as_ref().is_none_or(|by| match by {
                 By::Key(key) => logged.seen.signed_by.iter().any(|who| who.key == *key),
-                By::Identity { identity, issuer } => logged
-                    .seen
-                    .signed_by
-                    .iter()
-                    .any(|who| who.identities.contains(identity) && who.issuer == *issuer),
+                By::Identity { identity, issuer } => logged.seen.signed_by.iter().any(|who| {
+                    who.may_be.contains(by)
+                        || (who.identities.contains(identity) && who.issuer == *issuer)
+                }),
             })
         };
         match (question, &logged.seen.what) {
@@ -246,6 +259,9 @@ impl World {
                 notice.name.as_ref() == Some(name) && signed(by)
             }
             (Question::Weight(digest), What::Model(_)) => logged.weights.contains(digest),
+            (Question::Signed(signed), What::Opaque) => {
+                logged.hidden.as_ref().is_some_and(|hidden| digest(&hidden.model) == *signed)
+            }
             _ => false,
         }
     }

@@ -27,6 +27,7 @@ async fn everything_that_a_policy_needs_is_gathered_and_proven_across_tiles() {
             Answer::All(indexes(&[first, own, newer, revoked])),
         ),
         (Question::Weight(subject.weights[0].clone()), Answer::Oldest(indexes(&[first]))),
+        (Question::Signed(subject.digest), Answer::All(Vec::new())),
     ];
     assert_eq!(history.answers, BTreeMap::from(answers));
     assert_eq!(history.seen.len(), 5);
