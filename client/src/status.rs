@@ -107,8 +107,8 @@ pub struct Evident {
     pub body: Vec<u8>,
     /// The hashes from its leaf to the root of the checkpoint.
     pub proof: Vec<Hash>,
-    /// When it was logged, if the log said so, at most [`TIME_MAX`]: its unsigned word, and in a file
-    /// that of whoever made it.
+    /// When it was logged, if the log said so, at most [`TIME_MAX`]: its unsigned word, and in a
+    /// file that of whoever made it.
     pub time: Option<u64>,
     /// SHA-256 of the statement that the body commits to, if it commits to one.
     payload_hash: Option<Hash>,

@@ -50,7 +50,7 @@ pub(super) fn first_seen(context: &Context<'_>) -> Draft {
         }
         _ => draft,
     };
-    draft.remarks.extend(context.bad_renewal.clone());
+    draft.remarks.extend(context.bad_renewal.iter().map(|flaw| flaw.why.clone()));
     draft.remarks.extend(context.kin.remarks.iter().cloned());
     match by(Belongs::No) {
         Some(stranger) => draft.remark(format!(

@@ -40,7 +40,15 @@ pub(super) struct Context<'a> {
     /// What the subject continues, under whatever name.
     pub(super) kin: Kin,
     /// Why a renewal that the subject claims does not count.
-    pub(super) bad_renewal: Option<String>,
+    pub(super) bad_renewal: Option<BadRenewal>,
+}
+
+/// A renewal that does not count.
+pub(super) struct BadRenewal {
+    /// The entry that is said to be renewed.
+    claimed: LeafIndex,
+    /// Why it does not count.
+    pub(super) why: String,
 }
 
 /// What the accepted signers logged under the name of the subject.
@@ -74,17 +82,20 @@ impl<'a> Context<'a> {
     ) -> Self {
         let (renewed, kin) = (Vec::new(), Kin::default());
         let mut context = Self { believed, subject, history, now, renewed, kin, bad_renewal: None };
-        context.follow_renewals();
+        let flaw = context.follow_renewals();
         context.kin = Kin::of(&context);
+        // What is renewed under another name counts if the new name was announced.
+        context.bad_renewal = flaw.filter(|flaw| !context.kin.has(flaw.claimed));
         context
     }
 
     /// Goes from the subject to what it renews, and so on.
-    fn follow_renewals(&mut self) {
+    fn follow_renewals(&mut self) -> Option<BadRenewal> {
         let mut renewed = vec![self.subject.entry.index];
         let own = (self.subject.entry.index, &self.subject.model);
-        self.bad_renewal = self.follow(own.0, own.1, |older| renewed.push(older)).1;
+        let (_, flaw) = self.follow(own.0, own.1, |older| renewed.push(older));
         self.renewed = renewed;
+        flaw
     }
 
     /// The oldest entry that `model`, logged at `at`, renews, one after the other; and why the last
@@ -94,7 +105,7 @@ impl<'a> Context<'a> {
         mut at: LeafIndex,
         mut model: &'m SeenModel,
         mut passed: impl FnMut(LeafIndex),
-    ) -> (LeafIndex, Option<String>)
+    ) -> (LeafIndex, Option<BadRenewal>)
     where
         'a: 'm,
     {
@@ -103,8 +114,9 @@ impl<'a> Context<'a> {
             match self.renewed_by(at, model, claim) {
                 Ok(older) => (at, model) = older,
                 Err(why) => {
-                    let flaw = format!("entry {at} renews entry {}: {why}", claim.index);
-                    return (at, Some(flaw));
+                    let claimed = claim.index;
+                    let why = format!("entry {at} renews entry {claimed}: {why}");
+                    return (at, Some(BadRenewal { claimed, why }));
                 }
             }
             passed(at);
@@ -340,6 +352,7 @@ impl<'a> Context<'a> {
 
     fn place_model(&self, seen: &'a Seen, model: &'a SeenModel, line: &mut Line<'a>) {
         let (place, flaw) = self.follow(seen.entry.index, model, |_| ());
+        let flaw = flaw.filter(|flaw| !self.kin.has(flaw.claimed));
         let placed = line.models.entry(model.model_id).or_insert_with(|| Placed {
             model_id: model.model_id,
             place,

@@ -94,7 +94,7 @@ fn doubt(context: &Context<'_>, line: &Line<'_>, named: Question) -> Option<Stri
     context
         .doubt_beside_copies(&[named])
         .or_else(|| context.doubt_about_older(&signed))
-        .or_else(|| context.bad_renewal.clone())
+        .or_else(|| context.bad_renewal.as_ref().map(|flaw| flaw.why.clone()))
         .or_else(|| (!shown).then(|| NOT_SHOWN.to_owned()))
 }
 

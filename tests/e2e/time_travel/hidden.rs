@@ -37,8 +37,11 @@ fn a_revocation_that_the_search_hides_is_in_the_index_of_a_monitor() {
     // Without the log the index knows that something was said about the model, and not what.
     let said = person.verify("llm", &index[..2]);
     said.fails(UNAVAILABLE, "rule-revoked");
-    let words =
-        [&*format!("the statement of entry {at} is not there, and may be a notice"), "next: "];
+    let words = [
+        &*format!("entry {at} is a notice that this version cannot read"),
+        "only the log has its text",
+        "next: ",
+    ];
     said.says("rule-revoked", "not-checked", &words);
     let said = person.run(&[&["history", text(&person.model("llm"))], &index[..]].concat());
     said.passes();

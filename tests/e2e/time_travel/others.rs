@@ -20,11 +20,14 @@ fn the_same_bytes_under_another_name_or_by_another_signer_are_not_new() {
         said.says("rule-first-seen", "failed", &["treering sign --renews 0"]);
         said.cites("rule-first-seen", 0, "the same bytes, logged first");
     }
-    // Whoever accepts bob alone is told that the bytes are somebody else's.
-    let said = taken.verified_by(&world.verifier(&["bob"]), &["--online"]);
-    said.fails(POLICY, "rule-first-seen");
+    // Whoever accepts bob alone is told that the bytes are somebody else's, or refuses them.
+    let bobs = world.verifier(&["bob"]);
+    let said = taken.verified_by(&bobs, &["--online"]);
+    said.passes();
     said.says("rule-other-signer", "warned", &["the same bytes were signed before"]);
     said.cites("rule-other-signer", 0, "the same bytes by another");
+    bobs.change_trust(|trust| trust["modelPolicy"]["otherSigner"] = "refuse".into());
+    taken.verified_by(&bobs, &["--online"]).fails(POLICY, "rule-other-signer");
 
     // The signer says that the model has a new name.
     let by = renamed.entry();
