@@ -35,9 +35,8 @@ use crate::report::{Exit, Outcome};
 use crate::state::StateDirectory;
 use crate::verify::{Opened, examine_entry};
 
-pub use revoked::RevokedError;
-
 pub use line::{LineError, newest_of_line};
+pub use revoked::RevokedError;
 
 /// A log, whom to believe, and what it said before.
 #[derive(Clone, Copy)]
