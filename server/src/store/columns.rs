@@ -19,7 +19,11 @@
 //! The format version must rise with every change to this table or to `format`; golden bytes there
 //! say when.
 
-use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, Options};
+use std::path::Path;
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBPath, Options,
+};
 
 /// The version of this table and of `store::format`.
 ///
@@ -67,11 +71,23 @@ enum Shape {
 }
 
 /// Options for each column. `cache` is shared by all of them, so that one number bounds memory.
-pub(super) fn descriptors(cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
-    COLUMNS
-        .iter()
-        .map(|(name, shape)| ColumnFamilyDescriptor::new(*name, options(*shape, cache)))
-        .collect()
+///
+/// # Errors
+/// If RocksDB does not take the path of the database.
+pub(super) fn descriptors(
+    path: &Path,
+    cache: &Cache,
+) -> Result<Vec<ColumnFamilyDescriptor>, rocksdb::Error> {
+    let describe = |(name, shape): &(&str, Shape)| {
+        let mut options = options(*shape, cache);
+        // Where the columns are anyway. But a database that names no paths RocksDB brings back by
+        // itself after a write for which there was no space: it syncs the write-ahead log again,
+        // and what the first sync lost is a hole in it, with which the log does not open any more.
+        // After a failed write nobody goes on here.
+        options.set_cf_paths(&[DBPath::new(path, u64::MAX)?]);
+        Ok(ColumnFamilyDescriptor::new(*name, options))
+    };
+    COLUMNS.iter().map(describe).collect()
 }
 
 fn options(shape: Shape, cache: &Cache) -> Options {

@@ -70,8 +70,9 @@ impl Store {
         // All table files are opened at once: the damaged are found, and the others stay readable
         // when their owner removes them.
         options.set_max_open_files(-1);
-        let columns = descriptors(&Cache::new_hyper_clock_cache(CACHE_BYTES, 0));
-        let db = DB::open_cf_descriptors_read_only(&options, path, columns, false);
+        let columns = descriptors(path, &Cache::new_hyper_clock_cache(CACHE_BYTES, 0));
+        let db = columns
+            .and_then(|columns| DB::open_cf_descriptors_read_only(&options, path, columns, false));
         let db = db.map_err(|source| StoreError::Storage {
             action: "open the database beside its owner",
             path: path.to_owned(),

@@ -62,9 +62,13 @@ impl Store {
 
     fn open_with(path: &Path, options: &Options) -> Result<Self, StoreError> {
         let cache = Cache::new_hyper_clock_cache(BLOCK_CACHE_BYTES, 0);
-        let db = DB::open_cf_descriptors(options, path, descriptors(&cache)).map_err(|source| {
-            StoreError::Storage { action: "open the database", path: path.to_owned(), source }
-        })?;
+        let db = descriptors(path, &cache)
+            .and_then(|columns| DB::open_cf_descriptors(options, path, columns))
+            .map_err(|source| StoreError::Storage {
+                action: "open the database",
+                path: path.to_owned(),
+                source,
+            })?;
         Ok(Self { db: Arc::new(db) })
     }
 }
