@@ -348,6 +348,14 @@ pub fn read_all(path: &Path, identity: &[NoteKey]) -> Result<Vec<Cosigned>, Dire
     Ok(all)
 }
 
+impl Drop for WitnessDirectory {
+    /// Gives the lock back at once. Closing alone does not, where another thread is starting a
+    /// program at this moment: until that runs it holds the same open file.
+    fn drop(&mut self) {
+        let _ = self.handle.unlock();
+    }
+}
+
 /// What names an origin in files and addresses.
 pub fn origin_hash(cosigned: &Cosigned) -> Hash {
     sha256(cosigned.origin().as_bytes())

@@ -68,7 +68,7 @@ pub struct WitnessKeys {
     ml_dsa_44: Option<MlDsa44SigningKey>,
     public: Vec<NoteKey>,
     /// The Ed25519 key's file, locked; `None` for keys that were just made.
-    _held: Option<File>,
+    _held: Option<Held>,
 }
 
 /// Where the private keys are.
@@ -132,7 +132,7 @@ impl WitnessKeys {
             }
             None => None,
         };
-        Ok(Self { _held: Some(held), ..Self::new(name, ed25519, ml_dsa_44)? })
+        Ok(Self { _held: Some(Held(held)), ..Self::new(name, ed25519, ml_dsa_44)? })
     }
 
     /// The public halves: the Ed25519 key first.
@@ -195,6 +195,16 @@ fn random_seed(path: &Path) -> Result<Zeroizing<[u8; SEED_LEN]>, WitnessKeyError
     let mut seed = Zeroizing::new([0; SEED_LEN]);
     getrandom::fill(seed.as_mut()).map_err(|_| failed(path, PrivateKeyError::Crypto))?;
     Ok(seed)
+}
+
+/// A locked file, whose lock is given back at once: closing alone does not, where another thread is
+/// starting a program at this moment.
+struct Held(File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
 }
 
 fn open(path: &Path) -> Result<File, WitnessKeyError> {
