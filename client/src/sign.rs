@@ -11,6 +11,7 @@ use treering_proto::dsse_envelope::{Envelope, IN_TOTO_PAYLOAD_TYPE, pae};
 use treering_proto::model_statement::{ModelStatement, ModelStatementError, Resource};
 
 use crate::hash_model::HashedModel;
+use crate::history::version::Version;
 use crate::private_key::{PrivateKey, PrivateKeyError};
 
 /// Base names that half of all models have. As the name of a signed model they would make every
@@ -127,11 +128,7 @@ pub fn default_name(path: &Path) -> Option<String> {
 /// Whether verifiers can compare `version` with others: a whole number, or a semantic version
 /// (semver.org 2.0.0).
 pub fn is_comparable(version: &str) -> bool {
-    let whole = version.bytes().all(|b| b.is_ascii_digit());
-    match whole && (version == "0" || !version.starts_with('0')) {
-        true => version.parse::<u64>().is_ok(),
-        false => semver::Version::parse(version).is_ok(),
-    }
+    Version::parse(version).is_some()
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ mod people;
 mod questions;
 mod speak;
 mod subject;
-mod version;
+pub(crate) mod version;
 mod who;
 
 use std::collections::BTreeMap;

@@ -10,11 +10,11 @@ use std::cmp::Ordering;
 
 /// A version that can be compared.
 #[derive(Clone, Debug)]
-pub(super) struct Version(semver::Version);
+pub(crate) struct Version(semver::Version);
 
 impl Version {
     /// `None` for what is neither a whole number nor a semantic version.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let whole =
             text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
         if whole {
