@@ -308,8 +308,9 @@ fn report_entries(report: &mut Report, source: &Source, found: &Found, has_v1: b
     };
     if source.signatures {
         let text = format!(
-            "{} of {entries} entries verified again; {} without statement, {} over other payloads",
-            tally.verified, tally.no_statement, tally.other_payload
+            "{} of {entries} entries verified again; {} without statement, {} over other \
+             payloads, {} of kinds that keep too little",
+            tally.verified, tally.no_statement, tally.other_payload, tally.not_kept
         );
         add(report, "signatures", &found.signatures, &text);
     } else {

@@ -17,7 +17,7 @@ use treering_proto::trust::TrustFile;
 
 use crate::history::{Answer, By, History, Seen, SeenModel, SeenTime, Source, What, Who, Word};
 use crate::log::LogReader;
-use crate::monitor::record::Record;
+use crate::monitor::record::{Record, is_digest};
 use crate::monitor::search::LocalIndex;
 use crate::monitor::store::StoreError;
 use crate::status::side_by_side::side_by_side;
@@ -186,13 +186,14 @@ fn from_facts(at: EntryRef, record: &Record) -> Seen {
         let bytes = treering_proto::encoding::from_hex_lower(&text)?;
         Hash::from_slice(&bytes)
     };
-    let is_digest = record.kind.is_none_or(|kind| {
-        matches!(kind, EntryKind::HashedrekordV001 | EntryKind::HashedrekordV002)
-    });
+    // Nor could it verify these: the one keeps no signature, the other not always what was signed.
+    let is_unproven = matches!(record.kind, Some(EntryKind::IntotoV001 | EntryKind::RekordV001));
+    let is_digest = record.kind.is_none_or(is_digest);
     let model = values(Tag::ModelId).find_map(text).and_then(hash);
     let predicate_type = values(Tag::PredicateType).find_map(text);
     let notice = predicate_type.filter(|predicate| predicate.starts_with(NOTICE_TYPES));
     let what = match (model, notice) {
+        _ if record.kind == Some(EntryKind::IntotoV001) => What::Other,
         _ if is_digest || record.is_incomplete => What::Opaque,
         (_, Some(predicate_type)) => {
             let digests = values(Tag::ArtifactDigest).filter_map(text);
@@ -219,7 +220,10 @@ fn from_facts(at: EntryRef, record: &Record) -> Seen {
     let who =
         |key| Who { key, identities: Vec::new(), issuer: None, in_time, may_be: may_be.clone() };
     let keys = values(Tag::PublicKey).filter_map(text).filter_map(hash);
-    let signed_by = if record.is_incomplete { Vec::new() } else { keys.map(who).collect() };
+    let signed_by = match record.is_incomplete || is_unproven {
+        true => Vec::new(),
+        false => keys.map(who).collect(),
+    };
     Seen { entry: at, time: None, signed_by, what }
 }
 

@@ -26,6 +26,9 @@ use crate::transport::{Answer, Reading, Transport, TransportError};
 /// The longest answer about one entry: a body of 64 KiB in base64, a proof, and a note.
 pub const ENTRY_ANSWER_LEN_MAX: usize = 4 << 20;
 
+/// The longest Rekor v1 answer about one entry: with its statement in base64.
+pub const V1_ENTRY_ANSWER_LEN_MAX: usize = ENTRY_ANSWER_LEN_MAX + STATEMENT_LEN_MAX / 3 * 4 + 4;
+
 /// The longest page of search results.
 pub const SEARCH_ANSWER_LEN_MAX: usize = 4 << 20;
 
@@ -253,7 +256,7 @@ impl<'a> LogReader<'a> {
     /// [`LogError`].
     pub async fn rekor_v1_entry(&self, id: &str) -> Result<Option<Vec<u8>>, LogError> {
         let path = format!("/api/v1/log/entries/{id}");
-        match self.bytes(&path, &[], ENTRY_ANSWER_LEN_MAX, Reading::Fresh).await {
+        match self.bytes(&path, &[], V1_ENTRY_ANSWER_LEN_MAX, Reading::Fresh).await {
             Ok(answer) => Ok(Some(answer)),
             Err(LogError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),

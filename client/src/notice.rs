@@ -198,12 +198,7 @@ impl LoggedModel {
         }
         let statement =
             ModelStatement::parse(&statement).map_err(|error| not_model(error.to_string()))?;
-        let signed_by = match entry {
-            Entry::Dsse(entry) => {
-                entry.signatures().iter().map(|one| one.verifier.clone()).collect()
-            }
-            Entry::Hashedrekord(entry) => vec![entry.verifier().clone()],
-        };
+        let signed_by = entry.verifiers().into_iter().cloned().collect();
         Ok(Self { entry: at, model_id: model_id(&statement), statement, signed_by })
     }
 
@@ -254,6 +249,8 @@ fn records(entry: &Entry, envelope: &Envelope) -> bool {
             entry.digest() == entry.hash().digest(&envelope.pae())
                 && entry.signature() == first.signature
         }
+        // No log takes a notice as these.
+        Entry::Intoto(_) | Entry::Rekord(_) => false,
     }
 }
 

@@ -7,18 +7,25 @@
 //! index -> GET the entry with its proof
 //! ```
 //!
+//! It is sent as `dsse` 0.0.1 of Rekor v1, and to a log that takes nothing through Rekor v1 as
+//! `dsse` 0.0.2 of Rekor v2: both tell the log the same statement.
+//!
 //! Invariants: an envelope whose log entry would be refused is never sent; whatever the network
-//! does, sending the same envelope again cannot make a second entry, because it has the same leaf;
-//! once a request may have arrived, no error says that the envelope is not logged.
-//! Out of scope: believing the answer; callers verify it like any bundle.
+//! does, sending the same envelope again through one face cannot make a second entry, because it
+//! has the same leaf; it goes through Rekor v2 only if it is not there from Rekor v1; once a
+//! request may have arrived, no error says that the envelope is not logged.
+//! Out of scope: believing the answer; callers verify it like any bundle. A log that takes entries
+//! through Rekor v1 again, after it did not, gets a second entry for what was sent meanwhile.
 
 use treering_proto::api::v1::{LogEntries, LogEntry};
 use treering_proto::api::v2::TransparencyLogEntry;
 use treering_proto::dsse_envelope::Envelope;
 use treering_proto::encoding::to_base64;
+use treering_proto::entry::hashedrekord::KeyDetails;
 use treering_proto::entry::{EntryError, VerifiedEntry};
 use treering_proto::evidence::Promise;
 use treering_proto::hash::Hash;
+use treering_proto::key::KeyKind;
 use treering_proto::tree::LeafIndex;
 use treering_proto::verifier::Verifier;
 
@@ -27,6 +34,8 @@ use crate::online::promise::promise_in;
 use crate::transport::{Answer, Sent, TransportError, Trouble};
 
 const ENTRIES: &str = "/api/v1/log/entries";
+
+const V2_ENTRIES: &str = "/api/v2/log/entries";
 
 /// Why an envelope is not logged, as far as we know.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +100,27 @@ struct Placed {
     answer: LogEntry,
 }
 
+/// An envelope as it is sent through one face, and the entry that it must become.
+struct Proposal {
+    path: &'static str,
+    request: Vec<u8>,
+    entry: VerifiedEntry,
+}
+
+impl Proposal {
+    fn v1(envelope: &Envelope, verifier: &Verifier) -> Result<Self, EntryError> {
+        let request = request_json(envelope, verifier);
+        let entry = VerifiedEntry::from_v1_request(&request)?;
+        Ok(Self { path: ENTRIES, request, entry })
+    }
+
+    fn v2(envelope: &Envelope, verifier: &Verifier) -> Result<Self, EntryError> {
+        let request = v2_request_json(envelope, verifier);
+        let entry = VerifiedEntry::from_v2_request(&request)?;
+        Ok(Self { path: V2_ENTRIES, request, entry })
+    }
+}
+
 /// Logs `envelope`, signed under `verifier`.
 ///
 /// # Errors
@@ -100,16 +130,34 @@ pub async fn submit(
     envelope: &Envelope,
     verifier: &Verifier,
 ) -> Result<Submitted, SubmitError> {
-    let request = request_json(envelope, verifier);
-    let expected = VerifiedEntry::from_v1_request(&request)?;
-    let (Placed { index, answer }, novelty) = send(log, request, expected.leaf()).await?;
-    let promised = promise_in(&answer, expected.body());
+    let mut proposal = Proposal::v1(envelope, verifier)?;
+    let mut sent = send(log, &proposal).await?;
+    // It may have been logged before this face was closed, and is another entry through the other.
+    if let Tried::NotOffered(_) = sent
+        && let Ok(Some(placed)) = look_up(log, proposal.entry.leaf()).await
+    {
+        sent = Tried::Logged(placed, Novelty::Known);
+    }
+    // Not every signature that Rekor v1 takes has a form in Rekor v2.
+    if let Tried::NotOffered(_) = sent
+        && let Ok(v2) = Proposal::v2(envelope, verifier)
+    {
+        proposal = v2;
+        sent = send(log, &proposal).await?;
+    }
+    let (Placed { index, answer }, novelty) = match sent {
+        Tried::Logged(placed, novelty) => (placed, novelty),
+        Tried::NotOffered(message) => return Err(SubmitError::Refused { message }),
+        Tried::Again(_) => unreachable!("it was tried again until it was known"),
+    };
+    let body = proposal.entry.body();
+    let promised = promise_in(&answer, body);
     let unproven = |error| {
         let promised = promised.clone().map(Box::new);
         SubmitError::Unproven { index, promised, error: Box::new(error) }
     };
     let entry = log.entry(index).await.map_err(|error| unproven(error.into()))?;
-    if entry.canonicalized_body != expected.body() || entry.log_index != index {
+    if entry.canonicalized_body != body || entry.log_index != index {
         return Err(unproven(SubmitError::OtherEntry));
     }
     Ok(Submitted { entry, novelty, promised })
@@ -131,18 +179,35 @@ pub(crate) fn request_json(envelope: &Envelope, verifier: &Verifier) -> Vec<u8> 
     request.to_string().into_bytes()
 }
 
-async fn send(
-    log: &LogReader<'_>,
-    request: Vec<u8>,
-    leaf: Hash,
-) -> Result<(Placed, Novelty), SubmitError> {
+/// The body of a Rekor v2 submission of kind `dsse` 0.0.2.
+fn v2_request_json(envelope: &Envelope, verifier: &Verifier) -> Vec<u8> {
+    let envelope: serde_json::Value =
+        serde_json::from_slice(&envelope.to_json()).expect("an envelope is written as JSON");
+    let (field, raw) = match verifier.certificate() {
+        None => ("publicKey", verifier.key().spki_der()),
+        Some(certificate) => ("x509Certificate", certificate.der()),
+    };
+    let details = match verifier.key().kind() {
+        // Envelopes are signed without hashing them first.
+        KeyKind::Ed25519 => KeyDetails::Ed25519,
+        kind => KeyDetails::prehashed(kind),
+    };
+    let verifier = serde_json::json!({
+        field: { "rawBytes": to_base64(raw) }, "keyDetails": details.name(),
+    });
+    let dsse = serde_json::json!({ "envelope": envelope, "verifiers": [verifier] });
+    serde_json::json!({ "dsseRequestV002": dsse }).to_string().into_bytes()
+}
+
+/// Sends it until it is known what became of it; never [`Tried::Again`].
+async fn send(log: &LogReader<'_>, proposal: &Proposal) -> Result<Tried, SubmitError> {
     let mut tries = 0;
     let mut maybe_arrived = false;
     loop {
-        let tried = try_once(log, &request, leaf, &mut maybe_arrived).await;
+        let tried = try_once(log, proposal, &mut maybe_arrived).await;
         let trouble = match tried {
-            Ok(Tried::Logged(placed, novelty)) => return Ok((placed, novelty)),
             Ok(Tried::Again(trouble)) => trouble,
+            Ok(done) => return Ok(done),
             Err(error) => return Err(unsure_if(maybe_arrived, error)),
         };
         let waited = log.transport.wait(&mut tries, &trouble).await;
@@ -153,6 +218,8 @@ async fn send(
 /// What came of one try that did not fail for good.
 enum Tried {
     Logged(Placed, Novelty),
+    /// The log takes nothing through this face; its words.
+    NotOffered(String),
     Again(Trouble),
 }
 
@@ -160,20 +227,22 @@ enum Tried {
 /// `maybe_arrived` becomes true as soon as it may have.
 async fn try_once(
     log: &LogReader<'_>,
-    request: &[u8],
-    leaf: Hash,
+    proposal: &Proposal,
     maybe_arrived: &mut bool,
 ) -> Result<Tried, SubmitError> {
-    if *maybe_arrived && let Some(found) = log.rekor_v1_entry(&leaf.to_hex()).await? {
-        return Ok(Tried::Logged(read_entry(&found, leaf)?, Novelty::New));
+    let Proposal { path, request, entry } = proposal;
+    if *maybe_arrived && let Some(placed) = look_up(log, entry.leaf()).await? {
+        return Ok(Tried::Logged(placed, Novelty::New));
     }
-    let sent = log.transport.post_once(ENTRIES, request.to_vec(), ENTRY_ANSWER_LEN_MAX).await;
+    let sent = log.transport.post_once(path, request.clone(), ENTRY_ANSWER_LEN_MAX).await;
     match sent {
+        Ok(Sent::Answered(answer)) if answer.status == 501 && !*maybe_arrived => {
+            Ok(Tried::NotOffered(answer.message()))
+        }
         Ok(Sent::Answered(answer)) => {
             // Only a refusal says that nothing was taken.
             *maybe_arrived |= !(400..=499).contains(&answer.status) || answer.status == 409;
-            let (placed, novelty) = read_answer(log, &answer, leaf).await?;
-            Ok(Tried::Logged(placed, novelty))
+            read_answer(log, proposal, &answer).await
         }
         Ok(Sent::NotTaken(trouble)) => Ok(Tried::Again(trouble)),
         Ok(Sent::Unknown(trouble)) => {
@@ -187,17 +256,30 @@ async fn try_once(
     }
 }
 
+/// The entry with this leaf as Rekor v1 shows it, whichever face it came through.
+async fn look_up(log: &LogReader<'_>, leaf: Hash) -> Result<Option<Placed>, SubmitError> {
+    let found = log.rekor_v1_entry(&leaf.to_hex()).await?;
+    found.map(|found| read_entry(&found, leaf)).transpose()
+}
+
 fn unsure_if(maybe_arrived: bool, error: SubmitError) -> SubmitError {
     if maybe_arrived { SubmitError::Unsure(Box::new(error)) } else { error }
 }
 
 async fn read_answer(
     log: &LogReader<'_>,
+    proposal: &Proposal,
     answer: &Answer,
-    leaf: Hash,
-) -> Result<(Placed, Novelty), SubmitError> {
+) -> Result<Tried, SubmitError> {
+    let (leaf, is_v2) = (proposal.entry.leaf(), proposal.path == V2_ENTRIES);
     match answer.status {
-        200 | 201 => Ok((read_entry(&answer.body, leaf)?, Novelty::New)),
+        // Both faces are asked for the same afterwards.
+        200 | 201 | 409 if is_v2 => {
+            let placed = look_up(log, leaf).await?.ok_or(SubmitError::OtherEntry)?;
+            let is_known = answer.status == 409;
+            Ok(Tried::Logged(placed, if is_known { Novelty::Known } else { Novelty::New }))
+        }
+        200 | 201 => Ok(Tried::Logged(read_entry(&answer.body, leaf)?, Novelty::New)),
         409 => {
             let location = answer.location.as_deref().unwrap_or_default();
             let id = location.rsplit('/').next().unwrap_or_default();
@@ -206,13 +288,13 @@ async fn read_answer(
                 return Err(SubmitError::OtherEntry);
             }
             let found = log.rekor_v1_entry(id).await?.ok_or(SubmitError::OtherEntry)?;
-            Ok((read_entry(&found, leaf)?, Novelty::Known))
+            Ok(Tried::Logged(read_entry(&found, leaf)?, Novelty::Known))
         }
         404 => Err(SubmitError::NoLog),
         // The log waited for the request and gave up.
-        408 => Err(refused(ENTRIES, answer).into()),
+        408 => Err(refused(proposal.path, answer).into()),
         400..=499 => Err(SubmitError::Refused { message: answer.message() }),
-        _ => Err(refused(ENTRIES, answer).into()),
+        _ => Err(refused(proposal.path, answer).into()),
     }
 }
 

@@ -62,6 +62,36 @@ impl Author {
         VerifiedEntry::from_v1_request(request.to_string().as_bytes()).unwrap()
     }
 
+    /// A signed statement in an `intoto` entry.
+    pub fn intoto(&self, version: &str, payload_type: &str, payload: &[u8]) -> VerifiedEntry {
+        let again = |text: &str| to_base64(text.as_bytes());
+        let signature = to_base64(&self.key.sign(&pae(payload_type, payload)).unwrap());
+        let key = again(&self.key.public_key().to_pem());
+        let hash = json!({"algorithm": "sha256", "value": "00".repeat(32)});
+        let text = json!({"payload": to_base64(payload), "payloadType": payload_type,
+            "signatures": [{"sig": signature}]})
+        .to_string();
+        let content = match version {
+            "0.0.1" => json!({"envelope": text}),
+            _ => json!({"hash": hash, "envelope": {
+                "payload": again(&to_base64(payload)), "payloadType": payload_type,
+                "signatures": [{"sig": again(&signature), "publicKey": key}]}}),
+        };
+        let spec = json!({"content": content, "publicKey": key});
+        let request = json!({"kind": "intoto", "apiVersion": version, "spec": spec});
+        VerifiedEntry::from_v1_request(request.to_string().as_bytes()).unwrap()
+    }
+
+    /// Signed content, in a `rekord` entry.
+    pub fn rekord(&self, content: &str) -> VerifiedEntry {
+        let signature = to_base64(&self.key.sign(content.as_bytes()).unwrap());
+        let key = to_base64(self.key.public_key().to_pem().as_bytes());
+        let request = json!({"kind": "rekord", "apiVersion": "0.0.1", "spec": {
+            "signature": {"content": signature, "format": "x509", "publicKey": {"content": key}},
+            "data": {"content": to_base64(content.as_bytes())}}});
+        VerifiedEntry::from_v1_request(request.to_string().as_bytes()).unwrap()
+    }
+
     /// Logs `count` entries, every third with a statement.
     pub fn fill(&self, log: &mut TestLog, count: usize) {
         for _ in 0..count {

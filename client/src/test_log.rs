@@ -284,6 +284,7 @@ impl TestLog {
     fn v1(&self, index: usize) -> Vec<u8> {
         let body = &self.bodies[index];
         let entry = LogEntry {
+            attestation: None,
             body: to_base64(body),
             integrated_time: self.clocks.as_ref().map_or(TIME, |clocks| clocks.promised),
             log_id: "not read".to_owned(),
@@ -383,7 +384,7 @@ impl Served {
             return Some(self.respond(&format!("{method} {target}"), Some(answer)));
         }
         if method == "POST" {
-            return self.post(&body);
+            return self.post(path, &body);
         }
         let hidden = self.faults.lock().unwrap().first() == Some(&Fault::HideEntries);
         if hidden && path.contains("/entries/") {
@@ -430,7 +431,7 @@ impl Served {
         }
     }
 
-    fn post(&self, body: &[u8]) -> Option<Vec<u8>> {
+    fn post(&self, path: &str, body: &[u8]) -> Option<Vec<u8>> {
         let mut faults = self.faults.lock().unwrap();
         let fault = (!faults.is_empty()).then(|| faults.remove(0));
         match fault {
@@ -439,7 +440,11 @@ impl Served {
             Some(Fault::Refuse(status)) => return Some(respond(status, "", b"")),
             Some(_) | None => {}
         }
-        let verified = match VerifiedEntry::from_v1_request(body) {
+        let verified = match path {
+            "/api/v2/log/entries" => VerifiedEntry::from_v2_request(body),
+            _ => VerifiedEntry::from_v1_request(body),
+        };
+        let verified = match verified {
             Ok(verified) => verified,
             Err(error) => {
                 let json = serde_json::json!({"code": 400, "message": error.to_string()});

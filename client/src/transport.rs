@@ -27,6 +27,10 @@ const ERROR_LABEL: &str = "treering-error";
 /// The longest word taken from that header.
 const ERROR_LABEL_LEN_MAX: usize = 40;
 
+/// Labels of a 503 after which the entry may be in the log, or come there.
+const MAYBE_TAKEN: [&str; 5] =
+    ["publish-timeout", "not-published", "journal-failed", "latched", "stopping"];
+
 /// How long one attempt may take: a log answers within seconds, and a dead connection should leave
 /// time for another try.
 pub const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(20);
@@ -335,9 +339,17 @@ impl Transport {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 Err(TransportError::NotAuthorised { message: answer.message() })
             }
+            // The log may have taken what it could not publish, or write down, in time.
+            StatusCode::SERVICE_UNAVAILABLE
+                if MAYBE_TAKEN.iter().any(|label| answer.label.as_deref() == Some(*label)) =>
+            {
+                Ok(Sent::Unknown(answer.trouble(path)))
+            }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
                 Ok(Sent::NotTaken(answer.trouble(path)))
             }
+            // What nobody offers nobody took.
+            StatusCode::NOT_IMPLEMENTED => Ok(Sent::Answered(answer)),
             // A gateway that gave up, or a server that failed half way, may have passed the write
             // on.
             _ if status.is_server_error() => Ok(Sent::Unknown(answer.trouble(path))),

@@ -1,11 +1,11 @@
 //! X.509 leaf certificates (RFC 5280) as signers present them: the key, the identities, the issuer,
 //! the validity.
 //!
-//! The log takes only the public key from a certificate, as Rekor does; chains are the verifier's
-//! business. So reading is lenient about what a certificate says and strict about how it is spelled
-//! (DER).
+//! The log takes only the public key from a certificate, as Rekor does; whom to believe is the
+//! verifier's business. So reading is lenient about what a certificate says and strict about how it
+//! is spelled (DER). Chains that are submitted with a leaf are in `chain`.
 //!
-//! Out of scope: chain building, revocation, SCTs.
+//! Out of scope: revocation, SCTs.
 
 use der::asn1::{ObjectIdentifier, Utf8StringRef};
 use der::{Decode, Encode};
@@ -13,7 +13,12 @@ use x509_cert::Certificate as X509;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
-use crate::key::{KeyError, PublicKey, pem_decode, pem_encode};
+use crate::key::{KeyError, PublicKey};
+use crate::pem;
+
+mod chain;
+
+pub use chain::{CHAIN_LEN_MAX, CertificateChain};
 
 /// The longest certificate read: Fulcio's are about 2 KB, and the whole leaf entry must stay below
 /// 65,536 bytes.
@@ -23,10 +28,10 @@ pub const CERTIFICATE_LEN_MAX: usize = 16 * 1024;
 pub const IDENTITIES_MAX: usize = 32;
 
 /// Why bytes are not a usable certificate.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CertificateError {
-    /// Not one PEM block labelled `CERTIFICATE`.
-    #[error("not one PEM block of a certificate")]
+    /// Not one PEM block labelled `CERTIFICATE`, or not only such blocks where a chain may stand.
+    #[error("not PEM of a certificate")]
     NotPem,
     /// Not a certificate in DER.
     #[error("not a certificate in DER")]
@@ -37,6 +42,18 @@ pub enum CertificateError {
     /// The key inside cannot be used.
     #[error("the certificate's key: {0}")]
     Key(#[from] KeyError),
+    /// More certificates than [`CHAIN_LEN_MAX`].
+    #[error("more than {CHAIN_LEN_MAX} certificates")]
+    TooManyCertificates,
+    /// The root of a chain is not valid when its leaf begins to be.
+    #[error("the last certificate of the chain is not valid when the first begins to be")]
+    RootNotValid,
+    /// Two ways may lead to the root, and looking for one could take long.
+    #[error("two certificates of the chain have one subject")]
+    AmbiguousChain,
+    /// The chain leads nowhere.
+    #[error("the chain does not lead from its first certificate to its last: {0}")]
+    Chain(#[source] webpki::Error),
 }
 
 /// A leaf certificate and what was read from it.
@@ -75,7 +92,7 @@ impl Certificate {
 
     /// Reads exactly one `CERTIFICATE` PEM block; white space around it is ignored.
     pub fn from_pem(text: &str) -> Result<Self, CertificateError> {
-        Self::from_der(&pem_decode(text, PEM_LABEL).ok_or(CertificateError::NotPem)?)
+        Self::from_der(&pem::decode(text, PEM_LABEL).ok_or(CertificateError::NotPem)?)
     }
 
     /// The DER as it was read.
@@ -85,7 +102,7 @@ impl Certificate {
 
     /// PEM as Go writes it: 64 columns, LF, a trailing LF.
     pub fn to_pem(&self) -> String {
-        pem_encode(&self.der, PEM_LABEL)
+        pem::encode(&self.der, PEM_LABEL)
     }
 
     /// The certified key.

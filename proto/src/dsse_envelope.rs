@@ -184,7 +184,7 @@ fn signature(value: &Value) -> Option<EnvelopeSignature> {
 }
 
 /// Standard base64 or URL-safe base64, padded, not a mixture: the two that Go's DSSE library tries.
-fn decode(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     from_base64_lines(text).or_else(|| {
         let url_safe = !text.contains(['+', '/']);
         url_safe

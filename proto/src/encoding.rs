@@ -31,6 +31,19 @@ pub fn from_base64_lenient(text: &str) -> Option<Vec<u8>> {
     LENIENT.decode(standard).ok()
 }
 
+/// The bytes of base64 as protojson reads it: of the standard or the URL-safe alphabet, padded if
+/// its length is a multiple of 4 and else not; line breaks, and surplus bits of the last character,
+/// do not count.
+pub fn from_base64_protojson(text: &str) -> Option<Vec<u8>> {
+    let alphabet = if text.contains(['-', '_']) { &URL_SAFE } else { &STANDARD_LOOSE };
+    let engine = &alphabet[usize::from(text.len().is_multiple_of(4))];
+    if text.contains(['\r', '\n']) {
+        let joined: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+        return engine.decode(joined).ok();
+    }
+    engine.decode(text).ok()
+}
+
 /// The bytes of standard padded base64 in which carriage returns and line feeds do not count, as Go
 /// reads it.
 pub fn from_base64_lines(text: &str) -> Option<Vec<u8>> {
@@ -48,6 +61,17 @@ pub fn from_hex_lower(text: &str) -> Option<Vec<u8>> {
     }
     hex::decode(text).ok()
 }
+
+/// One alphabet as protojson reads it: not padded, padded.
+const fn loose(alphabet: &alphabet::Alphabet) -> [GeneralPurpose; 2] {
+    let config = GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
+    let bare = config.with_decode_padding_mode(DecodePaddingMode::RequireNone);
+    let padded = config.with_decode_padding_mode(DecodePaddingMode::RequireCanonical);
+    [GeneralPurpose::new(alphabet, bare), GeneralPurpose::new(alphabet, padded)]
+}
+
+static STANDARD_LOOSE: [GeneralPurpose; 2] = loose(&alphabet::STANDARD);
+static URL_SAFE: [GeneralPurpose; 2] = loose(&alphabet::URL_SAFE);
 
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -72,6 +96,17 @@ mod tests {
             assert_eq!(from_base64_lenient(text), Some(vec![0xfb, 0xff]), "{text:?}");
         }
         assert_eq!(from_base64_lenient("+/8=="), None);
+    }
+
+    #[test]
+    fn protojson_takes_four_forms_of_base64_and_mixes_none() {
+        for text in ["+/8=", "-_8=", "+/8", "-_8", "+/9=", "-_9", "+/\r\n8"] {
+            assert_eq!(from_base64_protojson(text), Some(vec![0xfb, 0xff]), "{text:?}");
+        }
+        assert_eq!(from_base64_protojson(""), Some(Vec::new()));
+        for text in ["+_8=", "-/8", "+/8==", "+/8=\n", "+/ 8", "AA=", "A", "*", "=AAA"] {
+            assert_eq!(from_base64_protojson(text), None, "{text:?}");
+        }
     }
 
     #[test]

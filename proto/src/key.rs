@@ -11,14 +11,14 @@
 
 use aws_lc_rs::digest::{self, Digest};
 use aws_lc_rs::signature::{self, ParsedPublicKey, VerificationAlgorithm};
-use der::asn1::ObjectIdentifier;
+use der::asn1::{ObjectIdentifier, UintRef};
 use der::{Decode, Encode};
 use ed25519_dalek::VerifyingKey;
 use sha2::Digest as _;
 use spki::SubjectPublicKeyInfoRef;
 
-use crate::encoding::{from_base64, to_base64};
 use crate::hash::{Hash, sha256};
+use crate::pem;
 
 /// The longest SPKI read: an RSA-4096 key needs 550 bytes.
 pub const SPKI_LEN_MAX: usize = 1024;
@@ -116,7 +116,7 @@ impl PublicKey {
 
     /// Reads exactly one `PUBLIC KEY` PEM block; white space around it is ignored.
     pub fn from_pem(text: &str) -> Result<Self, KeyError> {
-        let der = pem_decode(text, PEM_LABEL).ok_or(KeyError::NotPem)?;
+        let der = pem::decode(text, PEM_LABEL).ok_or(KeyError::NotPem)?;
         Self::from_spki_der(&der)
     }
 
@@ -127,7 +127,7 @@ impl PublicKey {
 
     /// PEM as Go and OpenSSL write it: 64 columns, LF, a trailing LF.
     pub fn to_pem(&self) -> String {
-        pem_encode(&self.spki, PEM_LABEL)
+        pem::encode(&self.spki, PEM_LABEL)
     }
 
     /// SHA-256 of the SPKI DER: the name of this key in search keys and policies.
@@ -167,12 +167,19 @@ impl PublicKey {
     /// key signed.
     pub fn verify_dsse(&self, pae: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
         self.verify(pae, signature).or_else(|bad| match self.kind {
-            KeyKind::EcdsaP384 | KeyKind::EcdsaP521 => {
-                let digest = HashAlgorithm::Sha256.digest(pae);
-                self.verify_digest(HashAlgorithm::Sha256, &digest, signature)
-            }
+            KeyKind::EcdsaP384 | KeyKind::EcdsaP521 => self.verify_sha256(pae, signature),
             _ => Err(bad),
         })
+    }
+
+    /// Verifies `signature` over `message` as Rekor v1 does where a format has no hash: SHA-256 for
+    /// ECDSA on every curve and for RSA; pure Ed25519.
+    pub fn verify_sha256(&self, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
+        if self.ed25519.is_some() {
+            return self.verify(message, signature);
+        }
+        let hash = HashAlgorithm::Sha256;
+        self.verify_digest(hash, &hash.digest(message), signature)
     }
 
     /// Verifies `signature` over a message of which only the digest is known. For Ed25519 keys this
@@ -196,19 +203,12 @@ impl PublicKey {
                 .map_err(|_| BadSignature);
         }
         let imported = Digest::import_less_safe(digest, hash.aws()).map_err(|_| BadSignature)?;
-        let algorithms = self.kind.digest_algorithms(hash).ok_or(BadSignature)?;
-        let fixed_len = self.kind.fixed_signature_len();
-        let der = ParsedPublicKey::new(algorithms.asn1, &self.spki).map_err(|_| BadSignature)?;
-        if der.verify_digest_sig(&imported, signature).is_ok() {
-            return Ok(());
-        }
-        match algorithms.fixed {
-            Some(fixed) if signature.len() == fixed_len => ParsedPublicKey::new(fixed, &self.spki)
-                .map_err(|_| BadSignature)?
-                .verify_digest_sig(&imported, signature)
-                .map_err(|_| BadSignature),
-            _ => Err(BadSignature),
-        }
+        let algorithm = self.kind.digest_algorithm(hash).ok_or(BadSignature)?;
+        let key = ParsedPublicKey::new(algorithm, &self.spki).map_err(|_| BadSignature)?;
+        key.verify_digest_sig(&imported, signature).or_else(|_| {
+            let signature = self.kind.asn1_signature(signature).ok_or(BadSignature)?;
+            key.verify_digest_sig(&imported, &signature).map_err(|_| BadSignature)
+        })
     }
 }
 
@@ -226,11 +226,6 @@ impl std::fmt::Debug for PublicKey {
     }
 }
 
-struct DigestAlgorithms {
-    asn1: &'static dyn VerificationAlgorithm,
-    fixed: Option<&'static dyn VerificationAlgorithm>,
-}
-
 impl KeyKind {
     /// The hash that goes with the key when a format does not say: SHA-512 for Ed25519 (that is,
     /// Ed25519ph).
@@ -245,33 +240,20 @@ impl KeyKind {
     }
 
     fn message_algorithm(self) -> Option<&'static dyn VerificationAlgorithm> {
-        self.digest_algorithms(self.hash()).map(|algorithms| algorithms.asn1)
+        self.digest_algorithm(self.hash())
     }
 
     /// `None` for pairs of key and hash that are not verified.
-    fn digest_algorithms(self, hash: HashAlgorithm) -> Option<DigestAlgorithms> {
+    fn digest_algorithm(self, hash: HashAlgorithm) -> Option<&'static dyn VerificationAlgorithm> {
         use HashAlgorithm::{Sha256, Sha384, Sha512};
         use KeyKind::{EcdsaP256, EcdsaP384, EcdsaP521, Ed25519, Rsa2048, Rsa3072, Rsa4096};
-        let pair = |asn1, fixed| Some(DigestAlgorithms { asn1, fixed: Some(fixed) });
         match (self, hash) {
-            (EcdsaP256, Sha256) => {
-                pair(&signature::ECDSA_P256_SHA256_ASN1, &signature::ECDSA_P256_SHA256_FIXED)
-            }
-            (EcdsaP384, Sha384) => {
-                pair(&signature::ECDSA_P384_SHA384_ASN1, &signature::ECDSA_P384_SHA384_FIXED)
-            }
-            (EcdsaP521, Sha512) => {
-                pair(&signature::ECDSA_P521_SHA512_ASN1, &signature::ECDSA_P521_SHA512_FIXED)
-            }
-            (EcdsaP384, Sha256) => {
-                Some(DigestAlgorithms { asn1: &signature::ECDSA_P384_SHA256_ASN1, fixed: None })
-            }
-            (EcdsaP521, Sha256) => {
-                Some(DigestAlgorithms { asn1: &signature::ECDSA_P521_SHA256_ASN1, fixed: None })
-            }
-            (Rsa2048 | Rsa3072 | Rsa4096, Sha256) => {
-                Some(DigestAlgorithms { asn1: &signature::RSA_PKCS1_2048_8192_SHA256, fixed: None })
-            }
+            (EcdsaP256, Sha256) => Some(&signature::ECDSA_P256_SHA256_ASN1),
+            (EcdsaP384, Sha384) => Some(&signature::ECDSA_P384_SHA384_ASN1),
+            (EcdsaP521, Sha512) => Some(&signature::ECDSA_P521_SHA512_ASN1),
+            (EcdsaP384, Sha256) => Some(&signature::ECDSA_P384_SHA256_ASN1),
+            (EcdsaP521, Sha256) => Some(&signature::ECDSA_P521_SHA256_ASN1),
+            (Rsa2048 | Rsa3072 | Rsa4096, Sha256) => Some(&signature::RSA_PKCS1_2048_8192_SHA256),
             (EcdsaP256, Sha384 | Sha512)
             | (EcdsaP384, Sha512)
             | (EcdsaP521, Sha384)
@@ -280,14 +262,23 @@ impl KeyKind {
         }
     }
 
-    /// Length of an r || s signature, or 0 where there is none.
-    fn fixed_signature_len(self) -> usize {
-        match self {
-            Self::EcdsaP256 => 64,
-            Self::EcdsaP384 => 96,
-            Self::EcdsaP521 => 132,
-            Self::Ed25519 | Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096 => 0,
+    /// A signature that was written as r || s (IEEE P1363) in ASN.1 DER (RFC 3279, section 2.2.3);
+    /// `None` unless it has the length that goes with the curve.
+    fn asn1_signature(self, fixed: &[u8]) -> Option<Vec<u8>> {
+        #[derive(der::Sequence)]
+        struct EcdsaSigValue<'a> {
+            r: UintRef<'a>,
+            s: UintRef<'a>,
         }
+        let len = match self {
+            Self::EcdsaP256 => 32,
+            Self::EcdsaP384 => 48,
+            Self::EcdsaP521 => 66,
+            Self::Ed25519 | Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096 => return None,
+        };
+        let (r, s) = (fixed.len() == 2 * len).then(|| fixed.split_at(len))?;
+        let value = EcdsaSigValue { r: UintRef::new(r).ok()?, s: UintRef::new(s).ok()? };
+        value.to_der().ok()
     }
 }
 
@@ -383,35 +374,14 @@ fn kind_of(spki: &SubjectPublicKeyInfoRef<'_>, key: &[u8]) -> Result<KeyKind, Ke
 fn rsa_modulus_bits(key: &[u8]) -> Option<u32> {
     #[derive(der::Sequence)]
     struct RsaPublicKey<'a> {
-        modulus: der::asn1::UintRef<'a>,
-        exponent: der::asn1::UintRef<'a>,
+        modulus: UintRef<'a>,
+        exponent: UintRef<'a>,
     }
     let parsed = RsaPublicKey::from_der(key).ok()?;
     let exponent = parsed.exponent.as_bytes();
     let odd_and_above_one = exponent.last().is_some_and(|last| last & 1 == 1) && exponent != [1];
     let top = parsed.modulus.as_bytes().first()?;
     odd_and_above_one.then(|| parsed.modulus.as_bytes().len() as u32 * 8 - top.leading_zeros())
-}
-
-/// The DER inside exactly one PEM block labelled `label`; surrounding white space is ignored.
-pub(crate) fn pem_decode(text: &str, label: &str) -> Option<Vec<u8>> {
-    let begin = format!("-----BEGIN {label}-----");
-    let end = format!("-----END {label}-----");
-    let body = text.trim().strip_prefix(&begin)?.strip_suffix(&end)?;
-    let joined: String = body.split_ascii_whitespace().collect();
-    from_base64(&joined)
-}
-
-/// One PEM block (RFC 7468): 64 columns, LF, a trailing LF.
-pub(crate) fn pem_encode(der: &[u8], label: &str) -> String {
-    let mut text = format!("-----BEGIN {label}-----\n");
-    let body = to_base64(der);
-    for line in body.as_bytes().chunks(64) {
-        text.push_str(std::str::from_utf8(line).expect("base64 is ASCII"));
-        text.push('\n');
-    }
-    text.push_str(&format!("-----END {label}-----\n"));
-    text
 }
 
 const PEM_LABEL: &str = "PUBLIC KEY";

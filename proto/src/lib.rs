@@ -7,8 +7,9 @@
 //! `certificate` and `verifier` (who signed), `dsse_envelope`, `statement` and `model_statement`
 //! (what was signed), `notice` (what is said about it later), `entry` (what may be logged), `facts`
 //! (what it is found by), `bundle` and `api` (Sigstore's shapes), `identity` (who a log is),
-//! `trust` (what a verifier believes), `freshness` (how old a checkpoint is), `audit` (rebuilding a
-//! log), `evidence` (that a log or a witness lied).
+//! `trust` (what a verifier believes), `sigstore` (the same for Sigstore's clients), `freshness`
+//! (how old a checkpoint is), `audit` (rebuilding a log), `evidence` (that a log or a witness
+//! lied), `timestamp` (what a timestamp authority is asked, and answers).
 #![forbid(unsafe_code)]
 
 pub mod api;
@@ -32,12 +33,15 @@ pub mod model_id;
 pub mod model_statement;
 pub mod note;
 pub mod notice;
+mod pem;
 pub mod policy;
 pub mod proof;
 pub mod proof_file;
 pub mod protojson;
+pub mod sigstore;
 pub mod statement;
 pub mod tile;
+pub mod timestamp;
 pub mod tree;
 pub mod trust;
 pub mod verifier;

@@ -43,6 +43,9 @@ const SHOWN_LEN_MAX: usize = 256;
 /// The longest model name or version, in bytes: what file systems allow for one name.
 pub const LABEL_LEN_MAX: usize = 255;
 
+/// What every version of OMS names its predicate types under.
+pub const MODEL_PREDICATE_TYPES: &str = "https://model_signing/signature/";
+
 /// The predicate type that OMS v1.0 signers write.
 pub const MODEL_PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
 
@@ -59,7 +62,8 @@ pub const SINGLE_FILE_NAME: &str = ".";
 /// Whether `predicate_type` is that of OMS version 1, whatever the minor version.
 pub fn is_model_statement(predicate_type: &str) -> bool {
     predicate_type
-        .strip_prefix("https://model_signing/signature/v1.")
+        .strip_prefix(MODEL_PREDICATE_TYPES)
+        .and_then(|version| version.strip_prefix("v1."))
         .is_some_and(|minor| !minor.is_empty() && minor.bytes().all(|b| b.is_ascii_digit()))
 }
 

@@ -2,8 +2,10 @@
 //! entries.
 //!
 //! Invariants: entry times never go back; a clock that jumped is noticed before any entry takes its
-//! time.
+//! time. Timestamps (`crate::timestamp`) are stamped by the same rule and the same memory: none is
+//! earlier than an entry or a timestamp that this process dated before it.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::seeded_bug::{self, SeededBug};
@@ -45,10 +47,11 @@ pub enum ClockError {
     },
 }
 
-/// The rule, and what it remembers. Owned by the sequencer.
-#[derive(Debug)]
+/// The rule, and what it remembers; clones remember together. One belongs to the sequencer, one to
+/// the timestamp authority.
+#[derive(Clone, Debug)]
 pub struct BatchClock {
-    last_ms: u64,
+    last_ms: Arc<Mutex<u64>>,
     first: Reading,
 }
 
@@ -66,11 +69,14 @@ pub fn read() -> Reading {
 impl BatchClock {
     /// Starts from the time of the last committed batch and the first reading of this process.
     pub fn new(last_ms: u64, first: Reading) -> Self {
-        Self { last_ms, first }
+        Self { last_ms: Arc::new(Mutex::new(last_ms)), first }
     }
 
-    /// The time for a batch sequenced at `now`: `max(now, last)`.
-    pub fn stamp(&mut self, now: Reading) -> Result<u64, ClockError> {
+    /// The time for a batch, or a timestamp, made at `now`, Unix milliseconds: `max(now, last)`.
+    ///
+    /// # Errors
+    /// [`ClockError`]; nothing may be dated then.
+    pub fn stamp(&self, now: Reading) -> Result<u64, ClockError> {
         if seeded_bug::is(SeededBug::ClockIgnored) {
             return Ok(now.wall_ms);
         }
@@ -78,15 +84,16 @@ impl BatchClock {
         let moved_back = now.wall_ms < self.first.wall_ms;
         let boot = now.boot_ms.saturating_sub(self.first.boot_ms);
         let drift = if moved_back { wall + boot } else { wall.abs_diff(boot) };
-        let behind_ms = self.last_ms.saturating_sub(now.wall_ms);
+        let mut last_ms = self.last_ms.lock().unwrap_or_else(PoisonError::into_inner);
+        let behind_ms = last_ms.saturating_sub(now.wall_ms);
         if drift > JUMP_MS_MAX || behind_ms > JUMP_MS_MAX {
             return Err(ClockError::Jumped { jump_ms: drift.max(behind_ms) });
         }
         if behind_ms > BEHIND_MS_MAX {
             return Err(ClockError::Behind { behind_ms });
         }
-        self.last_ms = self.last_ms.max(now.wall_ms);
-        Ok(self.last_ms)
+        *last_ms = (*last_ms).max(now.wall_ms);
+        Ok(*last_ms)
     }
 }
 
@@ -103,15 +110,25 @@ mod tests {
 
     #[test]
     fn time_never_goes_back_and_small_steps_back_keep_the_last() {
-        let mut clock = BatchClock::new(0, START);
+        let clock = BatchClock::new(0, START);
         assert_eq!(clock.stamp(after(1_000, 1_000)), Ok(START.wall_ms + 1_000));
         assert_eq!(clock.stamp(after(-500, 1_500)), Ok(START.wall_ms + 1_000));
         assert_eq!(clock.stamp(after(1_500, 1_500)), Ok(START.wall_ms + 1_500));
     }
 
     #[test]
+    fn clones_remember_together() {
+        let clock = BatchClock::new(0, START);
+        let other = clock.clone();
+        assert_eq!(clock.stamp(after(1_000, 1_000)), Ok(START.wall_ms + 1_000));
+        assert_eq!(other.stamp(after(500, 1_000)), Ok(START.wall_ms + 1_000));
+        assert_eq!(other.stamp(after(9_000, 9_000)), Ok(START.wall_ms + 9_000));
+        assert_eq!(clock.stamp(after(0, 9_000)), Err(ClockError::Behind { behind_ms: 9_000 }));
+    }
+
+    #[test]
     fn a_clock_behind_the_last_entry_waits_and_then_goes_on() {
-        let mut clock = BatchClock::new(START.wall_ms + 10_000, START);
+        let clock = BatchClock::new(START.wall_ms + 10_000, START);
         assert_eq!(clock.stamp(after(0, 0)), Err(ClockError::Behind { behind_ms: 10_000 }));
         assert_eq!(clock.stamp(after(9_000, 9_000)), Ok(START.wall_ms + 10_000));
     }
@@ -119,13 +136,13 @@ mod tests {
     #[test]
     fn a_jump_in_either_direction_is_noticed_before_it_stamps() {
         for wall in [-3_600_000, 3_600_000] {
-            let mut clock = BatchClock::new(0, START);
+            let clock = BatchClock::new(0, START);
             assert!(
                 matches!(clock.stamp(after(wall, 10)), Err(ClockError::Jumped { .. })),
                 "{wall}"
             );
         }
-        let mut restored = BatchClock::new(START.wall_ms + 61_000, START);
+        let restored = BatchClock::new(START.wall_ms + 61_000, START);
         assert!(matches!(restored.stamp(after(0, 0)), Err(ClockError::Jumped { .. })));
     }
 }

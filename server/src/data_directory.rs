@@ -7,7 +7,9 @@
 //! DIR/url          where clients reach the log
 //! DIR/identity     the identity document, public
 //! DIR/ml-dsa.vkey  the public ML-DSA-44 key, if the log has one
-//! DIR/keys/        note.pem (Ed25519), v1.pem (ECDSA P-256), perhaps ml-dsa.pem, mode 0600
+//! DIR/timestamp-chain.pem  the certificates of its timestamp authority, if it has one
+//! DIR/keys/        note.pem (Ed25519), v1.pem (ECDSA P-256), perhaps ml-dsa.pem and timestamp.pem
+//!                  (ECDSA P-256 and its certificates), mode 0600
 //! DIR/restored     in a directory that was restored: how far it must be (`restored`)
 //! DIR/ballast      bytes to delete when the disk is full and the database needs room to open
 //! DIR/tokens.json  who may write with a token, if anybody
@@ -43,6 +45,10 @@ pub const JOURNAL_DIRECTORY: &str = "journal";
 
 /// The file of the public ML-DSA-44 key.
 const ML_DSA_VKEY: &str = "ml-dsa.vkey";
+
+/// The file of the timestamp authority's certificates. With it the log has an authority, so it is
+/// written after the key and removed before it.
+const TIMESTAMP_CHAIN: &str = "timestamp-chain.pem";
 
 /// Room that deleting the ballast gives, in bytes: enough for RocksDB to replay and flush its
 /// write-ahead log.
@@ -134,6 +140,8 @@ pub struct PublicFiles {
     pub identity: String,
     /// The ML-DSA-44 key that dates its checkpoints, if it has one.
     pub ml_dsa_vkey: Option<String>,
+    /// The certificates of its timestamp authority, PEM, the leaf first, if it has one.
+    pub timestamp_chain: Option<String>,
 }
 
 /// A data directory, locked.
@@ -201,6 +209,9 @@ impl DataDirectory {
         if let Some(vkey) = &public.ml_dsa_vkey {
             write(&self.path.join(ML_DSA_VKEY), format!("{vkey}\n").as_bytes())?;
         }
+        if let Some(chain) = &public.timestamp_chain {
+            write(&self.path.join(TIMESTAMP_CHAIN), chain.as_bytes())?;
+        }
         sync_directory_of(&self.keys().note).map_err(failed(&self.path))?;
         sync_directory_of(&self.path.join("shards/any")).map_err(failed(&self.path))?;
         sync_directory_of(&self.path).map_err(failed(&self.path))?;
@@ -230,7 +241,8 @@ impl DataDirectory {
         }
     }
 
-    /// What anybody may know of the log in `path`, which may be in use: it never changes.
+    /// What anybody may know of the log in `path`, which may be in use. Only the timestamp
+    /// authority may change, while the log is not served.
     pub fn public(path: &Path) -> Result<PublicFiles, DirectoryError> {
         check_format(path)?;
         let read = |name: &str| {
@@ -238,11 +250,38 @@ impl DataDirectory {
             fs::read_to_string(&path).map_err(failed(&path))
         };
         let url = read("url")?.trim().to_owned();
-        let ml_dsa_vkey = match path.join(ML_DSA_VKEY).exists() {
-            true => Some(read(ML_DSA_VKEY)?.trim().to_owned()),
-            false => None,
+        let read_if_any = |name: &str| match path.join(name).exists() {
+            true => read(name).map(Some),
+            false => Ok(None),
         };
-        Ok(PublicFiles { url, identity: read("identity")?, ml_dsa_vkey })
+        let ml_dsa_vkey = read_if_any(ML_DSA_VKEY)?.map(|vkey| vkey.trim().to_owned());
+        let timestamp_chain = read_if_any(TIMESTAMP_CHAIN)?;
+        Ok(PublicFiles { url, identity: read("identity")?, ml_dsa_vkey, timestamp_chain })
+    }
+
+    /// Where the certificates of the timestamp authority of the log in `path` are, if it has one.
+    pub fn timestamp_chain(path: &Path) -> PathBuf {
+        path.join(TIMESTAMP_CHAIN)
+    }
+
+    /// Makes `chain` the certificates of the log's timestamp authority, whose key is in place.
+    ///
+    /// # Errors
+    /// If it cannot be written durably.
+    pub fn put_timestamp_chain(&self, chain: &str) -> Result<(), DirectoryError> {
+        let path = Self::timestamp_chain(&self.path);
+        write_prepared(&path, chain.as_bytes(), |file| give_to_owner(file, &path))
+    }
+
+    /// Puts the certificates of the log's timestamp authority aside, under `name`, for those who
+    /// verify old timestamps. From then on the log has no authority.
+    ///
+    /// # Errors
+    /// If they cannot be moved durably.
+    pub fn retire_timestamp_chain(&self, name: &str) -> Result<(), DirectoryError> {
+        let path = Self::timestamp_chain(&self.path);
+        let moved = fs::rename(&path, self.path.join(name));
+        moved.and_then(|()| sync_directory_of(&path)).map_err(failed(&path))
     }
 
     /// The name of the anchor of the log in `path`, which may be in use.
@@ -291,8 +330,12 @@ impl DataDirectory {
 
     /// Where its private keys are.
     pub fn keys(&self) -> KeyPaths {
-        let key = |name: &str| self.path.join("keys").join(name);
-        KeyPaths { note: key("note.pem"), v1: key("v1.pem"), ml_dsa: key("ml-dsa.pem") }
+        Self::keys_in(&self.path)
+    }
+
+    /// Where the private keys of the log in `path` are.
+    pub fn keys_in(path: &Path) -> KeyPaths {
+        KeyPaths::of(&path.join("keys"))
     }
 
     /// The database of one tree.
@@ -382,9 +425,19 @@ pub fn give_to_owner(file: &File, path: &Path) -> io::Result<()> {
 
 /// Writes a whole file durably: readers see the old one or the new one.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), DirectoryError> {
+    write_prepared(path, bytes, |_| Ok(()))
+}
+
+/// The same; nobody sees the file before `prepare` is done with it.
+fn write_prepared(
+    path: &Path,
+    bytes: &[u8],
+    prepare: impl FnOnce(&File) -> io::Result<()>,
+) -> Result<(), DirectoryError> {
     let temporary = path.with_extension("new");
     let mut file = File::create(&temporary).map_err(failed(&temporary))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed(&temporary))?;
+    file.write_all(bytes).map_err(failed(&temporary))?;
+    prepare(&file).and_then(|()| file.sync_all()).map_err(failed(&temporary))?;
     fs::rename(&temporary, path).map_err(failed(path))?;
     sync_directory_of(path).map_err(failed(path))
 }
@@ -411,47 +464,4 @@ fn failed(path: &Path) -> impl Fn(io::Error) -> DirectoryError + '_ {
 const OWNER_TITLE: &str = "treering owner 1";
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_owner_record_has_these_golden_bytes() {
-        let owner = Owner { inode: 42, anchor_id: [0xab; 16], anchor_path: "/a b/x.anchor".into() };
-        let golden = "treering owner 1\ninode 42\n\
-                      anchor-id abababababababababababababababab\nanchor /a b/x.anchor\n";
-        assert_eq!(owner.to_text(), golden);
-        assert_eq!(Owner::parse(golden), Some(owner));
-        assert_eq!(Owner::parse(&golden.replace("owner 1", "owner 2")), None);
-        assert_eq!(Owner::parse(&golden.replace("42", "x")), None);
-    }
-
-    #[test]
-    fn a_directory_is_a_log_only_once_it_is_finished_and_only_where_it_was_made() {
-        let top = tempfile::tempdir().unwrap();
-        let (data, anchor) = (top.path().join("log"), top.path().join("log.anchor"));
-        assert_eq!(default_anchor(&data), anchor);
-        let made = DataDirectory::create(&data, &anchor, [1; 16]).unwrap();
-        assert!(matches!(DataDirectory::open(&data), Err(DirectoryError::Missing { .. })));
-        let public = PublicFiles {
-            url: "https://log.corp".to_owned(),
-            identity: "document".to_owned(),
-            ml_dsa_vkey: Some("key".to_owned()),
-        };
-        made.finish(&public).unwrap();
-        assert_eq!(DataDirectory::public(&data).unwrap(), public);
-        assert!(matches!(DataDirectory::open(&data), Err(DirectoryError::Locked { .. })));
-        let again = DataDirectory::create(&data, &anchor, [1; 16]);
-        assert!(matches!(again, Err(DirectoryError::Exists { .. })));
-        drop(made);
-        DataDirectory::open(&data).unwrap();
-
-        let copy = top.path().join("copy");
-        fs::create_dir(&copy).unwrap();
-        for name in ["FORMAT", "owner", "url", "identity"] {
-            fs::copy(data.join(name), copy.join(name)).unwrap();
-        }
-        assert!(matches!(DataDirectory::open(&copy), Err(DirectoryError::NotOwner { .. })));
-        fs::write(data.join("FORMAT"), "treering data 2\n").unwrap();
-        assert!(matches!(DataDirectory::open(&data), Err(DirectoryError::OtherVersion { .. })));
-    }
-}
+mod tests;

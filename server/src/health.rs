@@ -80,6 +80,18 @@ impl Refusal {
         }
     }
 
+    /// Whether it says nothing of what is stored, only that no entries can be added now.
+    pub fn is_about_writes(&self) -> bool {
+        matches!(self, Self::ClockBehind(_) | Self::DiskFull(_) | Self::NoQuorum(_))
+    }
+
+    /// Whether no timestamp may be given either: the clock is not trusted, or something went wrong
+    /// that a person has not looked at. Everything else is about entries, of which a timestamp says
+    /// nothing.
+    pub fn stops_timestamps(&self) -> bool {
+        matches!(self, Self::Latched(..) | Self::ClockBehind(_))
+    }
+
     /// The sentence for whoever asks; what lies inside the machine stays in the log.
     pub fn public_message(&self) -> String {
         match self {
@@ -177,8 +189,8 @@ impl Health {
         *self.lock() = Some(refusal);
     }
 
-    /// Whether the log is restored and behind: then nothing is signed, not even on reading,
-    /// whatever else happens.
+    /// Whether the log is restored and behind: then nothing about entries is signed, not even on
+    /// reading, whatever else happens.
     pub fn is_behind(&self) -> bool {
         self.behind.load(Ordering::SeqCst)
     }

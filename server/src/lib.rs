@@ -3,7 +3,8 @@
 //! Read in this order: `sequencer` (the one loop), `access` and `admission` (who may say what),
 //! `pool` (what comes in), `store` (what is kept), `selfcheck`, `anchor` and `publisher` (what
 //! happens before a head is signed and shown), `startup` (what happens after a crash), `http` (the
-//! three faces), `ops` (the commands), `cli` and `config` (how they are asked for).
+//! three faces), `timestamp` (the authority beside them), `ops` (the commands), `cli` and `config`
+//! (how they are asked for).
 //!
 //! Invariant: `http -> pool -> sequencer -> publisher` is the only way into the log; `http` reads
 //! `store` and never writes it.
@@ -37,5 +38,6 @@ pub mod systemd;
 #[cfg(test)]
 mod test_log;
 pub mod thinning;
+pub mod timestamp;
 pub mod tls;
 pub mod witness;

@@ -12,6 +12,10 @@ pub const V1_BODY_BYTES_MAX: usize = 8 << 20;
 /// Body of a Rekor v2 submission, as rekor-tiles has it.
 pub const V2_BODY_BYTES_MAX: usize = 4 << 20;
 
+/// Body of a request for a timestamp: a digest, a nonce and two names are 250 bytes; base64, JSON
+/// and white space around them make no more than this.
+pub const TIMESTAMP_BODY_BYTES_MAX: usize = 4 << 10;
+
 /// Body of a bulk request for statements: 256 hashes in JSON.
 pub const BULK_BODY_BYTES_MAX: usize = 32 << 10;
 
@@ -78,8 +82,9 @@ pub const WINDOW_BYTES: u32 = 256 << 10;
 pub const SEND_BYTES_MAX: usize = 64 << 10;
 
 /// A body above this is verified off the connection threads, so that it does not hold up others. A
-/// digest with a certificate fits; ten signatures of a large curve, 60 ms of work, do not.
-pub const LARGE_BODY_BYTES: usize = 6 << 10;
+/// `hashedrekord` with a keyless certificate fits. Ten keys and signatures of P-521 do not, nor of
+/// P-384 as Rekor v1 spells them: each key may be tried on each signature, 60 ms of work.
+pub const LARGE_BODY_BYTES: usize = 4 << 10;
 
 /// Open connections: each costs a file descriptor and some 50 KB.
 pub const CONNECTIONS_MAX: usize = 4096;
@@ -114,6 +119,10 @@ pub const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 /// Time from submission to answer: clients give up after 30 s and later.
 pub const ANSWER_TIME_MAX: Duration = Duration::from_secs(20);
 
+/// The same for Rekor v2, by a log that waits for no witnesses: sigstore-js gives up after 5 s. A
+/// log that is alone publishes within milliseconds, so that after 4 s something is wrong.
+pub const V2_ANSWER_TIME_MAX: Duration = Duration::from_secs(4);
+
 /// Time that open requests get when the server stops; service managers kill after 10 s.
 pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(8);
 
@@ -125,6 +134,26 @@ pub const SEARCH_TERMS_MAX: usize = 8;
 
 /// Postings read for one page: what a search for two common terms may cost.
 pub const SEARCH_READS_MAX: usize = 20_000;
+
+/// Reads that a proposed entry in a Rekor v1 search counts as: its signature is verified as that of
+/// a submission, of which an address may make a tenth as many.
+pub const READS_OF_A_PROPOSAL: u32 = ADDRESS_READS_PER_SECOND / ADDRESS_WRITES_PER_SECOND;
+
+/// Reads that a search in the index of Rekor v1 counts as, beside its request: it may read
+/// [`INDEX_READS_MAX`] postings, and the tiles of [`INDEX_HITS_MAX`] entries all over the log.
+pub const READS_OF_AN_INDEX_SEARCH: u32 = 20;
+
+/// Body of a search in the index of Rekor v1: a chain of certificates in base64.
+pub const INDEX_BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Ids in the answer to such a search: 830 KB. Rekor has no pages, and names no limit.
+pub const INDEX_HITS_MAX: usize = 10_000;
+
+/// Postings read for it: an answer of that length of which every entry is found five times.
+pub const INDEX_READS_MAX: usize = 50_000;
+
+/// Payload that goes with an entry in Rekor v1; longer ones are left out, as Rekor does.
+pub const ATTESTATION_BYTES_MAX: usize = 100 << 10;
 
 /// Published notes in one answer.
 pub const CHECKPOINTS_LIMIT_MAX: usize = 1000;

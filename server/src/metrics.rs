@@ -22,6 +22,7 @@ use crate::health::{Health, LatchReason, Refusal};
 pub struct Metrics {
     registry: Registry,
     submissions: Family<OutcomeLabel, Counter>,
+    v1_requests: Family<OperationLabel, Counter>,
     tree_size: Gauge,
     batch_entries: Histogram,
     batch_seconds: Histogram,
@@ -43,6 +44,8 @@ pub struct Metrics {
     start_time: Gauge<f64, AtomicU64>,
     tls_expiry: Family<CertificateLabel, Gauge<f64, AtomicU64>>,
     tls_reload_failures: Counter,
+    timestamps: Family<OutcomeLabel, Counter>,
+    timestamp_expiry: Family<CertificateLabel, Gauge<f64, AtomicU64>>,
 }
 
 /// What a rate limit is counted by.
@@ -70,6 +73,12 @@ pub enum Synced {
 #[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
 struct OutcomeLabel {
     outcome: &'static str,
+}
+
+#[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
+struct OperationLabel {
+    operation: &'static str,
+    code: u16,
 }
 
 #[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
@@ -120,6 +129,7 @@ impl Default for Metrics {
         let metrics = Self {
             registry: Registry::with_prefix("treering"),
             submissions: Family::default(),
+            v1_requests: Family::default(),
             tree_size: Gauge::default(),
             batch_entries: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
             batch_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 14)),
@@ -143,6 +153,8 @@ impl Default for Metrics {
             start_time: Gauge::default(),
             tls_expiry: Family::default(),
             tls_reload_failures: Counter::default(),
+            timestamps: Family::default(),
+            timestamp_expiry: Family::default(),
         };
         metrics.start_time.set(clock::read().wall_ms as f64 / 1000.0);
         metrics.registered().with_every_label().with_operations()
@@ -153,6 +165,8 @@ impl Metrics {
     fn registered(mut self) -> Self {
         let all = &mut self.registry;
         all.register("submissions", "Submissions by outcome", self.submissions.clone());
+        let help = "Requests of the Rekor v1 face, by operation and status";
+        all.register("v1_requests", help, self.v1_requests.clone());
         all.register("tree_size", "Entries that are published", self.tree_size.clone());
         all.register("batch_entries", "Entries in a batch", self.batch_entries.clone());
         let help = "Time from taking a batch to waking its submitters";
@@ -201,6 +215,11 @@ impl Metrics {
         let help = "When the certificate that the server shows expires, Unix time";
         let name = "tls_certificate_expiry_timestamp";
         all.register_with_unit(name, help, Unit::Seconds, self.tls_expiry.clone());
+        let help = "Requests for a timestamp by outcome";
+        all.register("timestamps", help, self.timestamps.clone());
+        let help = "When the log's timestamp authority may sign no more, Unix time";
+        let name = "timestamp_certificate_expiry_timestamp";
+        all.register_with_unit(name, help, Unit::Seconds, self.timestamp_expiry.clone());
         let (version, sources) = (env!("CARGO_PKG_VERSION"), env!("TREERING_SOURCE_HASH"));
         let build = Info::new(vec![("version", version), ("sources", sources)]);
         all.register("build", "The program that runs", build);
@@ -264,6 +283,17 @@ impl Metrics {
         self.tls_reload_failures.inner().store(reload_failures, Ordering::Relaxed);
     }
 
+    /// Counts a request for a timestamp by its outcome, a stable label.
+    pub fn timestamp(&self, outcome: &'static str) {
+        self.timestamps.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// Notes when the timestamp authority's certificates expire, Unix seconds.
+    pub fn timestamp_expiry(&self, not_after: u64) {
+        let label = CertificateLabel { certificate: "timestamps" };
+        self.timestamp_expiry.get_or_create(&label).set(not_after as f64);
+    }
+
     /// Counts an answer of the witness with this name.
     pub fn witness(&self, name: &str, outcome: WitnessOutcome) {
         let label = WitnessLabel { witness: name.to_owned(), outcome };
@@ -283,6 +313,12 @@ impl Metrics {
     /// Counts a submission by its outcome, a stable label.
     pub fn submission(&self, outcome: &'static str) {
         self.submissions.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// Counts a request of the Rekor v1 face by its operation, a stable name, and the status of its
+    /// answer.
+    pub fn v1_request(&self, operation: &'static str, code: u16) {
+        self.v1_requests.get_or_create(&OperationLabel { operation, code }).inc();
     }
 
     /// Notes a published batch.
@@ -349,10 +385,13 @@ mod tests {
     fn full() -> String {
         let (metrics, health) = (Metrics::default(), Health::default());
         metrics.submission("logged");
+        metrics.v1_request("getLogInfo", 200);
         metrics.witness("witness", WitnessOutcome::Cosigned);
         metrics.denied("token-expired");
         metrics.synced(Synced::Commit, Duration::ZERO);
         metrics.tls(Some(0), 0);
+        metrics.timestamp("granted");
+        metrics.timestamp_expiry(0);
         metrics.render(0, 0, &health)
     }
 
@@ -391,6 +430,7 @@ mod tests {
     #[test]
     fn what_happens_is_counted_under_its_stable_name() {
         let (metrics, health) = (Metrics::default(), Health::default());
+        metrics.v1_request("searchIndex", 422);
         metrics.denied("token-expired");
         metrics.rate_refused(Limited::Quota);
         metrics.journal_failed(&crate::journal::JournalError::Unsynced);
@@ -398,9 +438,12 @@ mod tests {
         metrics.synced(Synced::Anchor, Duration::from_micros(150));
         metrics.checkpoint(1_500);
         metrics.tls(Some(2_000_000_000), 1);
+        metrics.timestamp("timestamp-nonce");
+        metrics.timestamp_expiry(2_100_000_000);
         health.latch(LatchReason::SelfCheck, "another root".to_owned());
         let text = metrics.render(3, 7, &health);
         for series in [
+            "treering_v1_requests_total{operation=\"searchIndex\",code=\"422\"} 1",
             "treering_latched 1",
             "treering_latch_reason{reason=\"self-check\"} 1",
             "treering_refusing{reason=\"latched\"} 1",
@@ -412,6 +455,8 @@ mod tests {
             "treering_last_checkpoint_timestamp_seconds 1.5",
             "treering_tls_certificate_expiry_timestamp_seconds{certificate=\"server\"} 2000000000",
             "treering_tls_reload_failures_total 1",
+            "treering_timestamps_total{outcome=\"timestamp-nonce\"} 1",
+            "treering_timestamp_certificate_expiry_timestamp_seconds{certificate=\"timestamps\"} 2100000000",
             "treering_pool_depth 3",
             "treering_tree_size 7",
         ] {

@@ -2,8 +2,8 @@
 //! waits for it.
 //!
 //! Invariants:
-//! - one leaf is on its way at most once: who submits it again joins, and is told that it is a
-//!   duplicate;
+//! - one leaf is on its way at most once: who submits it again joins. The first who still waits
+//!   when it is logged is told so, and everybody after is told that it is a duplicate;
 //! - a leaf is reserved here before the store is asked for it, so no entry can become published in
 //!   between and be logged twice;
 //! - entries and bytes are bounded; beyond that submitters are sent away at once.
@@ -75,17 +75,11 @@ struct Inner {
     waiting: VecDeque<VerifiedEntry>,
     /// Everybody who waits, by leaf: entries in `waiting`, in the batch that is sequenced now, or
     /// being looked up.
-    waiters: HashMap<Hash, Vec<Waiter>>,
+    waiters: HashMap<Hash, Vec<oneshot::Sender<Outcome>>>,
     bytes: usize,
     stopping: bool,
     /// Something other than an entry wants the sequencer's attention.
     nudged: bool,
-}
-
-struct Waiter {
-    sender: oneshot::Sender<Outcome>,
-    /// Whether this submission, not an earlier equal one, is what gets logged.
-    is_first: bool,
 }
 
 impl Pool {
@@ -114,7 +108,7 @@ impl Pool {
                 if waiters.len() >= WAITERS_MAX {
                     return Err(Rejected::Full);
                 }
-                waiters.push(Waiter { sender, is_first: false });
+                waiters.push(sender);
                 return Ok(receiver);
             }
             if inner.waiters.len() >= POOL_ENTRIES_MAX
@@ -122,7 +116,7 @@ impl Pool {
             {
                 return Err(Rejected::Full);
             }
-            inner.waiters.insert(leaf, vec![Waiter { sender, is_first: true }]);
+            inner.waiters.insert(leaf, vec![sender]);
         }
         // From here on the leaf is reserved: either it is in the store now, or it will be logged by
         // us alone.
@@ -226,13 +220,15 @@ impl Pool {
 
     fn finish(&self, leaf: &Hash, outcome: &Outcome) {
         let waiters = self.lock().waiters.remove(leaf).unwrap_or_default();
+        // Who gave up waiting was told to submit again. Whoever did must not hear that the entry
+        // was there before: clients of Rekor v2 take that for a failure.
+        let mut is_told = false;
         for waiter in waiters {
             let outcome = match outcome {
-                Outcome::Logged(logged) if !waiter.is_first => Outcome::Duplicate(logged.index),
+                Outcome::Logged(logged) if is_told => Outcome::Duplicate(logged.index),
                 other => other.clone(),
             };
-            // A submitter that went away does not mind.
-            let _ = waiter.sender.send(outcome);
+            is_told |= waiter.send(outcome).is_ok();
         }
     }
 
@@ -247,4 +243,28 @@ fn weight(entry: &VerifiedEntry) -> usize {
     entry.body().len()
         + entry.statement().map_or(0, |statement| statement.payload.len())
         + entry.facts().len() * FACT_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_log::{TestLog, entries};
+
+    #[test]
+    fn the_first_who_still_waits_hears_that_the_entry_is_logged() {
+        let log = TestLog::new();
+        let pool = Pool::new(log.store.clone(), Health::default());
+        let entry = entries(1).remove(0);
+        let gave_up = pool.submit(entry.clone()).unwrap();
+        let mut waits = pool.submit(entry.clone()).unwrap();
+        let mut later = pool.submit(entry.clone()).unwrap();
+        assert_eq!(pool.next_batch(Duration::ZERO).unwrap().len(), 1, "it is on its way once");
+        drop(gave_up);
+        let index = LeafIndex::new(0).unwrap();
+        let snapshot = Arc::new(log.snapshot());
+        pool.resolve(&entry, Logged { index, time: 0, snapshot, set: None });
+        assert!(matches!(waits.try_recv(), Ok(Outcome::Logged(logged)) if logged.index == index));
+        assert!(matches!(later.try_recv(), Ok(Outcome::Duplicate(at)) if at == index));
+        assert_eq!(pool.depth(), 0);
+    }
 }

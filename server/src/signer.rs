@@ -72,6 +72,21 @@ pub struct KeyPaths {
     pub v1: PathBuf,
     /// ML-DSA-44, for a dated line in C2SP notes; there may be none.
     pub ml_dsa: PathBuf,
+    /// ECDSA P-256 with its certificates, for timestamps ([`crate::timestamp`]); there may be none.
+    pub timestamp: PathBuf,
+}
+
+impl KeyPaths {
+    /// The keys in `directory`, by their names.
+    pub fn of(directory: &Path) -> Self {
+        let key = |name: &str| directory.join(name);
+        Self {
+            note: key("note.pem"),
+            v1: key("v1.pem"),
+            ml_dsa: key("ml-dsa.pem"),
+            timestamp: key("timestamp.pem"),
+        }
+    }
 }
 
 /// The private keys and who they sign for.
@@ -93,7 +108,7 @@ pub fn generate_note_key() -> Zeroizing<String> {
 }
 
 /// A new ECDSA P-256 key as PKCS#8 PEM.
-pub fn generate_v1_key() -> Zeroizing<String> {
+pub fn generate_p256_key() -> Zeroizing<String> {
     let document = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)
         .and_then(|pair| pair.to_pkcs8v1())
         .expect("the system has randomness");
@@ -241,13 +256,21 @@ fn checkpoint_text(origin: &str, head: TreeHead) -> String {
 
 /// The DER of a PEM file with an unencrypted private key; `None` if it is something else.
 fn read_der(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, KeyFileError> {
-    let pem = read_key(path)?;
-    let decoded = pkcs8::der::pem::decode_vec(pem.as_bytes()).ok();
-    let is_key = |(label, _): &(&str, Vec<u8>)| *label == pkcs8::PrivateKeyInfoRef::PEM_LABEL;
-    Ok(decoded.filter(is_key).map(|(_, der)| Zeroizing::new(der)))
+    Ok(decode_key(&read_key(path)?))
 }
 
-fn read_key(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
+/// The DER of an unencrypted private key in PEM; `None` if it is something else.
+pub fn decode_key(pem: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let decoded = pkcs8::der::pem::decode_vec(pem.as_bytes()).ok();
+    let is_key = |(label, _): &(&str, Vec<u8>)| *label == pkcs8::PrivateKeyInfoRef::PEM_LABEL;
+    decoded.filter(is_key).map(|(_, der)| Zeroizing::new(der))
+}
+
+/// The text of a key file.
+///
+/// # Errors
+/// [`KeyFileError::Io`].
+pub fn read_key(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
     let read = fs::read_to_string(path);
     read.map(Zeroizing::new).map_err(|source| KeyFileError::Io { path: path.to_owned(), source })
 }

@@ -8,6 +8,7 @@ use treering_proto::append::{Extension, RightEdge};
 use treering_proto::encoding::to_base64;
 use treering_proto::entry::VerifiedEntry;
 use treering_proto::hash::{Hash, sha256};
+use treering_proto::key::PublicKey;
 use treering_proto::tree::TreeHead;
 
 use crate::publisher::{Snapshot, Witnessed};
@@ -38,6 +39,25 @@ pub fn entries(count: usize) -> Vec<VerifiedEntry> {
         VerifiedEntry::from_v2_request(request.as_bytes()).unwrap()
     };
     (0..count).map(entry).collect()
+}
+
+/// An entry of Rekor v1.
+pub fn v1_entry() -> VerifiedEntry {
+    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
+    let spki = AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()).unwrap();
+    let key = PublicKey::from_spki_der(spki.as_ref()).unwrap().to_pem();
+    let signature = pair.sign(&SystemRandom::new(), b"v1").unwrap();
+    let request = serde_json::json!({
+        "kind": "hashedrekord", "apiVersion": "0.0.1",
+        "spec": {
+            "data": { "hash": { "algorithm": "sha256", "value": sha256(b"v1").to_hex() } },
+            "signature": {
+                "content": to_base64(signature.as_ref()),
+                "publicKey": { "content": to_base64(key.as_bytes()) },
+            },
+        },
+    });
+    VerifiedEntry::from_v1_request(request.to_string().as_bytes()).unwrap()
 }
 
 /// The leaves of `entries`.

@@ -51,8 +51,12 @@ impl Said {
 
 impl Bench {
     fn new() -> Self {
+        Self::served_with(&["--open-writes"])
+    }
+
+    fn served_with(flags: &[&str]) -> Self {
         let log = Log::create();
-        let server = log.serve();
+        let server = log.serve_with(flags, None);
         let model = log.beside("tested-model");
         write_model(&model);
         let bench = Self {
@@ -165,6 +169,24 @@ fn a_signed_model_is_logged_and_verified_directory_and_file() {
     let verified = bench.verify(&file, &[]);
     assert_eq!(verified.code, Some(NOT_VERIFIED), "{verified:?}");
     assert_eq!(bench.server().size(), 2);
+}
+
+#[test]
+fn a_log_that_takes_rekor_v2_alone_gets_models_logged_and_one_that_takes_nothing_says_so() {
+    let bench = Bench::served_with(&["--open-writes", "--write-faces", "v2"]);
+    let signed = bench.sign(&bench.model, &["--name", "tested"]);
+    assert_eq!(signed.code, Some(0), "{signed:?}");
+    let verified = bench.verify(&bench.model, &["--online"]);
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+    let entry = bench.server().get("/api/treering/v1/entries/0").json();
+    assert_eq!(entry["kindVersion"], serde_json::json!({ "kind": "dsse", "version": "0.0.2" }));
+    let found = bench.server().get("/api/treering/v1/search?subject-name=tested").json();
+    assert_eq!(found["entries"][0]["index"], "0", "the log saw the statement: {found}");
+
+    let bench = Bench::served_with(&["--open-writes", "--read-only"]);
+    let signed = bench.sign(&bench.model, &[]);
+    assert!(signed.code.is_some_and(|code| code != 0), "{signed:?}");
+    assert!(signed.all().contains("frozen") && signed.all().contains("read-only"), "{signed:?}");
 }
 
 #[test]

@@ -1,6 +1,12 @@
 //! The Rekor v1 face, byte for byte: its clients cut answers at fixed offsets, take `ETag` for a
 //! key, and refuse fields that they do not know.
 
+mod document;
+mod duplicates;
+mod index;
+mod requests;
+mod retrieve;
+
 use serde_json::{Value, json};
 use treering_proto::api::v1::{EntryId, set_payload};
 use treering_proto::encoding::{from_base64, to_base64};
@@ -18,11 +24,10 @@ use crate::tiles::{OPEN_TO_BROWSERS, without_date};
 
 const ENTRIES: &str = "/api/v1/log/entries";
 
-/// The headers of every v1 read.
-fn read_headers() -> String {
+/// The headers of every v1 GET after those that say what it is, errors included.
+fn uncached() -> String {
     format!(
-        "content-type: application/json\r\n\
-         cache-control: no-cache, no-store, no-transform, must-revalidate, private, max-age=0\r\n\
+        "cache-control: no-cache, no-store, no-transform, must-revalidate, private, max-age=0\r\n\
          {OPEN_TO_BROWSERS}\
          expires: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
          pragma: no-cache\r\n\
@@ -144,8 +149,11 @@ fn an_entry_reads_the_same_by_index_and_by_every_spelling_of_its_id() {
         let read = connection.get(&path).unwrap();
         assert_eq!((read.status, &read.body), (200, &created.body), "{path}");
         let length = created.body.len();
-        let headers = read_headers();
-        let expected = format!("HTTP/1.1 200 OK\r\n{headers}content-length: {length}\r\n\r\n");
+        let expected = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{}\
+             content-length: {length}\r\n\r\n",
+            uncached()
+        );
         assert_eq!(without_date(&read.head), expected, "{path}");
         let head = connection.ask("HEAD", &path, "").unwrap();
         assert_eq!(without_date(&head.head), expected, "HEAD {path}");
@@ -170,19 +178,20 @@ fn absent_entries_have_no_body_and_impossible_ones_a_code() {
         format!("{ENTRIES}/{absent}"),
         format!("{ENTRIES}/{tree}{absent}"),
         format!("{ENTRIES}/0000000000000001{absent}"),
+        format!("{ENTRIES}/0000000000000000{absent}"),
         format!("{ENTRIES}?logIndex=4"),
         format!("{ENTRIES}?logIndex=9223372036854775807"),
     ] {
         let response = connection.get(&path).unwrap();
         let expected = format!(
-            "HTTP/1.1 404 Not Found\r\ntreering-error: no-entry\r\n\
-             cache-control: no-store\r\n{OPEN_TO_BROWSERS}content-length: 0\r\n\r\n"
+            "HTTP/1.1 404 Not Found\r\ntreering-error: no-entry\r\n{}content-length: 0\r\n\r\n",
+            uncached()
         );
         assert_eq!(without_date(&response.head), expected, "{path}");
     }
     for (query, code) in [
         ("", 602),
-        ("?logIndex=", 601),
+        ("?logIndex=", 602),
         ("?logIndex=one", 601),
         ("?logIndex=-1", 609),
         ("?logIndex=9223372036854775808", 601),
@@ -191,6 +200,12 @@ fn absent_entries_have_no_body_and_impossible_ones_a_code() {
     ] {
         let response = connection.get(&format!("{ENTRIES}{query}")).unwrap();
         refused(&response, 422, code, query);
+    }
+    for tree in ["8000000000000000", "ffffffffffffffff"] {
+        let response = connection.get(&format!("{ENTRIES}/{tree}{absent}")).unwrap();
+        refused(&response, 400, 400, tree);
+        let message = format!("validation error: {tree} is not a valid TreeID");
+        assert_eq!(response.json()["message"], message);
     }
 }
 
@@ -237,7 +252,24 @@ fn consistency_proofs_hold_and_sizes_that_make_no_sense_are_refused() {
     refused(&ask("firstSize=0&lastSize=4"), 422, 609, "from nothing");
     refused(&ask("firstSize=x&lastSize=4"), 422, 601, "no number");
     refused(&ask("firstSize=1&lastSize=4&treeID=x"), 422, 605, "no tree");
-    refused(&ask("firstSize=1&lastSize=4&treeID=1"), 400, 400, "another tree");
+    for (query, message) in [
+        ("firstSize=5&lastSize=4&treeID=1", "firstSize(5) must be less than lastSize(4)"),
+        ("lastSize=4&treeID=1", "no log range found for tree ID 1"),
+        ("lastSize=4&treeID=0", "no log range found for tree ID 0"),
+        ("lastSize=4&treeID=9223372036854775808", "invalid tree ID specified: 9223372036854775808"),
+        (
+            "lastSize=29",
+            "the tree size requested(29) was greater than what is currently observable(28)",
+        ),
+    ] {
+        let response = ask(query);
+        refused(&response, 400, 400, query);
+        assert_eq!(response.json()["message"], message, "{query}");
+    }
+    refused(&ask("lastSize="), 422, 602, "no last size");
+    refused(&ask("lastSize=0"), 422, 609, "to nothing");
+    let last_counts = ask("lastSize=x&firstSize=&lastSize=28&treeID=").json();
+    assert_eq!(last_counts, explicit, "of several values the last one counts");
     let tree = log.identity.tree_id();
     assert_eq!(ask(&format!("firstSize=1&lastSize=4&treeID={tree}")).status, 200);
     assert!(TreeSize::new(28).is_some_and(|size| size == current.size));
@@ -275,7 +307,12 @@ fn log_information_and_public_key_have_exactly_these_bytes() {
     assert_eq!(quoted.text(), format!("{}\n", json!(pem)));
     let tree = log.identity.tree_id();
     assert_eq!(connection.get(&format!("{path}?treeID={tree}")).unwrap().text(), pem);
-    refused(&connection.get(&format!("{path}?treeID=1")).unwrap(), 400, 400, "another tree");
+    for tree in ["1", "0", "9223372036854775808"] {
+        let response = connection.get(&format!("{path}?treeID={tree}")).unwrap();
+        refused(&response, 400, 400, tree);
+        assert_eq!(response.json()["message"], "Bad Request");
+    }
+    refused(&connection.get(&format!("{path}?treeID=-1")).unwrap(), 422, 605, "no number");
 }
 
 #[test]
@@ -288,11 +325,14 @@ fn browsers_may_read_and_methods_that_make_no_sense_are_refused() {
         assert_eq!(preflight.status, 204, "{path}");
         assert_eq!(preflight.header("access-control-allow-origin"), Some("*"));
         assert_eq!(preflight.header("access-control-allow-methods"), Some("GET, HEAD, POST"));
-        assert_eq!(preflight.header("access-control-allow-headers"), Some("content-type"));
+        let headers = "accept, content-type, x-requested-with";
+        assert_eq!(preflight.header("access-control-allow-headers"), Some(headers));
     }
     let response = connection.ask("DELETE", "/api/v1/log", "").unwrap();
     refused(&response, 405, 405, "delete");
     assert_eq!(response.header("allow"), Some("GET, HEAD"));
+    let message = "method DELETE is not allowed, but [GET, HEAD] are";
+    assert_eq!(response.json()["message"], message);
     let response = connection.ask("PUT", "/checkpoint", "").unwrap();
     assert_eq!(
         (response.status, response.json()["label"].as_str()),
@@ -302,5 +342,7 @@ fn browsers_may_read_and_methods_that_make_no_sense_are_refused() {
     assert_eq!((response.status, &response.json()["code"]), (501, &json!(12)));
     let response = connection.get("/api/v2/nothing").unwrap();
     assert_eq!((response.status, &response.json()["code"]), (404, &json!(5)));
-    refused(&connection.get("/api/v1/nothing").unwrap(), 404, 404, "no path");
+    let response = connection.get("/api/v1/nothing").unwrap();
+    refused(&response, 404, 404, "no path");
+    assert_eq!(response.json()["message"], "path /api/v1/nothing was not found");
 }

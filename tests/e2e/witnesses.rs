@@ -19,16 +19,16 @@ use treering_tests::witness::{Manner, TestWitness, policy};
 use crate::refusals::write;
 
 /// A log with witnesses, and the policy that it is served with.
-struct Witnessed {
-    log: Log,
-    witnesses: Vec<TestWitness>,
+pub struct Witnessed {
+    pub log: Log,
+    pub witnesses: Vec<TestWitness>,
     policy: Policy,
     file: PathBuf,
 }
 
 impl Witnessed {
     /// A log whose checkpoints `quorum` of `count` witnesses must cosign.
-    fn new(count: u8, quorum: usize) -> Self {
+    pub fn new(count: u8, quorum: usize) -> Self {
         Self::of(Log::create(), count, quorum)
     }
 
@@ -49,7 +49,7 @@ impl Witnessed {
         [&common[..], &quick, more].concat()
     }
 
-    fn serve(&self) -> Server {
+    pub fn serve(&self) -> Server {
         self.log.serve_with(&self.flags(&[]), None)
     }
 
@@ -164,6 +164,28 @@ fn without_a_quorum_nothing_is_published_or_acknowledged_until_it_is_back() {
     assert!(matches!(again, Answer::Duplicate { index } if index == before), "{again:?}");
     history.attempts.push(Attempt { submission, index: Some(before) });
     check_log(&server, &mut history);
+}
+
+/// Without witnesses such a submitter is sent away after 4 s, because one client waits only 5.
+#[test]
+fn who_submits_through_rekor_v2_waits_for_a_slow_quorum() {
+    let all = Witnessed::new(1, 1);
+    let policy = text(&all.file);
+    let patient = ["--open-writes", "--witness-policy", policy, "--witness-timeout", "10s"];
+    let server = all.log.serve_with(&patient, None);
+    wait_until(&server, |ready| ready.json()["witnessed"] == "quorum");
+    all.witnesses[0].set_manner(Manner::Silent);
+    let submission = Submission::hashedrekord(Face::V2, &Signer::new(), b"slow");
+    let waiting = submit_aside(&server, submission);
+    all.witnesses[0].wait_until_held();
+    let held = Instant::now();
+    while held.elapsed() < Duration::from_millis(4500) {
+        server.get("/livez");
+    }
+    assert!(!waiting.is_finished(), "it was sent away");
+    all.witnesses[0].set_manner(Manner::Honest);
+    let answer = waiting.join().unwrap();
+    assert!(matches!(answer, Answer::Logged { index: 0, .. }), "{answer:?}");
 }
 
 #[test]

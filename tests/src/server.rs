@@ -264,6 +264,15 @@ impl Server {
         rustix::process::Pid::from_child(&self.child)
     }
 
+    /// Where it listens for reads alone.
+    ///
+    /// # Panics
+    /// If it has no such address.
+    pub fn read_address(&self) -> SocketAddr {
+        let address = self.ready["readListen"].as_str().and_then(|text| text.parse().ok());
+        address.expect("it was started with --read-listen")
+    }
+
     /// A connection to it.
     ///
     /// # Panics

@@ -57,7 +57,9 @@ pub(crate) fn module_header(file: &Source) -> Vec<Violation> {
 
 /// At most [`COLUMNS_MAX`] characters, the insides of string literals and addresses not counted.
 pub(crate) fn columns(file: &Source) -> Vec<Violation> {
-    let is_code = file.is_rust() || file.is_script() || file.path().ends_with(".py");
+    let is_code = file.is_rust()
+        || file.is_script()
+        || [".py", ".mjs"].iter().any(|extension| file.path().ends_with(extension));
     if !is_code {
         return Vec::new();
     }
@@ -148,13 +150,16 @@ pub(crate) fn todo_owner(file: &Source) -> Vec<Violation> {
     unowned.chain(others.iter().flat_map(|word| found(text, word))).collect()
 }
 
-/// No sleep in tests, in Rust or Python.
+/// No sleep in tests, in Rust, Python or JavaScript.
 pub(crate) fn sleepless_tests(file: &Source) -> Vec<Violation> {
     if file.is_rust() {
         return found(&file.test_code(), "sleep").collect();
     }
     if file.path().starts_with("tests/") && file.path().ends_with(".py") {
         return found(file.text(), concat!("time.", "sleep")).collect();
+    }
+    if file.path().starts_with("tests/") && file.path().ends_with(".mjs") {
+        return found(file.text(), concat!("set", "Timeout")).collect();
     }
     Vec::new()
 }

@@ -172,6 +172,7 @@ fn summary(origin: &str, round: &Round) -> Value {
             "verified": round.tally.verified,
             "noStatement": round.tally.no_statement,
             "otherPayload": round.tally.other_payload,
+            "notKept": round.tally.not_kept,
         },
         "unreadable": round.tally.unreadable,
         "findings": round.told.new_count(),

@@ -390,15 +390,14 @@ impl Seen {
     ) -> Self {
         let verified = entry.recheck(payload) == Recheck::Valid;
         let who = |verifier| Who::of(verifier, intermediates, authorities, time);
-        let signed_by = match entry {
-            _ if !verified => Vec::new(),
-            Entry::Hashedrekord(entry) => vec![who(entry.verifier())],
-            Entry::Dsse(entry) => {
-                entry.signatures().iter().map(|signature| who(&signature.verifier)).collect()
-            }
+        let signed_by = match verified {
+            true => entry.verifiers().into_iter().map(who).collect(),
+            false => Vec::new(),
         };
         let what = match (payload, entry.payload_hash()) {
             (Some(payload), Some(_)) if verified => What::read(payload),
+            // Nobody can show that it was signed, so nobody says what is in it.
+            (_, Some(_)) if !entry.keeps_signatures() => What::Other,
             _ => What::Opaque,
         };
         Self { entry: at, time, signed_by, what }

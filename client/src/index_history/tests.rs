@@ -153,6 +153,41 @@ async fn a_log_that_shows_another_entry_than_it_did_is_caught() {
 }
 
 #[test]
+fn what_no_signature_is_kept_of_says_nothing() {
+    let fact = |tag, value: &str| Fact { tag, value: value.as_bytes().to_vec() };
+    let seen = |kind| {
+        let record = Record {
+            kind: Some(kind),
+            facts: vec![
+                fact(Tag::PublicKey, &"07".repeat(32)),
+                fact(Tag::SubjectName, "llama"),
+                fact(Tag::ModelId, &"08".repeat(32)),
+            ],
+            is_incomplete: false,
+            signers: Vec::new(),
+        };
+        let seen = from_facts(EntryRef { index: at(4), leaf: Hash([1; 32]) }, &record);
+        (seen.what, seen.signed_by.len())
+    };
+    assert!(matches!(seen(EntryKind::IntotoV002), (What::Model(_), 1)));
+    assert_eq!(seen(EntryKind::IntotoV001), (What::Other, 0));
+    assert_eq!(seen(EntryKind::RekordV001), (What::Opaque, 0));
+    let entry = |author: &Author, version| {
+        let verified =
+            author.intoto(version, IN_TOTO_PAYLOAD_TYPE, &Author::statement("llama", "x"));
+        let payload = verified.statement().unwrap().payload.clone();
+        let at = EntryRef { index: at(4), leaf: verified.leaf() };
+        let entry = Entry::parse(verified.body()).unwrap();
+        let whole = Seen::read(at, &entry, Some(&payload), None, &[], &[]);
+        let without = Seen::read(at, &entry, None, None, &[], &[]);
+        (whole.what, whole.signed_by.len(), without.what)
+    };
+    let author = Author::new();
+    assert_eq!(entry(&author, "0.0.1"), (What::Other, 0, What::Other));
+    assert_eq!(entry(&author, "0.0.2"), (What::Other, 1, What::Opaque));
+}
+
+#[test]
 fn names_in_certificates_that_only_the_index_knows_may_be_true() {
     let fact = |tag, value: &str| Fact { tag, value: value.as_bytes().to_vec() };
     let record = Record {

@@ -16,7 +16,7 @@ use treering_proto::note::NOTE_LEN_MAX;
 use treering_proto::tile::{ENTRY_LEN_MAX, TILE_WIDTH, Tile, decode_entries};
 use treering_proto::tree::LeafIndex;
 
-use super::{ENTRY_ANSWER_LEN_MAX, LogError, LogReader, refused};
+use super::{LogError, LogReader, V1_ENTRY_ANSWER_LEN_MAX, refused};
 use crate::transport::{Reading, Sent, TransportError};
 
 /// The longest entry tile: 256 of the longest entries, each with its length.
@@ -183,7 +183,7 @@ impl LogReader<'_> {
         let path = "/api/v1/log/entries";
         let query = [("logIndex", index.to_string())];
         let query: Vec<_> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let answer = self.bytes(path, &query, ENTRY_ANSWER_LEN_MAX, Reading::Fresh).await;
+        let answer = self.bytes(path, &query, V1_ENTRY_ANSWER_LEN_MAX, Reading::Fresh).await;
         let answer = match answer {
             Err(LogError::NotFound { .. }) => return Ok(None),
             other => other?,

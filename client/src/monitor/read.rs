@@ -25,8 +25,8 @@ use treering_proto::tile::{TILE_WIDTH, Tile, TileKind, perfect_root};
 use treering_proto::trust::TrustFile;
 
 use super::findings::{Finding, FindingKind};
-use super::record::{Record, signers, vouched};
-use super::rules::{Hit, Rules};
+use super::record::{Record, may_lack_statement, signers, vouched};
+use super::rules::{Hit, Proven, Rules};
 use super::tiles::is_garbage;
 use crate::log::whole::{EntryTile, STATEMENTS_AT_ONCE, Statements};
 use crate::log::{LogError, LogReader};
@@ -103,6 +103,8 @@ pub struct Tally {
     /// Entries whose signatures do not verify over their statement as an in-toto payload, where
     /// other payloads were allowed for.
     pub other_payload: u64,
+    /// Entries of kinds that keep too little to verify a signature again.
+    pub not_kept: u64,
     /// Entries that cannot be read.
     pub unreadable: u64,
 }
@@ -179,6 +181,7 @@ impl Tally {
         self.verified += other.verified;
         self.no_statement += other.no_statement;
         self.other_payload += other.other_payload;
+        self.not_kept += other.not_kept;
         self.unreadable += other.unreadable;
     }
 }
@@ -438,7 +441,7 @@ impl Run {
     ) -> Record {
         let index = self.end();
         let is_incomplete = entry.payload_hash().is_some() && statement.is_none();
-        if is_incomplete && !source.other_payloads {
+        if is_incomplete && !source.other_payloads && !may_lack_statement(entry) {
             let why = "the log does not give out its statement";
             self.find(source, leaf, FindingKind::StatementMissing, why);
         }
@@ -454,7 +457,8 @@ impl Run {
             .flat_map(|certificate| certificate.identities())
             .map(String::as_str)
             .collect();
-        let hits = source.rules.hits(entry.kind(), &facts, &identities);
+        let proven = Proven { keys: entry.keeps_signatures(), identities: &identities };
+        let hits = source.rules.hits(entry.kind(), &facts, proven);
         if !hits.is_empty() {
             self.hits.push((index, leaf, hits));
         }
@@ -474,6 +478,10 @@ impl Run {
             }
             Recheck::NotAsStatement if source.other_payloads => {
                 self.tally.other_payload += 1;
+                return;
+            }
+            Recheck::NotKept => {
+                self.tally.not_kept += 1;
                 return;
             }
             Recheck::Invalid => "a signature in it does not verify",

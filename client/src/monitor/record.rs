@@ -7,12 +7,14 @@
 //!          || fact count (u32) || tag (u8) length (u16) value ...            big-endian
 //! ```
 //!
-//! Kinds: 0 and 1 are `hashedrekord` 0.0.1 and 0.0.2, 2 and 3 `dsse`, 255 what cannot be read.
+//! Kinds: 0 and 1 are `hashedrekord` 0.0.1 and 0.0.2, 2 and 3 `dsse`, 4 and 5 `intoto`, 6 `rekord`
+//! 0.0.1, 255 what cannot be read.
 //! Flag 1: the statement was not there, so that facts may be missing.
 //!
 //! Invariant: a record is at most what the facts of one entry make it (`docs/facts.md`).
 
 use treering_proto::certificate::Certificate;
+use treering_proto::dsse_envelope::IN_TOTO_PAYLOAD_TYPE;
 use treering_proto::entry::{Entry, EntryKind};
 use treering_proto::facts::{Fact, Tag};
 use treering_proto::hash::sha256;
@@ -36,11 +38,15 @@ pub struct Record {
     pub facts: Vec<Fact>,
 }
 
-const KINDS: [EntryKind; 4] = [
+/// By number; what is stored keeps its number.
+const KINDS: [EntryKind; 7] = [
     EntryKind::HashedrekordV001,
     EntryKind::HashedrekordV002,
     EntryKind::DsseV001,
     EntryKind::DsseV002,
+    EntryKind::IntotoV001,
+    EntryKind::IntotoV002,
+    EntryKind::RekordV001,
 ];
 const KIND_UNREADABLE: u8 = 255;
 const FLAG_INCOMPLETE: u8 = 1;
@@ -81,9 +87,7 @@ impl Record {
         let mut count = 0;
         for record in split_run(run) {
             let (&[kind, flags], _) = record?.split_first_chunk::<2>()?;
-            let is_digest = KINDS
-                .get(usize::from(kind))
-                .is_none_or(|kind| kind.kind() == EntryKind::HashedrekordV001.kind());
+            let is_digest = KINDS.get(usize::from(kind)).is_none_or(|kind| is_digest(*kind));
             count += u64::from(is_digest || flags & FLAG_INCOMPLETE != 0);
         }
         Some(count)
@@ -124,32 +128,45 @@ impl Record {
     }
 }
 
+/// Whether entries of `kind` are about a digest, and have no statement.
+pub fn is_digest(kind: EntryKind) -> bool {
+    matches!(
+        kind,
+        EntryKind::HashedrekordV001 | EntryKind::HashedrekordV002 | EntryKind::RekordV001
+    )
+}
+
+/// Whether an honest log need not have the payload of the entry: it says itself that it is no
+/// in-toto statement, or it is `intoto` 0.0.1, which does not say what the payload is called and
+/// keeps no signature over that either.
+pub fn may_lack_statement(entry: &Entry) -> bool {
+    let is_other = |payload_type: &str| payload_type != IN_TOTO_PAYLOAD_TYPE;
+    entry.payload_type().is_some_and(is_other) || !entry.keeps_signatures()
+}
+
 /// The certificates in `entry` that one of `authorities` vouches for, when they begin: the leaf
 /// does not say when it was logged. What other certificates say about their holders is anybody's
-/// word.
+/// word; and where no signature is kept, that the holder signed is the log's.
 pub fn vouched<'a>(entry: &'a Entry, authorities: &[Certificate]) -> Vec<&'a Certificate> {
-    let certificates: Vec<&Certificate> = match entry {
-        _ if authorities.is_empty() => Vec::new(),
-        Entry::Hashedrekord(entry) => entry.verifier().certificate().into_iter().collect(),
-        Entry::Dsse(entry) => {
-            let verifiers = entry.signatures().iter().map(|one| &one.verifier);
-            verifiers.filter_map(|verifier| verifier.certificate()).collect()
-        }
-    };
+    if authorities.is_empty() || !entry.keeps_signatures() {
+        return Vec::new();
+    }
+    let certificates = entry.verifiers().into_iter().filter_map(Verifier::certificate);
     let holds =
         |leaf: &&Certificate| check_chain(leaf, &[], authorities, leaf.not_before()).is_ok();
-    certificates.into_iter().filter(holds).collect()
+    certificates.filter(holds).collect()
 }
 
 /// Who signed `entry`, sorted: each identity of a certificate that is `vouched` for, with its
 /// issuer; a key where there is no such certificate, or it names nobody. A key in a certificate is
-/// made for one signature, so it says nothing about who signs next time.
+/// made for one signature, so it says nothing about who signs next time. Whom only the log calls a
+/// signer is nobody else's equal.
 pub fn signers(entry: &Entry, vouched: &[&Certificate]) -> Vec<SignerId> {
     let mut ids = Vec::new();
-    match entry {
-        Entry::Hashedrekord(entry) => add_signers(entry.verifier(), vouched, &mut ids),
-        Entry::Dsse(entry) => {
-            entry.signatures().iter().for_each(|one| add_signers(&one.verifier, vouched, &mut ids))
+    for verifier in entry.verifiers() {
+        match entry.keeps_signatures() {
+            true => add_signers(verifier, vouched, &mut ids),
+            false => ids.push(short(&format!("unproven key {}", verifier.key().fingerprint()))),
         }
     }
     ids.sort_unstable();
@@ -233,6 +250,21 @@ mod tests {
         [&whole, &digest, &whole].into_iter().for_each(|record| record.encode(&mut others));
         assert_eq!(Record::count_without_statement(&others), Some(1));
         assert_eq!(Record::count_without_statement(&others[..9]), None);
+        let (mut kinds, mut codes) = (Vec::new(), Vec::new());
+        for kind in EntryKind::ALL {
+            let (facts, signers) = (Vec::new(), Vec::new());
+            let of_kind = Record { kind: Some(kind), is_incomplete: false, signers, facts };
+            codes.push((kinds.len() + 4, kind));
+            of_kind.encode(&mut kinds);
+            assert_eq!(Record::decode_run(&kinds).last(), Some(Some(of_kind)));
+        }
+        // What a directory has stored keeps its meaning.
+        let code = |kind| codes.iter().find(|(_, known)| *known == kind).map(|(at, _)| kinds[*at]);
+        assert_eq!(code(EntryKind::DsseV002), Some(3));
+        assert_eq!(code(EntryKind::IntotoV001), Some(4));
+        assert_eq!(code(EntryKind::IntotoV002), Some(5));
+        assert_eq!(code(EntryKind::RekordV001), Some(6));
+        assert_eq!(Record::count_without_statement(&kinds), Some(3));
         for end in 1..run.len() {
             let whole = end == 32;
             assert_eq!(Record::decode_run(&run[..end]).all(|r| r.is_some()), whole, "{end}");

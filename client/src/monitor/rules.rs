@@ -51,6 +51,15 @@ pub struct Rules {
     rules: Vec<Rule>,
 }
 
+/// What is known of the signers of an entry by more than the word of the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Proven<'a> {
+    /// The entry keeps signatures that verify under its keys.
+    pub keys: bool,
+    /// The identities in its certificates that a trusted authority vouches for.
+    pub identities: &'a [&'a str],
+}
+
 /// One rule.
 #[derive(Clone, Default, Debug)]
 pub struct Rule {
@@ -155,11 +164,10 @@ impl Rules {
         self.rules.iter().any(|rule| !rule.except_identities.is_empty())
     }
 
-    /// The rules that an entry of `kind` with `facts` hits, as far as it tells itself. `vouched`
-    /// are the identities in its certificates that a trusted authority vouches for.
-    pub fn hits(&self, kind: EntryKind, facts: &[Fact], vouched: &[&str]) -> Vec<Hit> {
+    /// The rules that an entry of `kind` with `facts` hits, as far as it tells itself.
+    pub fn hits(&self, kind: EntryKind, facts: &[Fact], proven: Proven<'_>) -> Vec<Hit> {
         let hits = self.rules.iter().enumerate().filter_map(|(at, rule)| {
-            Some(Hit { rule: at, facts: rule.matches(kind, facts, vouched)? })
+            Some(Hit { rule: at, facts: rule.matches(kind, facts, proven)? })
         });
         hits.collect()
     }
@@ -179,7 +187,7 @@ impl Rules {
 
 impl Rule {
     /// The facts by which the entry meets every condition; `None` if it does not.
-    fn matches(&self, kind: EntryKind, facts: &[Fact], vouched: &[&str]) -> Option<Vec<String>> {
+    fn matches(&self, kind: EntryKind, facts: &[Fact], proven: Proven<'_>) -> Option<Vec<String>> {
         if self.unparseable {
             return None;
         }
@@ -210,20 +218,21 @@ impl Rule {
             && is(&[Tag::PublicKey], &self.keys, &mut matched)
             && (is(&DIGEST_TAGS, &self.digests, &mut matched)
                 || is(&[Tag::ModelId], &self.digests, &mut matched))
-            && !self.is_excepted(facts, vouched);
+            && !self.is_excepted(facts, proven);
         matched.truncate(MATCHED_MAX);
         met.then_some(matched)
     }
 
-    fn is_excepted(&self, facts: &[Fact], vouched: &[&str]) -> bool {
+    fn is_excepted(&self, facts: &[Fact], proven: Proven<'_>) -> bool {
         let is_key = |fact: &Fact| {
-            fact.tag == Tag::PublicKey
+            proven.keys
+                && fact.tag == Tag::PublicKey
                 && self.except_keys.iter().any(|key| key.as_bytes() == fact.value)
         };
         let fits = |identity: &&str| {
             self.except_identities.iter().any(|pattern| pattern.matches(identity.as_bytes()))
         };
-        facts.iter().any(is_key) || vouched.iter().any(fits)
+        facts.iter().any(is_key) || proven.identities.iter().any(fits)
     }
 
     fn from_toml(toml: RuleToml) -> Result<Self, RulesError> {
@@ -339,14 +348,14 @@ fn digests(list: Vec<String>) -> Result<Vec<String>, String> {
 
 fn kinds(list: Vec<String>) -> Result<Vec<String>, String> {
     let is_kind = |text: &String| match text.split_once(' ') {
-        None => matches!(text.as_str(), "dsse" | "hashedrekord"),
+        None => EntryKind::ALL.iter().any(|kind| kind.kind() == text),
         Some((kind, version)) => EntryKind::from_name(kind, version).is_ok(),
     };
     match list.iter().find(|kind| !is_kind(kind)) {
         None => Ok(list),
         Some(kind) => Err(format!(
-            "{kind:?} is no kind: dsse or hashedrekord is needed, with or without its version, \
-             such as \"dsse 0.0.1\""
+            "{kind:?} is no kind: dsse, hashedrekord, intoto or rekord is needed, with or without \
+             its version, such as \"dsse 0.0.1\""
         )),
     }
 }

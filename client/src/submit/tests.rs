@@ -96,6 +96,49 @@ async fn a_refusal_a_wrong_url_and_a_slow_log_are_told_apart() {
 }
 
 #[tokio::test]
+async fn a_log_without_rekor_v1_gets_the_envelope_through_rekor_v2() {
+    let served = TestLog::filled(1, 3).serve();
+    let signed = signed();
+    let v1_closed = || served.faults.lock().unwrap().push(Fault::Refuse(501));
+    v1_closed();
+    let (entry, novelty) = send(&served, &signed).await.unwrap();
+    assert_eq!((entry.log_index.get(), novelty), (3, Novelty::New));
+    let logged = treering_proto::entry::Entry::parse(&entry.canonicalized_body).unwrap();
+    assert_eq!((logged.kind().kind(), logged.kind().version()), ("dsse", "0.0.2"));
+    v1_closed();
+    let (again, novelty) = send(&served, &signed).await.unwrap();
+    assert_eq!((again, novelty), (entry, Novelty::Known));
+    // A lost answer is looked up here, too.
+    v1_closed();
+    served.faults.lock().unwrap().push(Fault::LoseAnswer);
+    let (entry, _) = send(&served, &self::signed()).await.unwrap();
+    assert_eq!(entry.log_index.get(), 4);
+    assert_eq!(posts(&served), 6, "one to each face each time");
+}
+
+#[tokio::test]
+async fn what_was_logged_before_its_face_was_closed_is_not_logged_through_the_other() {
+    let served = TestLog::filled(1, 3).serve();
+    let signed = signed();
+    let (entry, novelty) = send(&served, &signed).await.unwrap();
+    assert_eq!(novelty, Novelty::New);
+    served.faults.lock().unwrap().push(Fault::Refuse(501));
+    assert_eq!(send(&served, &signed).await.unwrap(), (entry, Novelty::Known));
+    assert_eq!(posts(&served), 2, "none to the other face");
+}
+
+#[tokio::test]
+async fn a_log_that_takes_nothing_through_any_face_says_so_at_once() {
+    for second in [501, 405] {
+        let served = TestLog::filled(1, 3).serve();
+        served.faults.lock().unwrap().extend([Fault::Refuse(501), Fault::Refuse(second)]);
+        let error = send(&served, &signed()).await.unwrap_err();
+        assert!(matches!(error, SubmitError::Refused { .. }), "{error}");
+        assert_eq!(posts(&served), 2);
+    }
+}
+
+#[tokio::test]
 async fn what_the_log_would_refuse_is_not_sent() {
     let served = TestLog::filled(1, 3).serve();
     let (mut envelope, verifier) = signed();

@@ -89,6 +89,13 @@ async fn a_write_tells_refused_from_unknown() {
     let post = async |url: String| transport(&url, 30).post_once("/api", b"{}".to_vec(), 100).await;
     let (url, _requests) = serve(vec![answer("429 Too Many Requests", "", "")]);
     assert!(matches!(post(url).await, Ok(Sent::NotTaken(_))));
+    for (label, is_taken) in [("pool-full", false), ("publish-timeout", true), ("stopping", true)] {
+        let header = format!("treering-error: {label}\r\n");
+        let (url, _requests) = serve(vec![answer("503 Service Unavailable", &header, "")]);
+        let sent = post(url).await.unwrap();
+        assert_eq!(matches!(sent, Sent::Unknown(_)), is_taken, "{label}");
+        assert_eq!(matches!(sent, Sent::NotTaken(_)), !is_taken, "{label}");
+    }
     let (url, _requests) = serve(vec![answer("504 Gateway Timeout", "", "")]);
     assert!(matches!(post(url).await, Ok(Sent::Unknown(_))));
     let (url, _requests) = serve(vec![String::new()]);

@@ -31,13 +31,9 @@ pub(super) fn candidates(opened: &Opened, policy: &Policy<'_>) -> Vec<Verifier> 
         Signer::Identity { .. } => None,
     });
     let named = opened.bundle.log_entries.iter().flat_map(|entry| {
-        match Entry::parse(&entry.canonicalized_body) {
-            Ok(Entry::Dsse(dsse)) => {
-                dsse.signatures().iter().map(|signature| signature.verifier.clone()).collect()
-            }
-            Ok(Entry::Hashedrekord(entry)) => vec![entry.verifier().clone()],
-            Err(_) => Vec::new(),
-        }
+        let read = Entry::parse(&entry.canonicalized_body).ok();
+        let verifiers = |entry: Entry| entry.verifiers().into_iter().cloned().collect::<Vec<_>>();
+        read.map(verifiers).unwrap_or_default()
     });
     accepted.chain(named).collect()
 }

@@ -59,6 +59,14 @@ pub(super) fn logged<'a>(
         Ok(body) => body,
         Err(why) => return failed(report, &why),
     };
+    if matches!(body, Entry::Intoto(_) | Entry::Rekord(_)) {
+        let kind = body.kind().kind();
+        let why = format!(
+            "the log entry is of kind {kind}, in which no log takes model signatures; submit the \
+             bundle, so that it is logged as dsse"
+        );
+        return failed(report, &why);
+    }
     if !is_about(&body, opened, verifier) {
         return failed(report, "the log entry is about another signature");
     }
@@ -114,6 +122,7 @@ fn is_about(body: &Entry, opened: &Opened, verifier: &Verifier) -> bool {
                 && entry.signature() == envelope.signatures[0].signature
                 && names(entry.verifier(), verifier)
         }
+        Entry::Intoto(_) | Entry::Rekord(_) => false,
     }
 }
 
@@ -122,7 +131,9 @@ fn is_about(body: &Entry, opened: &Opened, verifier: &Verifier) -> bool {
 fn names(logged: &Verifier, verifier: &Verifier) -> bool {
     match verifier {
         Verifier::PublicKey(key) => logged.key() == &**key,
-        Verifier::Certificate(_) => logged == verifier,
+        Verifier::Certificate(_) | Verifier::Chain(_) => {
+            logged.certificate() == verifier.certificate()
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::private_key::{Curve, PrivateKey};
 use crate::report::Outcome;
 use crate::sign::{Description, resources, sign};
 use crate::submit::request_json;
+use crate::test_author::Author;
 use crate::test_log::{TestLog, hashed};
 
 const FILES: [(&str, &[u8]); 4] =
@@ -254,6 +255,20 @@ fn an_entry_about_another_signature_of_the_same_model_is_not_verified() {
     let again = sign(&hashed(signed.dir.path(), &[]), description, &signed.key).unwrap();
     signed.bundle.content = again.content;
     assert_eq!(broken(&signed.verify()), ["logged"]);
+}
+
+#[test]
+fn an_entry_of_a_kind_that_takes_no_model_signatures_is_not_verified_and_says_so() {
+    let mut signed = Signed::new(0, 0);
+    let body = Author::new().intoto("0.0.2", "text/json", b"[]").body().to_vec();
+    let index = signed.log.append(body);
+    let mut entry = signed.log.entry(index, &signed.witnesses);
+    (entry.kind, entry.kind_version) = ("intoto".to_owned(), "0.0.2".to_owned());
+    signed.bundle.log_entries = vec![entry];
+    let verification = signed.verify();
+    assert_eq!(broken(&verification), ["logged"]);
+    let check = verification.report.checks().iter().find(|check| check.check == "logged").unwrap();
+    assert!(check.why.contains("kind intoto") && check.why.contains("dsse"), "{}", check.why);
 }
 
 #[test]

@@ -3,11 +3,17 @@
 //! Clients compare bytes here: some cut the answer at fixed offsets, others refuse unknown fields.
 //! So each shape is written compactly, keys in alphabetical order, with one LF at the end.
 //!
+//! A read answer about an entry of a kind that keeps its statement begins with it, as
+//! `"attestation":{"data":"<base64>"}`.
+//!
 //! ```text
 //! {"<entry id>":{"body":"<base64>","integratedTime":1700000000,"logID":"<hex>","logIndex":0,
 //!  "verification":{"inclusionProof":{"checkpoint":"<note>","hashes":[],"logIndex":0,
 //!  "rootHash":"<hex>","treeSize":1},"signedEntryTimestamp":"<base64>"}}}
 //! ```
+
+pub mod index;
+pub mod query;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -41,6 +47,10 @@ pub type LogEntries = BTreeMap<String, LogEntry>;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LogEntry {
+    /// The statement that came with the entry: read answers only, kinds that keep it only, and no
+    /// part of what the log promises.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attestation: Option<Attestation>,
     /// Base64 of the canonical bytes.
     pub body: String,
     /// When the entry was sequenced: Unix seconds.
@@ -52,6 +62,14 @@ pub struct LogEntry {
     pub log_index: u64,
     /// Proof and promise.
     pub verification: Verification,
+}
+
+/// A statement beside an entry.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attestation {
+    /// Base64 of the payload of the envelope.
+    pub data: String,
 }
 
 /// Why to believe that the entry is logged.
@@ -180,6 +198,33 @@ pub fn set_payload(body_base64: &str, time: u64, log_id: &str, log_index: u64) -
     .into_bytes()
 }
 
+/// What Rekor's framework says that an entry id looks like.
+pub const ENTRY_ID_PATTERN: &str = "^([0-9a-fA-F]{64}|[0-9a-fA-F]{80})$";
+
+/// Whether `text` fits [`ENTRY_ID_PATTERN`]. Its tree may still be one that cannot exist.
+pub fn is_entry_id(text: &str) -> bool {
+    matches!(text.len(), 64 | 80) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The numbers that Rekor's framework has for what is wrong with a request, in the body of an
+/// HTTP 422.
+pub mod code {
+    /// A value of another type.
+    pub const TYPE: u32 = 601;
+    /// A value that every request has.
+    pub const REQUIRED: u32 = 602;
+    /// Too many characters.
+    pub const TOO_LONG: u32 = 603;
+    /// Text of another form.
+    pub const PATTERN: u32 = 605;
+    /// None of the words that there are.
+    pub const ENUM: u32 = 606;
+    /// Below the smallest number.
+    pub const MINIMUM: u32 = 609;
+    /// Too many items in a list.
+    pub const ITEMS_MAX: u32 = 611;
+}
+
 /// Compact JSON and one LF, as every v1 answer is written.
 pub fn to_json(answer: &impl Serialize) -> Vec<u8> {
     let mut bytes =
@@ -193,11 +238,12 @@ mod tests {
     use super::*;
     use crate::hash::sha256;
 
-    #[test]
-    fn an_entry_has_exactly_these_bytes() {
-        let leaf = sha256(b"x");
-        let id = EntryId { tree_id: TreeId::new(0x108e_9186_e8c5_677a).unwrap(), leaf };
-        let entry = LogEntry {
+    const ID: &str =
+        "108e9186e8c5677a2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881";
+
+    fn entry() -> LogEntry {
+        LogEntry {
+            attestation: None,
             body: "Ym9keQ==".into(),
             integrated_time: 1_700_000_000,
             log_id: "ab".into(),
@@ -212,14 +258,34 @@ mod tests {
                 },
                 signed_entry_timestamp: "c2V0".into(),
             },
-        };
-        let json = to_json(&LogEntries::from([(id.to_string(), entry)]));
+        }
+    }
+
+    #[test]
+    fn an_entry_has_exactly_these_bytes() {
+        let leaf = sha256(b"x");
+        let id = EntryId { tree_id: TreeId::new(0x108e_9186_e8c5_677a).unwrap(), leaf };
+        let json = to_json(&LogEntries::from([(id.to_string(), entry())]));
         let expected = "{\"108e9186e8c5677a2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881\":\
              {\"body\":\"Ym9keQ==\",\"integratedTime\":1700000000,\"logID\":\"ab\",\"logIndex\":7,\
              \"verification\":{\"inclusionProof\":{\"checkpoint\":\"log - 1\\n8\\nroot\\n\\n\u{2014} log sig\\n\",\
              \"hashes\":[],\"logIndex\":7,\"rootHash\":\"cd\",\"treeSize\":8},\
              \"signedEntryTimestamp\":\"c2V0\"}}}\n";
         assert_eq!(String::from_utf8(json).unwrap(), expected);
+    }
+
+    #[test]
+    fn an_attestation_stands_first_and_is_read_back() {
+        let attestation = Some(Attestation { data: "e30=".into() });
+        let entries = LogEntries::from([(ID.to_owned(), LogEntry { attestation, ..entry() })]);
+        let json = String::from_utf8(to_json(&entries)).unwrap();
+        let start =
+            format!("{{\"{ID}\":{{\"attestation\":{{\"data\":\"e30=\"}},\"body\":\"Ym9keQ==\",");
+        assert!(json.starts_with(&start), "{json}");
+        assert_eq!(serde_json::from_str::<LogEntries>(&json).unwrap(), entries);
+        let null = json.replacen("{\"data\":\"e30=\"}", "null", 1);
+        let without = LogEntries::from([(ID.to_owned(), entry())]);
+        assert_eq!(serde_json::from_str::<LogEntries>(&null).unwrap(), without);
     }
 
     #[test]
@@ -237,6 +303,17 @@ mod tests {
             &format!("ffffffffffffffff{leaf}"),
         ] {
             assert_eq!(EntryId::parse(bad, active), Err(EntryIdError), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_fits_the_pattern_of_an_entry_id_is_what_is_read_as_one() {
+        let leaf = sha256(b"x").to_hex();
+        for good in [leaf.clone(), leaf.to_uppercase(), format!("{:016x}{leaf}", 0)] {
+            assert!(is_entry_id(&good), "{good}");
+        }
+        for bad in ["", "retrieve", &leaf[1..], &format!("{leaf}0"), &"\u{e9}".repeat(32)] {
+            assert!(!is_entry_id(bad), "{bad}");
         }
     }
 

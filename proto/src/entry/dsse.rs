@@ -20,19 +20,20 @@
 //! If the payload is an OpenSSF Model Signing statement, strict admission passed.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
+use super::envelope::{Signed, admit};
 use super::hashedrekord::{
-    HashV001, KeyDetails, SignatureV002, VerifierV002, bytes_v002, missing,
-    verifier_from_base64_pem, verifier_v002,
+    HashV001, KeyDetails, missing, sha256_value, submitted_verifier, verifier_from_base64_pem,
+    verifier_v002,
 };
-use super::{Claim, EntryError, EntryKind, Statement, VerifiedEntry, malformed};
-use crate::dsse_envelope::{Envelope, EnvelopeSignature, IN_TOTO_PAYLOAD_TYPE, pae};
-use crate::encoding::{from_base64, from_base64_lenient, from_hex_lower, to_base64};
+use super::request_v2::{Bytes, Message, SignatureV002, VerifierV002};
+use super::{EntryError, EntryKind, VerifiedEntry, malformed};
+use crate::dsse_envelope::{Envelope, EnvelopeSignature, pae};
+use crate::encoding::{from_base64, from_base64_lenient, to_base64};
 use crate::facts::{self, Fact, FactSources};
 use crate::hash::{Hash, sha256};
 use crate::key::{HashAlgorithm, KeyKind, PublicKey};
-use crate::model_statement::{ModelStatement, is_model_statement};
-use crate::notice::NOTICE_TYPES;
 use crate::verifier::Verifier;
 
 /// How many signatures and verifiers one envelope may have, as in Rekor v2.
@@ -138,8 +139,9 @@ impl Dsse {
             .filter(|_| spec.dsse.payload_hash.algorithm == "SHA2_256")
             .ok_or(EntryError::BadDigest)?;
         let signatures = spec.dsse.signatures.into_iter().map(|logged| {
-            let signature = bytes_v002(logged.content, "signatures.content")?;
-            let (verifier, details) = logged.verifier.ok_or_else(|| missing("verifier"))?.read()?;
+            let signature = Bytes::required(logged.content, "signatures.content")?;
+            let verifier = logged.verifier.ok_or(EntryError::Incomplete("signatures.verifier"))?;
+            let (verifier, details) = verifier.0.read()?;
             let text = to_base64(&signature);
             Ok(DsseSignature { text, signature, verifier, details: Some(details) })
         });
@@ -152,7 +154,8 @@ impl Dsse {
     }
 
     fn into_verified(self, envelope: Envelope) -> Result<VerifiedEntry, EntryError> {
-        let statement = admit(envelope, self.payload_hash)?;
+        let Envelope { payload_type, payload, .. } = envelope;
+        let statement = admit(&payload_type, payload, self.payload_hash)?;
         let facts = self.facts(statement.as_ref().map(|statement| statement.payload.as_slice()));
         VerifiedEntry::new(self.kind, self.to_body(), facts, statement)
     }
@@ -160,8 +163,8 @@ impl Dsse {
 
 impl DsseSignature {
     /// Whether this signature is over `message`.
-    pub(super) fn verifies(&self, message: &[u8]) -> bool {
-        verifies(self.verifier.key(), self.details, message, &self.signature)
+    pub(super) fn verifies(&self, message: &Signed<'_>) -> bool {
+        verifies(message, self.verifier.key(), self.details, &self.signature)
     }
 
     fn to_json(&self) -> String {
@@ -181,38 +184,108 @@ impl DsseSignature {
 
 /// Reads and verifies the `spec` of a Rekor v1 submission.
 pub(super) fn verify_v001(spec: &str) -> Result<VerifiedEntry, EntryError> {
-    let spec: ProposalV001 = serde_json::from_str(spec).map_err(malformed)?;
-    let proposed = spec.proposed_content.ok_or_else(|| missing("proposedContent"))?;
+    let proposal: ProposalV001 = serde_json::from_str(spec).map_err(malformed)?;
+    let (dsse, envelope) = read_v001(proposal)?;
+    dsse.into_verified(envelope)
+}
+
+/// The canonical bytes of what is searched for: a submission, or what is logged.
+pub(super) fn query_v001(spec: &str) -> Result<Vec<u8>, EntryError> {
+    let proposal: ProposalV001 = serde_json::from_str(spec).map_err(malformed)?;
+    if proposal.proposed_content.is_some() {
+        return Ok(read_v001(proposal)?.0.to_body());
+    }
+    let mut dsse = Dsse::parse_v001(spec)?;
+    if !(1..=SIGNATURES_MAX).contains(&dsse.signatures.len()) {
+        return Err(EntryError::Count { what: "signatures", max: SIGNATURES_MAX });
+    }
+    dsse.signatures.sort_by(|a, b| a.text.cmp(&b.text));
+    Ok(dsse.to_body())
+}
+
+/// Reads and verifies a Rekor v1 submission; what comes out is not admitted yet.
+fn read_v001(proposal: ProposalV001) -> Result<(Dsse, Envelope), EntryError> {
+    let has_signatures = proposal.signatures.is_some_and(|signatures| !signatures.is_empty());
+    let is_logged =
+        proposal.envelope_hash.is_some() || proposal.payload_hash.is_some() || has_signatures;
+    let proposed = proposal.proposed_content.ok_or_else(|| missing("proposedContent"))?;
+    if is_logged {
+        let both = "proposedContent is there, so envelopeHash, payloadHash and signatures must \
+                    not be: they are what the log makes of it";
+        return Err(EntryError::Malformed(both.to_owned()));
+    }
     if proposed.verifiers.is_empty() || proposed.verifiers.len() > SIGNATURES_MAX {
         return Err(EntryError::Count { what: "verifiers", max: SIGNATURES_MAX });
     }
     let envelope = Envelope::parse(proposed.envelope.as_bytes())?;
-    let verifiers = proposed
-        .verifiers
-        .iter()
-        .map(|content| Ok((verifier_from_base64_pem(content)?, None)))
-        .collect::<Result<Vec<_>, EntryError>>()?;
-    let mut signatures = match_signatures(&envelope, verifiers)?;
+    let mut signatures = match_v001(&envelope, &proposed.verifiers)?;
     signatures.sort_by(|a, b| a.text.cmp(&b.text));
+    // Rekor knows signatures by their text, so the same one counts once.
+    signatures.dedup_by(|a, b| a.text == b.text);
     let dsse = Dsse {
         kind: EntryKind::DsseV001,
         envelope_hash: Some(sha256(proposed.envelope.as_bytes())),
         payload_hash: sha256(&envelope.payload),
         signatures,
     };
-    dsse.into_verified(envelope)
+    Ok((dsse, envelope))
 }
 
-/// Verifies a Rekor v2 submission.
+/// Gives every signature of the envelope a verifier as Rekor v1 does: verifiers are read and tried
+/// in order until each signature has one, and each that is tried must verify some signature. Those
+/// that are left over are not looked at.
+///
+/// In Rekor the last verifier that fits has the signature. Here that takes the same key, once bare
+/// and once in a certificate, which needs no second try; another key is tried only on signatures
+/// that have no verifier yet. So ten verifiers and ten signatures are 55 tries at most.
+fn match_v001(envelope: &Envelope, verifiers: &[String]) -> Result<Vec<DsseSignature>, EntryError> {
+    let message = envelope.pae();
+    let message = Signed::new(&message);
+    let mut found: Vec<Option<Verifier>> = vec![None; envelope.signatures.len()];
+    for content in verifiers {
+        if found.iter().all(Option::is_some) {
+            break;
+        }
+        let verifier = submitted_verifier(content)?;
+        let mut verifies_one = false;
+        for known in found.iter_mut().flatten().filter(|known| known.key() == verifier.key()) {
+            *known = verifier.clone();
+            verifies_one = true;
+        }
+        if verifies_one {
+            // The key was tried on all the others when it came first.
+            continue;
+        }
+        for (signature, found) in envelope.signatures.iter().zip(&mut found) {
+            let is_open = found.is_none();
+            if is_open && verifies(&message, verifier.key(), None, &signature.signature) {
+                *found = Some(verifier.clone());
+                verifies_one = true;
+            }
+        }
+        if !verifies_one {
+            return Err(EntryError::SignatureInvalid);
+        }
+    }
+    let matched = envelope.signatures.iter().zip(found).map(|(signature, verifier)| {
+        let (text, signature) = (signature.signature_text.clone(), signature.signature.clone());
+        Some(DsseSignature { text, signature, verifier: verifier?, details: None })
+    });
+    matched.collect::<Option<_>>().ok_or(EntryError::VerifierUnused)
+}
+
+/// Verifies a Rekor v2 submission, in the order of rekor-tiles: what is missing, what cannot be
+/// read, what does not fit.
 pub(super) fn verify_v002(request: RequestV002) -> Result<VerifiedEntry, EntryError> {
-    let envelope = request.envelope.ok_or_else(|| missing("envelope"))?;
+    let Message(envelope) = request.envelope.ok_or(EntryError::Incomplete("envelope"))?;
     let verifiers = request.verifiers.unwrap_or_default();
     if verifiers.is_empty() || verifiers.len() > SIGNATURES_MAX {
         return Err(EntryError::Count { what: "verifiers", max: SIGNATURES_MAX });
     }
+    verifiers.iter().try_for_each(|Message(verifier)| verifier.check())?;
     let envelope = envelope.read()?;
     let mut read: Vec<(Verifier, Option<KeyDetails>)> = Vec::new();
-    for verifier in verifiers {
+    for Message(verifier) in verifiers {
         let (verifier, details) = verifier.read()?;
         if !fits(details, verifier.key().kind()) {
             return Err(EntryError::AlgorithmNotAllowed);
@@ -231,13 +304,14 @@ pub(super) fn verify_v002(request: RequestV002) -> Result<VerifiedEntry, EntryEr
 
 /// Gives every signature of the envelope the verifier that it verifies under.
 ///
-/// As in Rekor, verifiers are tried in order until no signature is left, and each one tried must
+/// As in Rekor v2, verifiers are tried in order until no signature is left, and each one tried must
 /// verify something.
 fn match_signatures(
     envelope: &Envelope,
     verifiers: Vec<(Verifier, Option<KeyDetails>)>,
 ) -> Result<Vec<DsseSignature>, EntryError> {
     let message = pae(&envelope.payload_type, &envelope.payload);
+    let message = Signed::new(&message);
     let mut waiting: Vec<_> = envelope.signatures.iter().collect();
     let mut matched = Vec::new();
     for (verifier, details) in verifiers {
@@ -246,7 +320,7 @@ fn match_signatures(
         }
         let before = matched.len();
         waiting.retain(|signature| {
-            let verified = verifies(verifier.key(), details, &message, &signature.signature);
+            let verified = verifies(&message, verifier.key(), details, &signature.signature);
             if verified {
                 matched.push(DsseSignature {
                     text: signature.signature_text.clone(),
@@ -265,18 +339,15 @@ fn match_signatures(
 }
 
 fn verifies(
+    message: &Signed<'_>,
     key: &PublicKey,
     details: Option<KeyDetails>,
-    message: &[u8],
     signature: &[u8],
 ) -> bool {
     match details {
-        None => key.verify_dsse(message, signature).is_ok(),
-        Some(KeyDetails::Ed25519ph) => {
-            let digest = HashAlgorithm::Sha512.digest(message);
-            key.verify_digest(HashAlgorithm::Sha512, &digest, signature).is_ok()
-        }
-        Some(_) => key.verify(message, signature).is_ok(),
+        None => message.verifies_dsse(key, signature),
+        Some(KeyDetails::Ed25519ph) => message.verifies_hash(key, HashAlgorithm::Sha512, signature),
+        Some(_) => message.verifies(key, signature),
     }
 }
 
@@ -285,36 +356,18 @@ fn fits(details: KeyDetails, kind: KeyKind) -> bool {
         || (details == KeyDetails::Ed25519 && kind == KeyKind::Ed25519)
 }
 
-/// Strict admission: a payload that calls itself a statement must be one, and a model statement
-/// must mean one thing. Returns the payload if it is a statement, whatever it is called.
-fn admit(envelope: Envelope, payload_hash: Hash) -> Result<Option<Statement>, EntryError> {
-    let is_in_toto = envelope.payload_type == IN_TOTO_PAYLOAD_TYPE;
-    let statement = match crate::statement::Statement::parse(&envelope.payload) {
-        Ok(statement) => statement,
-        Err(error) if is_in_toto => return Err(error.into()),
-        Err(_) => return Ok(None),
-    };
-    let claim = if is_model_statement(&statement.predicate_type) {
-        ModelStatement::parse(&statement)?.renews().map(Claim::Renews)
-    } else {
-        statement.predicate_type.starts_with(NOTICE_TYPES).then_some(Claim::Notice)
-    };
-    Ok(Some(Statement { payload_hash, payload: envelope.payload, is_in_toto, claim }))
-}
-
-fn sha256_value(hash: &HashV001) -> Result<Hash, EntryError> {
-    from_hex_lower(&hash.value)
-        .and_then(|bytes| Hash::from_slice(&bytes))
-        .filter(|_| hash.algorithm == "sha256")
-        .ok_or(EntryError::BadDigest)
-}
-
 // Rekor v1 ignores fields that it does not know, and its Go clients send nulls and extra hashes; so
 // unknown fields pass.
 #[derive(Deserialize)]
 struct ProposalV001 {
     #[serde(rename = "proposedContent", default)]
     proposed_content: Option<ProposedContent>,
+    #[serde(rename = "envelopeHash", default)]
+    envelope_hash: Option<IgnoredAny>,
+    #[serde(rename = "payloadHash", default)]
+    payload_hash: Option<IgnoredAny>,
+    #[serde(default)]
+    signatures: Option<Vec<IgnoredAny>>,
 }
 
 #[derive(Deserialize)]
@@ -324,7 +377,6 @@ struct ProposedContent {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct LoggedV001 {
     #[serde(rename = "envelopeHash")]
     envelope_hash: HashV001,
@@ -334,20 +386,19 @@ struct LoggedV001 {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct LoggedSignatureV001 {
     signature: String,
     verifier: String,
 }
 
-/// `DSSERequestV002` in protojson.
+/// `DSSERequestV002`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RequestV002 {
     #[serde(default)]
-    envelope: Option<EnvelopeV002>,
+    envelope: Option<Message<EnvelopeV002>>,
     #[serde(default)]
-    verifiers: Option<Vec<VerifierV002>>,
+    verifiers: Option<Vec<Message<VerifierV002>>>,
 }
 
 /// An envelope in protojson, which is read by other rules than the text of one.
@@ -355,38 +406,37 @@ pub(super) struct RequestV002 {
 #[serde(deny_unknown_fields)]
 struct EnvelopeV002 {
     #[serde(default)]
-    payload: Option<String>,
+    payload: Option<Bytes>,
     #[serde(rename = "payloadType", alias = "payload_type", default)]
     payload_type: Option<String>,
     #[serde(default)]
-    signatures: Option<Vec<EnvelopeSignatureV002>>,
+    signatures: Option<Vec<Message<EnvelopeSignatureV002>>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EnvelopeSignatureV002 {
     #[serde(default)]
-    sig: Option<String>,
+    sig: Option<Bytes>,
     #[serde(default)]
     keyid: Option<String>,
 }
 
 impl EnvelopeV002 {
+    /// A payload and a type that are not there are empty, as for rekor-tiles.
     fn read(self) -> Result<Envelope, EntryError> {
         let signatures = self.signatures.unwrap_or_default();
         if signatures.is_empty() || signatures.len() > SIGNATURES_MAX {
             return Err(EntryError::Count { what: "signatures", max: SIGNATURES_MAX });
         }
-        let signatures = signatures.into_iter().map(|given| {
-            let signature = bytes_v002(given.sig, "signatures.sig")?;
+        let signatures = signatures.into_iter().map(|Message(given)| {
+            let signature = Bytes::required(given.sig, "signatures.sig")?;
             let signature_text = to_base64(&signature);
             Ok(EnvelopeSignature { signature, signature_text, keyid: given.keyid })
         });
-        Ok(Envelope {
-            payload_type: self.payload_type.ok_or_else(|| missing("payloadType"))?,
-            payload: bytes_v002(self.payload, "payload")?,
-            signatures: signatures.collect::<Result<_, EntryError>>()?,
-        })
+        let signatures = signatures.collect::<Result<_, EntryError>>()?;
+        let payload_type = self.payload_type.unwrap_or_default();
+        Ok(Envelope { payload_type, payload: Bytes::or_empty(self.payload), signatures })
     }
 }
 

@@ -20,11 +20,12 @@
 
 use serde::Deserialize;
 
+use super::request_v2::{Bytes, Message, SignatureV002};
 use super::{EntryError, EntryKind, VerifiedEntry, malformed};
-use crate::certificate::Certificate;
-use crate::encoding::{from_base64_lenient, from_base64_lines, to_base64};
+use crate::encoding::{from_base64_lines, from_hex_lower, to_base64};
 use crate::facts::{self, Fact, FactSources};
-use crate::key::{HashAlgorithm, KeyKind, PublicKey};
+use crate::hash::Hash;
+use crate::key::{HashAlgorithm, KeyKind};
 use crate::verifier::{Verifier, VerifierError};
 
 /// A signature over a digest, as logged.
@@ -124,9 +125,8 @@ impl Hashedrekord {
     pub(super) fn parse_v002(spec: &str) -> Result<Self, EntryError> {
         let spec: SpecV002 = serde_json::from_str(spec).map_err(malformed)?;
         let logged = spec.hashedrekord;
-        let request =
-            RequestV002 { digest: Some(logged.data.digest), signature: Some(logged.signature) };
-        let entry = Self::from_request(request)?;
+        let (digest, signature) = (Some(logged.data.digest), Some(Message(logged.signature)));
+        let entry = Self::from_request(RequestV002 { digest, signature })?;
         if name_v002(entry.hash) == logged.data.algorithm {
             Ok(entry)
         } else {
@@ -134,19 +134,22 @@ impl Hashedrekord {
         }
     }
 
+    /// In the order of rekor-tiles: what is missing, what cannot be read, what does not fit.
     fn from_request(request: RequestV002) -> Result<Self, EntryError> {
-        let signature = request.signature.ok_or_else(|| missing("signature"))?;
-        let (verifier, details) = signature.verifier.ok_or_else(|| missing("verifier"))?.read()?;
+        let Message(signature) = request.signature.ok_or(EntryError::Incomplete("signature"))?;
+        let content = Bytes::required(signature.content, "signature.content")?;
+        let verifier = signature.verifier.ok_or(EntryError::Incomplete("signature.verifier"))?;
+        let digest = Bytes::required(request.digest, "digest")?;
+        let (verifier, details) = verifier.0.read()?;
         if details != KeyDetails::prehashed(verifier.key().kind()) {
             return Err(EntryError::AlgorithmNotAllowed);
         }
-        let digest = bytes_v002(request.digest, "digest")?;
         Ok(Self {
             kind: EntryKind::HashedrekordV002,
             hash: verifier.key().kind().hash(),
             digest_text: hex::encode(&digest),
             digest,
-            signature: bytes_v002(signature.content, "signature.content")?,
+            signature: content,
             verifier,
         })
     }
@@ -158,16 +161,22 @@ impl Hashedrekord {
             && key.verify_digest(self.hash, &self.digest, &self.signature).is_ok()
     }
 
-    fn verify(self) -> Result<VerifiedEntry, EntryError> {
+    /// Checks everything but whether hash and key are a pair that the log takes.
+    fn check(&self) -> Result<(), EntryError> {
         if self.digest.len() != self.hash.len() {
             return Err(EntryError::BadDigest);
         }
+        self.verifier.check()?;
         let key = self.verifier.key();
-        if key.kind().hash() != self.hash {
+        key.verify_digest(self.hash, &self.digest, &self.signature)
+            .map_err(|_| EntryError::SignatureInvalid)
+    }
+
+    fn verify(self) -> Result<VerifiedEntry, EntryError> {
+        if self.digest.len() == self.hash.len() && self.verifier.key().kind().hash() != self.hash {
             return Err(EntryError::AlgorithmNotAllowed);
         }
-        key.verify_digest(self.hash, &self.digest, &self.signature)
-            .map_err(|_| EntryError::SignatureInvalid)?;
+        self.check()?;
         VerifiedEntry::new(self.kind, self.to_body(), self.facts(), None)
     }
 }
@@ -177,23 +186,32 @@ pub(super) fn verify_v001(spec: &str) -> Result<VerifiedEntry, EntryError> {
     Hashedrekord::parse_v001(spec)?.verify()
 }
 
+/// The canonical bytes of what is searched for, which must verify.
+pub(super) fn query_v001(spec: &str) -> Result<Vec<u8>, EntryError> {
+    let hashedrekord = Hashedrekord::parse_v001(spec)?;
+    hashedrekord.check()?;
+    Ok(hashedrekord.to_body())
+}
+
 /// Verifies a Rekor v2 submission.
 pub(super) fn verify_v002(request: RequestV002) -> Result<VerifiedEntry, EntryError> {
     Hashedrekord::from_request(request)?.verify()
 }
 
-/// The public key or certificate inside base64 of PEM, as Rekor v1 carries it.
+/// The public key, certificate or chain inside base64 of PEM, as a Rekor v1 submission has it:
+/// a chain must hold.
+pub(super) fn submitted_verifier(content: &str) -> Result<Verifier, EntryError> {
+    let verifier = verifier_from_base64_pem(content)?;
+    verifier.check()?;
+    Ok(verifier)
+}
+
+/// The same as it is logged: what was checked once is not checked again, so that what is logged
+/// stays readable.
 pub(super) fn verifier_from_base64_pem(content: &str) -> Result<Verifier, EntryError> {
     let pem = from_base64_lines(content).ok_or(EntryError::BadBase64("publicKey.content"))?;
     let pem = std::str::from_utf8(&pem).map_err(|_| VerifierError::NotPem)?;
     Ok(Verifier::from_pem(pem)?)
-}
-
-/// The bytes of a required protojson field, which must not be empty.
-pub(super) fn bytes_v002(text: Option<String>, field: &'static str) -> Result<Vec<u8>, EntryError> {
-    let bytes = from_base64_lenient(&text.ok_or_else(|| missing(field))?)
-        .ok_or(EntryError::BadBase64(field))?;
-    if bytes.is_empty() { Err(missing(field)) } else { Ok(bytes) }
 }
 
 pub(super) fn missing(field: &str) -> EntryError {
@@ -202,9 +220,9 @@ pub(super) fn missing(field: &str) -> EntryError {
 
 /// A verifier in protojson, canonical: keys sorted, standard base64.
 pub(super) fn verifier_v002(verifier: &Verifier, details: KeyDetails) -> String {
-    let (field, raw) = match verifier {
-        Verifier::PublicKey(key) => ("publicKey", key.spki_der()),
-        Verifier::Certificate(certificate) => ("x509Certificate", certificate.der()),
+    let (field, raw) = match verifier.certificate() {
+        None => ("publicKey", verifier.key().spki_der()),
+        Some(certificate) => ("x509Certificate", certificate.der()),
     };
     let details = details.name();
     let raw = to_base64(raw);
@@ -234,7 +252,7 @@ pub enum KeyDetails {
 }
 
 impl KeyDetails {
-    const ALL: [(Self, &'static str, i64); 8] = [
+    const ALL: [(Self, &'static str, i32); 8] = [
         (Self::Ed25519, "PKIX_ED25519", 7),
         (Self::Ed25519ph, "PKIX_ED25519_PH", 8),
         (Self::EcdsaP256, "PKIX_ECDSA_P256_SHA_256", 5),
@@ -251,6 +269,18 @@ impl KeyDetails {
         row.expect("the table has a row for every label").1
     }
 
+    /// The permitted label with this name in JSON.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let row = Self::ALL.iter().find(|(_, known, _)| *known == name);
+        row.map(|(details, ..)| *details)
+    }
+
+    /// The permitted label with this number in the protobuf.
+    pub fn from_number(number: i32) -> Option<Self> {
+        let row = Self::ALL.iter().find(|(.., known)| *known == number);
+        row.map(|(details, ..)| *details)
+    }
+
     /// The label of a signature over a digest under a key of `kind`.
     pub fn prehashed(kind: KeyKind) -> Self {
         match kind {
@@ -265,82 +295,14 @@ impl KeyDetails {
     }
 }
 
-/// A verifier in protojson, as submitted.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct VerifierV002 {
-    #[serde(rename = "publicKey", alias = "public_key", default)]
-    public_key: Option<RawBytes>,
-    #[serde(rename = "x509Certificate", alias = "x509_certificate", default)]
-    certificate: Option<RawBytes>,
-    #[serde(rename = "keyDetails", alias = "key_details", default)]
-    details: Option<EnumValue>,
-}
-
-impl VerifierV002 {
-    /// The verifier, and the label it was submitted under.
-    pub(super) fn read(self) -> Result<(Verifier, KeyDetails), EntryError> {
-        let verifier = match (self.public_key, self.certificate) {
-            (Some(key), None) => {
-                let spki = bytes_v002(key.raw_bytes, "publicKey.rawBytes")?;
-                let key = PublicKey::from_spki_der(&spki).map_err(VerifierError::Key)?;
-                Verifier::PublicKey(Box::new(key))
-            }
-            (None, Some(certificate)) => {
-                let der = bytes_v002(certificate.raw_bytes, "x509Certificate.rawBytes")?;
-                let certificate =
-                    Certificate::from_der(&der).map_err(VerifierError::Certificate)?;
-                Verifier::Certificate(Box::new(certificate))
-            }
-            (None, None) => return Err(missing("publicKey or x509Certificate")),
-            (Some(_), Some(_)) => {
-                let both = "publicKey and x509Certificate are both set";
-                return Err(EntryError::Malformed(both.to_owned()));
-            }
-        };
-        let details = self.details.ok_or(EntryError::AlgorithmNotAllowed)?;
-        let row = KeyDetails::ALL.iter().find(|(_, name, number)| match &details {
-            EnumValue::Name(given) => given == name,
-            EnumValue::Number(given) => given == number,
-        });
-        let (details, ..) = *row.ok_or(EntryError::AlgorithmNotAllowed)?;
-        Ok((verifier, details))
-    }
-}
-
-/// A protojson enum: by name or by number.
-#[derive(Deserialize)]
-#[serde(untagged)]
-pub(super) enum EnumValue {
-    Name(String),
-    Number(i64),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawBytes {
-    #[serde(rename = "rawBytes", alias = "raw_bytes", default)]
-    raw_bytes: Option<String>,
-}
-
-/// `HashedRekordRequestV002` in protojson.
+/// `HashedRekordRequestV002`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RequestV002 {
     #[serde(default)]
-    digest: Option<String>,
+    digest: Option<Bytes>,
     #[serde(default)]
-    signature: Option<SignatureV002>,
-}
-
-/// `Signature` in protojson.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SignatureV002 {
-    #[serde(default)]
-    pub(super) content: Option<String>,
-    #[serde(default)]
-    pub(super) verifier: Option<VerifierV002>,
+    signature: Option<Message<SignatureV002>>,
 }
 
 #[derive(Deserialize)]
@@ -361,7 +323,7 @@ struct LoggedV002 {
 #[serde(deny_unknown_fields)]
 struct DataV002 {
     algorithm: String,
-    digest: String,
+    digest: Bytes,
 }
 
 // Rekor v1 ignores fields that it does not know, and its Go clients send nulls and extra hashes; so
@@ -392,8 +354,16 @@ struct SignatureV001 {
 }
 
 #[derive(Deserialize)]
-struct PublicKeyV001 {
-    content: String,
+pub(super) struct PublicKeyV001 {
+    pub(super) content: String,
+}
+
+/// The digest in a field where only SHA-256 may stand, in lower case.
+pub(super) fn sha256_value(hash: &HashV001) -> Result<Hash, EntryError> {
+    from_hex_lower(&hash.value)
+        .and_then(|bytes| Hash::from_slice(&bytes))
+        .filter(|_| hash.algorithm == "sha256")
+        .ok_or(EntryError::BadDigest)
 }
 
 fn name_v001(hash: HashAlgorithm) -> &'static str {

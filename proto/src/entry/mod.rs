@@ -6,16 +6,22 @@
 //! canonical bytes -> parse -> the same fields again                   = Entry
 //! ```
 //!
-//! Kinds: `hashedrekord` and `dsse`, each as Rekor v1 (0.0.1) and Rekor v2 (0.0.2) write them.
-//! Kinds that would need an archive to be parsed (jar, rpm, alpine, helm) are refused by name.
+//! Kinds: `hashedrekord` and `dsse`, each as Rekor v1 (0.0.1) and Rekor v2 (0.0.2) write them;
+//! `intoto` 0.0.1 and 0.0.2 and `rekord` 0.0.1 of Rekor v1. Kinds that would need an archive to be
+//! parsed (jar, rpm, alpine, helm) are refused by name.
 //!
 //! Invariants: a `VerifiedEntry` cannot be made without its signatures verifying; its canonical
 //! bytes are a function of what was verified, so the same submission has the same leaf for ever;
 //! facts are fixed here, from the entry and the statement that came with it.
 
 pub mod dsse;
+mod envelope;
 pub mod hashedrekord;
+pub mod intoto;
+mod query;
 mod recheck;
+pub mod rekord;
+mod request_v2;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -24,11 +30,15 @@ use crate::facts::Fact;
 use crate::hash::{Hash, hash_leaf};
 use crate::notice::EntryRef;
 use crate::tile::ENTRY_LEN_MAX;
-use crate::verifier::VerifierError;
+use crate::verifier::{Verifier, VerifierError};
 use dsse::Dsse;
 use hashedrekord::Hashedrekord;
+use intoto::Intoto;
+use rekord::Rekord;
 
+pub use query::leaf_of_v1_query;
 pub use recheck::Recheck;
+pub use request_v2::RequestV2;
 
 /// Kind and version, as they stand in the canonical bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -41,6 +51,12 @@ pub enum EntryKind {
     DsseV001,
     /// `dsse` 0.0.2: the same in Rekor v2.
     DsseV002,
+    /// `intoto` 0.0.1: Rekor v1, a signed envelope of which the log keeps digests and a key.
+    IntotoV001,
+    /// `intoto` 0.0.2: Rekor v1, the same with payload type and signatures.
+    IntotoV002,
+    /// `rekord` 0.0.1: Rekor v1, a signature over content that the log saw.
+    RekordV001,
 }
 
 /// An entry as it stands in the log.
@@ -50,6 +66,10 @@ pub enum Entry {
     Hashedrekord(Hashedrekord),
     /// A signed envelope.
     Dsse(Dsse),
+    /// A signed envelope around an in-toto statement.
+    Intoto(Intoto),
+    /// A signature over content.
+    Rekord(Rekord),
 }
 
 /// An entry whose signatures verified: the only thing that can be logged.
@@ -93,6 +113,9 @@ pub enum EntryError {
     /// A field that every submission has.
     #[error("{0} in body is required")]
     Missing(&'static str),
+    /// A field that a Rekor v2 submission must have is absent or empty.
+    #[error("missing {0}")]
+    Incomplete(&'static str),
     /// Not a kind that this log takes.
     #[error("invalid kind value: {0:?}")]
     UnknownKind(String),
@@ -147,6 +170,18 @@ pub enum EntryError {
     /// The envelope says it holds an in-toto statement, and does not.
     #[error("in-toto statement refused: {0}")]
     Statement(#[from] crate::statement::StatementError),
+    /// A statement that the log gives a meaning to, and looks for in `dsse` entries only.
+    #[error("statements of type {0:?} are taken as kind dsse only: submit the envelope as dsse")]
+    OnlyAsDsse(String),
+    /// The content has another hash than the one that was given with it.
+    #[error("the content has another hash than the one that was given with it")]
+    HashMismatch,
+    /// A format of signatures that exists in Rekor and is refused here.
+    #[error(
+        "signature format '{0}' is not supported by this server: x509 is; submit a signature under \
+         a PEM public key or certificate"
+    )]
+    RefusedFormat(&'static str),
     /// The canonical bytes do not fit an entry tile.
     #[error("the entry has {len} bytes; at most {ENTRY_LEN_MAX} can be logged")]
     TooLong {
@@ -159,25 +194,45 @@ pub enum EntryError {
 }
 
 impl EntryKind {
+    /// All kinds, in the order in which they came.
+    pub const ALL: [Self; 7] = [
+        Self::HashedrekordV001,
+        Self::HashedrekordV002,
+        Self::DsseV001,
+        Self::DsseV002,
+        Self::IntotoV001,
+        Self::IntotoV002,
+        Self::RekordV001,
+    ];
+
     /// The kind's name.
     pub fn kind(self) -> &'static str {
         match self {
             Self::HashedrekordV001 | Self::HashedrekordV002 => "hashedrekord",
             Self::DsseV001 | Self::DsseV002 => "dsse",
+            Self::IntotoV001 | Self::IntotoV002 => "intoto",
+            Self::RekordV001 => "rekord",
         }
     }
 
     /// The kind's version.
     pub fn version(self) -> &'static str {
         match self {
-            Self::HashedrekordV001 | Self::DsseV001 => "0.0.1",
-            Self::HashedrekordV002 | Self::DsseV002 => "0.0.2",
+            Self::HashedrekordV001 | Self::DsseV001 | Self::IntotoV001 | Self::RekordV001 => {
+                "0.0.1"
+            }
+            Self::HashedrekordV002 | Self::DsseV002 | Self::IntotoV002 => "0.0.2",
         }
     }
 
     /// Whether Rekor v1 defines it; such entries get a SignedEntryTimestamp.
     pub fn is_rekor_v1(self) -> bool {
-        matches!(self, Self::HashedrekordV001 | Self::DsseV001)
+        !matches!(self, Self::HashedrekordV002 | Self::DsseV002)
+    }
+
+    /// Whether Rekor v1 keeps the statement and shows it with the entry, as its attestation.
+    pub fn keeps_attestation(self) -> bool {
+        matches!(self, Self::IntotoV001 | Self::IntotoV002)
     }
 
     /// The kind of an entry, from its canonical bytes and without reading the rest of them.
@@ -188,54 +243,39 @@ impl EntryKind {
 
     /// The kind of that name and version.
     pub fn from_name(kind: &str, version: &str) -> Result<Self, EntryError> {
-        match (kind, version) {
-            ("hashedrekord", "0.0.1") => Ok(Self::HashedrekordV001),
-            ("hashedrekord", "0.0.2") => Ok(Self::HashedrekordV002),
-            ("dsse", "0.0.1") => Ok(Self::DsseV001),
-            ("dsse", "0.0.2") => Ok(Self::DsseV002),
-            ("hashedrekord", _) => Err(unknown_version("hashedrekord", version)),
-            ("dsse", _) => Err(unknown_version("dsse", version)),
-            _ => Err(match REFUSED_KINDS.iter().find(|(name, _)| *name == kind) {
+        let of_name = |known: &&Self| known.kind() == kind;
+        if let Some(known) = Self::ALL.iter().filter(of_name).find(|k| k.version() == version) {
+            return Ok(*known);
+        }
+        Err(match Self::ALL.iter().find(of_name) {
+            Some(known) => unknown_version(known.kind(), version),
+            None => match REFUSED_KINDS.iter().find(|(name, _)| *name == kind) {
                 Some((kind, reason)) => EntryError::RefusedKind { kind, reason },
                 None => EntryError::UnknownKind(kind.chars().take(64).collect()),
-            }),
-        }
+            },
+        })
     }
 }
 
 impl VerifiedEntry {
     /// Reads and verifies the body of a Rekor v1 submission: `{"kind", "apiVersion", "spec"}`.
     pub fn from_v1_request(request: &[u8]) -> Result<Self, EntryError> {
-        if request.trim_ascii().is_empty() {
-            return Err(EntryError::Missing("proposedEntry"));
-        }
-        require_object(request)?;
-        let proposal: Proposed<'_> = serde_json::from_slice(request).map_err(malformed)?;
-        let kind = proposal.kind.ok_or(EntryError::Missing("kind"))?;
-        let version = proposal.api_version.ok_or(EntryError::Missing("apiVersion"))?;
-        let spec = proposal.spec.ok_or(EntryError::Missing("spec"))?.get();
-        match EntryKind::from_name(&kind, &version)? {
+        let (kind, spec) = read_v1(request)?;
+        match kind {
             EntryKind::HashedrekordV001 => hashedrekord::verify_v001(spec),
             EntryKind::DsseV001 => dsse::verify_v001(spec),
-            EntryKind::HashedrekordV002 => Err(unknown_version("hashedrekord", "0.0.2")),
-            EntryKind::DsseV002 => Err(unknown_version("dsse", "0.0.2")),
+            EntryKind::IntotoV001 => intoto::verify_v001(spec),
+            EntryKind::IntotoV002 => intoto::verify_v002(spec),
+            EntryKind::RekordV001 => rekord::verify(spec),
+            EntryKind::HashedrekordV002 | EntryKind::DsseV002 => {
+                Err(unknown_version(kind.kind(), kind.version()))
+            }
         }
     }
 
     /// Reads and verifies the body of a Rekor v2 submission, a `CreateEntryRequest` in protojson.
-    /// An empty body is the empty message, as protojson has it.
     pub fn from_v2_request(request: &[u8]) -> Result<Self, EntryError> {
-        let request = if request.is_empty() { b"{}" } else { request };
-        require_object(request)?;
-        let request: CreateEntryRequest = serde_json::from_slice(request).map_err(malformed)?;
-        match (request.hashedrekord, request.dsse) {
-            (Some(hashedrekord), None) => hashedrekord::verify_v002(hashedrekord),
-            (None, Some(dsse)) => dsse::verify_v002(dsse),
-            (None, None) => Err(EntryError::UnknownKind(String::new())),
-            (Some(_), Some(_)) => {
-                Err(EntryError::Malformed("two members of the oneof spec are set".to_owned()))
-            }
-        }
+        RequestV2::parse(request)?.verify()
     }
 
     /// The entry with its canonical bytes, or [`EntryError::TooLong`].
@@ -287,6 +327,9 @@ impl Entry {
             EntryKind::HashedrekordV002 => Self::Hashedrekord(Hashedrekord::parse_v002(spec)?),
             EntryKind::DsseV001 => Self::Dsse(Dsse::parse_v001(spec)?),
             EntryKind::DsseV002 => Self::Dsse(Dsse::parse_v002(spec)?),
+            EntryKind::IntotoV001 => Self::Intoto(Intoto::parse_v001(spec)?),
+            EntryKind::IntotoV002 => Self::Intoto(Intoto::parse_v002(spec)?),
+            EntryKind::RekordV001 => Self::Rekord(Rekord::parse(spec)?),
         };
         if entry.to_body() == body { Ok(entry) } else { Err(EntryError::NotCanonical) }
     }
@@ -296,14 +339,36 @@ impl Entry {
         match self {
             Self::Hashedrekord(entry) => entry.to_body(),
             Self::Dsse(entry) => entry.to_body(),
+            Self::Intoto(entry) => entry.to_body(),
+            Self::Rekord(entry) => entry.to_body(),
         }
     }
 
     /// SHA-256 of the payload, for an envelope.
     pub fn payload_hash(&self) -> Option<Hash> {
         match self {
-            Self::Hashedrekord(_) => None,
+            Self::Hashedrekord(_) | Self::Rekord(_) => None,
             Self::Dsse(entry) => Some(entry.payload_hash()),
+            Self::Intoto(entry) => Some(entry.payload_hash()),
+        }
+    }
+
+    /// What the envelope calls its payload, where the entry says it.
+    pub fn payload_type(&self) -> Option<&str> {
+        match self {
+            Self::Hashedrekord(_) | Self::Dsse(_) | Self::Rekord(_) => None,
+            Self::Intoto(entry) => entry.payload_type(),
+        }
+    }
+
+    /// The keys and certificates that are named in it: at least one in all that a log takes. The
+    /// log verified a signature under each of them.
+    pub fn verifiers(&self) -> Vec<&Verifier> {
+        match self {
+            Self::Hashedrekord(entry) => vec![entry.verifier()],
+            Self::Dsse(entry) => entry.signatures().iter().map(|one| &one.verifier).collect(),
+            Self::Intoto(entry) => entry.verifiers(),
+            Self::Rekord(entry) => vec![entry.verifier()],
         }
     }
 
@@ -313,6 +378,8 @@ impl Entry {
         match self {
             Self::Hashedrekord(entry) => entry.facts(),
             Self::Dsse(entry) => entry.facts(payload),
+            Self::Intoto(entry) => entry.facts(payload),
+            Self::Rekord(entry) => entry.facts(),
         }
     }
 
@@ -321,8 +388,23 @@ impl Entry {
         match self {
             Self::Hashedrekord(entry) => entry.kind(),
             Self::Dsse(entry) => entry.kind(),
+            Self::Intoto(entry) => entry.kind(),
+            Self::Rekord(_) => EntryKind::RekordV001,
         }
     }
+}
+
+/// Kind and `spec` of a Rekor v1 submission.
+fn read_v1(request: &[u8]) -> Result<(EntryKind, &str), EntryError> {
+    if request.trim_ascii().is_empty() {
+        return Err(EntryError::Missing("proposedEntry"));
+    }
+    require_object(request)?;
+    let proposal: Proposed<'_> = serde_json::from_slice(request).map_err(malformed)?;
+    let kind = proposal.kind.ok_or(EntryError::Missing("kind"))?;
+    let version = proposal.api_version.ok_or(EntryError::Missing("apiVersion"))?;
+    let spec = proposal.spec.ok_or(EntryError::Missing("spec"))?.get();
+    Ok((EntryKind::from_name(&kind, &version)?, spec))
 }
 
 /// The outer shape of a Rekor v1 submission; Go clients send null for what they leave out.
@@ -346,15 +428,6 @@ struct Proposal<'a> {
     spec: &'a RawValue,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CreateEntryRequest {
-    #[serde(rename = "hashedRekordRequestV002", alias = "hashed_rekord_request_v002", default)]
-    hashedrekord: Option<hashedrekord::RequestV002>,
-    #[serde(rename = "dsseRequestV002", alias = "dsse_request_v002", default)]
-    dsse: Option<dsse::RequestV002>,
-}
-
 /// The JSON reader would take an array for an object, its items for the fields in order.
 fn require_object(request: &[u8]) -> Result<(), EntryError> {
     if request.trim_ascii_start().starts_with(b"{") {
@@ -363,15 +436,19 @@ fn require_object(request: &[u8]) -> Result<(), EntryError> {
     Err(EntryError::Malformed("a JSON object is expected".to_owned()))
 }
 
-/// The reader's words repeat what it read, which may be megabytes, and belongs in no log.
 fn malformed(error: serde_json::Error) -> EntryError {
+    EntryError::Malformed(words_about(&error))
+}
+
+/// The JSON reader's words repeat what it read, which may be megabytes, and belongs in no log.
+pub(crate) fn words_about(error: &serde_json::Error) -> String {
     let words = error.to_string();
     if words.len() <= MALFORMED_LEN_MAX {
-        return EntryError::Malformed(words);
+        return words;
     }
     let start: String = words.chars().take(MALFORMED_LEN_MAX / 4).collect();
     let (line, column) = (error.line(), error.column());
-    EntryError::Malformed(format!("{start}... at line {line} column {column}"))
+    format!("{start}... at line {line} column {column}")
 }
 
 fn unknown_version(kind: &'static str, version: &str) -> EntryError {
@@ -382,13 +459,11 @@ fn unknown_version(kind: &'static str, version: &str) -> EntryError {
 const MALFORMED_LEN_MAX: usize = 512;
 
 /// Rekor kinds that are known and not taken.
-const REFUSED_KINDS: [(&str, &str); 9] = [
+const REFUSED_KINDS: [(&str, &str); 7] = [
     ("alpine", "archives are not parsed"),
     ("cose", "not supported"),
     ("helm", "archives are not parsed"),
-    ("intoto", "not supported; submit the envelope as dsse"),
     ("jar", "archives are not parsed"),
-    ("rekord", "not supported; submit a hashedrekord"),
     ("rfc3161", "not supported"),
     ("rpm", "archives are not parsed"),
     ("tuf", "not supported"),

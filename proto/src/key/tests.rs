@@ -9,6 +9,7 @@ use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::EncodePublicKey;
 
 use super::*;
+use crate::encoding::from_base64;
 
 fn ecdsa(algorithm: &'static EcdsaSigningAlgorithm) -> (EcdsaKeyPair, PublicKey) {
     let pair = EcdsaKeyPair::generate(algorithm).unwrap();

@@ -19,12 +19,13 @@ use treering_proto::encoding::{from_base64, to_base64};
 use treering_proto::evidence::{Evidence, EvidenceFile, EvidenceKind, Promise};
 use treering_proto::hash::{Hash, hash_leaf};
 use treering_proto::identity::LogIdentity;
-use treering_proto::key::PublicKey;
+use treering_proto::key::{HashAlgorithm, PublicKey};
 use treering_proto::note::{
     Note, NoteKey, SignatureLine, sign_cosignature_line, sign_ed25519_line,
 };
 use treering_proto::proof_file::ProofFile;
 use treering_proto::tile;
+use treering_proto::timestamp::TimestampRequest;
 use treering_proto::tree::{LeafIndex, TreeHead, TreeSize};
 use treering_proto::trust::TRUST_SCHEMA;
 use treering_proto::witness::AddCheckpoint;
@@ -44,6 +45,7 @@ pub fn all() -> Examples {
     evidence_examples(&mut examples);
     examples.insert("trust_file", vec![trust_file(false), trust_file(true)]);
     entries::add(&mut examples);
+    timestamp_examples(&mut examples);
     examples
 }
 
@@ -123,6 +125,25 @@ fn identity() -> Vec<u8> {
     };
     let signatures = vec![sign_ed25519_line(ORIGIN, &seed(1), &text), ecdsa];
     Note { text, signatures }.format().into_bytes()
+}
+
+fn timestamp_examples(examples: &mut Examples) {
+    let hashes = [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512];
+    let request = |hash: HashAlgorithm, nonce: Option<&[u8]>| {
+        let bare = TimestampRequest::new(hash, hash.digest(b"signature")).expect("its length");
+        let asked = bare.with_nonce(nonce).expect("a short number");
+        asked.with_certificate(nonce.is_some()).to_der()
+    };
+    let bare = hashes.map(|hash| request(hash, None));
+    let with_nonce = hashes.map(|hash| request(hash, Some(&[0x5a; 8])));
+    let digest = to_base64(&HashAlgorithm::Sha256.digest(b"signature"));
+    let plain = json!({ "artifactHash": digest, "hashAlgorithm": "sha256" });
+    let whole = json!({
+        "artifactHash": digest, "hashAlgorithm": "sha256", "certificates": true,
+        "nonce": 6_510_615_555_426_900_570_u64, "tsaPolicyOID": "1.3.6.1.4.1.57264.2",
+    });
+    let texts = [plain, whole].map(|value| value.to_string().into_bytes());
+    examples.insert("timestamp_request", [&bare[..], &with_nonce, &texts].concat());
 }
 
 fn number(number: u64) -> Vec<u8> {

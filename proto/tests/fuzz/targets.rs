@@ -7,21 +7,28 @@
 //! A target returns whether it took the bytes. Out of scope: what is not in `proto` (tokens,
 //! configuration, HTTP), which is fuzzed where it is read.
 
+#[path = "targets/keys.rs"]
+mod keys;
+#[path = "targets/search.rs"]
+mod search;
+#[path = "targets/timestamps.rs"]
+mod timestamps;
+
 use treering_proto::api::v1::{EntryId, LogEntries, TreeId};
 use treering_proto::api::v2::TransparencyLogEntry;
 use treering_proto::bundle::{Bundle, CHAIN_MAX, LOG_ENTRIES_MAX, Material, TIMESTAMPS_MAX};
 use treering_proto::canonical;
-use treering_proto::certificate::{Certificate, IDENTITIES_MAX};
 use treering_proto::checkpoint::{Checkpoint, open_checkpoint};
 use treering_proto::dsse_envelope::{self, Envelope};
 use treering_proto::encoding;
-use treering_proto::entry::{Entry, EntryError, EntryKind, Recheck, VerifiedEntry};
+use treering_proto::entry::{
+    Entry, EntryError, EntryKind, Recheck, VerifiedEntry, leaf_of_v1_query,
+};
 use treering_proto::evidence::{EvidenceFile, TrustedKeys};
 use treering_proto::facts::{FACT_VALUE_LEN_MAX, FACTS_MAX, Fact};
 use treering_proto::freshness::Freshness;
 use treering_proto::hash::{Hash, hash_leaf, sha256};
 use treering_proto::identity::LogIdentity;
-use treering_proto::key::PublicKey;
 use treering_proto::model_id::model_id;
 use treering_proto::model_statement::{ModelStatement, RESOURCES_MAX};
 use treering_proto::note::{self, Note, NoteKey, SIGNATURES_MAX, Verified};
@@ -33,14 +40,13 @@ use treering_proto::statement::{STATEMENT_LEN_MAX, SUBJECTS_MAX, Statement};
 use treering_proto::tile::{self, ENTRY_LEN_MAX, TILE_WIDTH, Tile};
 use treering_proto::tree::{LeafIndex, TreeHead, TreeSize};
 use treering_proto::trust::{IdentityDocument, TrustFile};
-use treering_proto::verifier::Verifier;
 use treering_proto::witness::{AddCheckpoint, LOG_KEYS_MAX, LastCosigned, LogList, Submission};
 
 /// Parses, asserts, and says whether the bytes were taken.
 pub type Target = fn(&[u8]) -> bool;
 
 /// All targets by name, in the order in which `proto` is read.
-pub const TARGETS: [(&str, Target); 31] = [
+pub const TARGETS: [(&str, Target); 33] = [
     ("encodings", encodings),
     ("canonical_json", canonical_json),
     ("tile_path", tile_path),
@@ -57,21 +63,23 @@ pub const TARGETS: [(&str, Target); 31] = [
     ("add_checkpoint", add_checkpoint),
     ("log_list", log_list),
     ("proof_file", proof_file),
-    ("spki", spki),
-    ("pem", pem),
-    ("certificate", certificate),
+    ("spki", keys::spki),
+    ("pem", keys::pem),
+    ("certificate", keys::certificate),
     ("envelope", envelope),
     ("statement", statement),
     ("notice", notice),
     ("logged_entry", logged_entry),
     ("v1_request", v1_request),
     ("v2_request", v2_request),
+    ("v1_search", search::v1_search),
     ("entry_id", entry_id),
     ("v1_answer", v1_answer),
     ("v2_answer", v2_answer),
     ("bundle", bundle),
     ("trust_file", trust_file),
     ("evidence", evidence),
+    ("timestamp_request", timestamps::timestamp_request),
 ];
 
 /// The origin, and name, of the log whose notes the targets open.
@@ -308,38 +316,6 @@ fn proof_file(data: &[u8]) -> bool {
     true
 }
 
-fn check_key(key: &PublicKey) {
-    assert_eq!(PublicKey::from_pem(&key.to_pem()).as_ref(), Ok(key));
-    assert_eq!(PublicKey::from_spki_der(key.spki_der()).as_ref(), Ok(key));
-    for garbage in [&b""[..], &[0; 64], &[0x30, 6, 2, 1, 1, 2, 1, 1], &[0xff; 512]] {
-        assert!(key.verify(b"message", garbage).is_err());
-    }
-}
-
-fn spki(data: &[u8]) -> bool {
-    let Ok(key) = PublicKey::from_spki_der(data) else { return false };
-    assert_eq!(key.spki_der(), data);
-    check_key(&key);
-    true
-}
-
-fn pem(data: &[u8]) -> bool {
-    let Ok(text) = str::from_utf8(data) else { return false };
-    let Ok(verifier) = Verifier::from_pem(text) else { return false };
-    let again = Verifier::from_pem(&verifier.to_pem()).expect("our own PEM is read");
-    assert_eq!(again, verifier);
-    true
-}
-
-fn certificate(data: &[u8]) -> bool {
-    let Ok(read) = Certificate::from_der(data) else { return false };
-    assert_eq!(read.der(), data);
-    assert!(read.identities().len() <= IDENTITIES_MAX);
-    assert_eq!(Certificate::from_pem(&read.to_pem()).as_ref(), Ok(&read));
-    check_key(read.key());
-    true
-}
-
 fn envelope(data: &[u8]) -> bool {
     let Ok(read) = Envelope::parse(data) else { return false };
     let again = Envelope::parse(&read.to_json()).expect("our own JSON is read");
@@ -416,12 +392,13 @@ fn check_refusal(error: &EntryError) {
 }
 
 fn v1_request(data: &[u8]) -> bool {
-    let entry = VerifiedEntry::from_v1_request(data);
-    if let Err(error) = &entry {
-        check_refusal(error);
+    let (entry, leaf) = (VerifiedEntry::from_v1_request(data), leaf_of_v1_query(data));
+    entry.as_ref().err().into_iter().chain(leaf.as_ref().err()).for_each(check_refusal);
+    if let Ok(entry) = &entry {
+        check_verified(entry);
+        assert_eq!(leaf.as_ref().ok(), Some(&entry.leaf()));
     }
-    entry.iter().for_each(check_verified);
-    entry.is_ok()
+    leaf.is_ok()
 }
 
 fn v2_request(data: &[u8]) -> bool {

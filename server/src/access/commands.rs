@@ -105,7 +105,7 @@ pub enum TestEntry {
     File(PathBuf),
     /// Made up.
     Described {
-        /// `dsse` or `hashedrekord`, with a version or without.
+        /// `dsse`, `hashedrekord`, `intoto` or `rekord`, with a version or without.
         kind: String,
         /// Subjects of its statement; none: no statement.
         names: Vec<String>,

@@ -65,13 +65,9 @@ impl EntrySummary {
 /// The signers of an entry's canonical bytes. Bytes that cannot be read have none, and no rule that
 /// asks for signers takes them.
 fn signers(body: &[u8]) -> Vec<Signer> {
-    match Entry::parse(body) {
-        Ok(Entry::Hashedrekord(entry)) => vec![Signer::of(entry.verifier())],
-        Ok(Entry::Dsse(entry)) => {
-            entry.signatures().iter().map(|signature| Signer::of(&signature.verifier)).collect()
-        }
-        Err(_) => Vec::new(),
-    }
+    let entry = Entry::parse(body).ok();
+    let of = |entry: Entry| entry.verifiers().into_iter().map(Signer::of).collect();
+    entry.map(of).unwrap_or_default()
 }
 
 impl Signer {

@@ -201,7 +201,7 @@ impl Token {
 }
 
 impl KindName {
-    /// `dsse` or `hashedrekord`, alone or with a version as in `dsse 0.0.1`.
+    /// `dsse`, `hashedrekord`, `intoto` or `rekord`, alone or with a version as in `dsse 0.0.1`.
     ///
     /// # Errors
     /// A sentence with the nearest kind.
@@ -245,7 +245,7 @@ pub fn is_id(text: &str) -> bool {
     text.len() == ID_LEN && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
-const KINDS: [&str; 2] = ["dsse", "hashedrekord"];
+const KINDS: [&str; 4] = ["dsse", "hashedrekord", "intoto", "rekord"];
 
 #[cfg(test)]
 mod tests {

@@ -295,7 +295,7 @@ fn fact(entry: &VerifiedEntry, tag: Tag) -> Option<&[u8]> {
 fn dsse(body: &[u8]) -> Option<Dsse> {
     match Entry::parse(body) {
         Ok(Entry::Dsse(entry)) => Some(entry),
-        Ok(Entry::Hashedrekord(_)) | Err(_) => None,
+        Ok(Entry::Hashedrekord(_) | Entry::Intoto(_) | Entry::Rekord(_)) | Err(_) => None,
     }
 }
 

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use super::failure::Failure;
 use super::serve;
 use crate::ops::doctor::{Check, Doctor, Outcome, WriteControl, examine, is_failed};
-use crate::ops::serve::Service;
+use crate::ops::serve::{Service, TimestampSource};
 
 /// Hours after which a backup is old, unless somebody says otherwise: one a day, and some time.
 const BACKUP_HOURS_MAX: u64 = 26;
@@ -77,12 +77,15 @@ fn doctor(service: Service, backups: Option<(PathBuf, Duration)>) -> Doctor {
         data: service.data,
         anchor: service.anchor,
         listen: service.listen,
+        read_listen: service.read_listen,
+        write_faces: service.offer.write_faces,
         free_disk_min: service.free_disk_min,
         witness_policy: service.witnesses.map(|witnesses| witnesses.policy),
         tls: service.tls,
         settings,
         write_control,
         backups,
+        timestamps_off: service.timestamps == Some(TimestampSource::Off),
     }
 }
 

@@ -29,6 +29,9 @@ pub struct Arguments {
     /// checkpoint, and each answer that carries one, 3.3 KB longer
     #[arg(long, env = "TREERING_ML_DSA")]
     ml_dsa: bool,
+    /// Make no timestamp authority (RFC 3161); `timestamps init` adds one later
+    #[arg(long, env = "TREERING_NO_TIMESTAMPS")]
+    no_timestamps: bool,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -39,8 +42,9 @@ const EXAMPLES: &str = "Examples:
 pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let Location { data, anchor } = arguments.location;
     let anchor = anchor.unwrap_or_else(|| default_anchor(&data));
-    let Arguments { url, note_key, v1_key, ml_dsa, .. } = arguments;
-    let new = NewLog { data, anchor, url, note_key, v1_key, ml_dsa };
+    let Arguments { url, note_key, v1_key, ml_dsa, no_timestamps, .. } = arguments;
+    let timestamps = !no_timestamps;
+    let new = NewLog { data, anchor, url, note_key, v1_key, ml_dsa, timestamps };
     let signer = init(&new).map_err(|error| match error {
         InitError::Store(_) => Failure::Unavailable(error.into()),
         _ => Failure::Usage(error.into()),

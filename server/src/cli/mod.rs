@@ -8,6 +8,7 @@ mod claim;
 mod config;
 mod doctor;
 mod failure;
+mod freeze;
 mod fsck;
 mod health;
 mod init;
@@ -17,6 +18,7 @@ mod policy;
 mod progress;
 mod restore;
 pub mod serve;
+mod timestamps;
 mod token;
 mod trust;
 
@@ -46,8 +48,10 @@ enum Command {
     Token(token::Arguments),
     Policy(policy::Arguments),
     Trust(trust::Arguments),
+    Timestamps(timestamps::Arguments),
     Fsck(fsck::Arguments),
     Claim(claim::Arguments),
+    Freeze(freeze::Arguments),
     Doctor(Box<doctor::Arguments>),
     Health(health::Arguments),
     Journal(journal::Arguments),
@@ -84,8 +88,10 @@ fn dispatch(
         Command::Token(arguments) => token::run(arguments),
         Command::Policy(arguments) => policy::run(arguments),
         Command::Trust(arguments) => trust::run(arguments),
+        Command::Timestamps(arguments) => timestamps::run(arguments),
         Command::Fsck(arguments) => fsck::run(arguments),
         Command::Claim(arguments) => claim::run(arguments),
+        Command::Freeze(arguments) => freeze::run(arguments),
         Command::Doctor(arguments) => doctor::run(*arguments),
         Command::Health(arguments) => health::run(arguments),
         Command::Journal(arguments) => journal::run(arguments),

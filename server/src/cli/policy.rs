@@ -44,7 +44,7 @@ struct Test {
     /// The body of a submission of Rekor v1 or v2
     #[arg(long, value_name = "FILE", group = "what", env = "TREERING_ENTRY")]
     entry: Option<PathBuf>,
-    /// An entry of this kind: dsse or hashedrekord
+    /// An entry of this kind: dsse, hashedrekord, intoto or rekord
     #[arg(long, value_name = "KIND", group = "what", env = "TREERING_KIND")]
     kind: Option<String>,
     /// The name of a subject of its statement; may be given again

@@ -85,6 +85,7 @@ impl From<RestoreError> for Failure {
             }
             RestoreError::Anchor(AnchorError::Exists { .. })
             | RestoreError::Key(KeyFileError::NotAKey { .. })
+            | RestoreError::Timestamps(_)
             | RestoreError::Checkpoint { .. }
             | RestoreError::NothingMissing { .. }
             | RestoreError::TooShort { .. }
@@ -129,8 +130,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let backup = file.ok_or_else(|| usage("a backup FILE is needed"))?;
     if let Some(url) = url.filter(|_| as_new_log) {
         let anchor = anchor.unwrap_or_else(|| default_anchor(&data));
-        let (note_key, v1_key, ml_dsa) = (None, None, false);
-        let new = NewLog { data: data.clone(), anchor, url, note_key, v1_key, ml_dsa };
+        let (note_key, v1_key, ml_dsa, timestamps) = (None, None, false, true);
+        let new = NewLog { data: data.clone(), anchor, url, note_key, v1_key, ml_dsa, timestamps };
         let (signer, restored, lapsed) = restore_as_new(&backup, &new, show)?;
         progress.end();
         let origin = signer.identity().origin();
@@ -153,6 +154,12 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let restored = restore(&what, show)?;
     progress.end();
     say("restored", &data, &restored, None);
+    if !what.keys.join("timestamp.pem").exists() {
+        eprintln!(
+            "there was no timestamp.pem among the keys: the log gives no timestamps. If it did:"
+        );
+        eprintln!("  treering-server timestamps init --data {}", data.display());
+    }
     if lost_anchor {
         eprintln!(
             "there is no anchor yet: treering-server claim --data {} --new-anchor \\",

@@ -9,12 +9,13 @@ use clap::{ArgAction, Args, Command};
 
 use super::failure::Failure;
 use super::location::Location;
+use crate::http::offer::{Offer, ReadOnly, WriteFaces};
 use crate::http::rates::RateSettings;
 use crate::limits::{
     ADDRESS_READS_PER_SECOND, ADDRESS_WRITES_PER_SECOND, FREE_DISK_BYTES_MIN,
     PRINCIPAL_WRITES_PER_SECOND,
 };
-use crate::ops::serve::{ServeError, Service, Witnesses, serve};
+use crate::ops::serve::{ServeError, Service, TimestampSource, Witnesses, serve};
 use crate::tls::TlsFiles;
 use crate::witness::Mode;
 
@@ -28,6 +29,8 @@ pub struct Arguments {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000", env = "TREERING_LISTEN")]
     listen: SocketAddr,
     #[command(flatten)]
+    offered: Offered,
+    #[command(flatten)]
     tls: Tls,
     #[command(flatten)]
     access: Access,
@@ -39,6 +42,36 @@ pub struct Arguments {
     min_free_disk: u64,
     #[command(flatten)]
     witnesses: WitnessArguments,
+    /// Who gives timestamps (RFC 3161) at /api/v1/timestamp: own is the log's own authority, off
+    /// nobody [default: own if the log has one]
+    #[arg(long, env = "TREERING_TIMESTAMPS")]
+    timestamps: Option<Timestamps>,
+}
+
+/// What is offered, and where.
+#[derive(Args)]
+struct Offered {
+    /// A second address, for reads alone: checkpoint, tiles, Rekor v1 reads, search, health. All
+    /// limits hold for both together
+    #[arg(long, value_name = "ADDR", env = "TREERING_READ_LISTEN")]
+    read_listen: Option<SocketAddr>,
+    /// Serve checkpoint and tiles at the first address, too. With false it answers them as the
+    /// write server of rekor-tiles does, and read-listen is needed
+    #[arg(long, env = "TREERING_SERVE_READS", action = ArgAction::Set, num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", default_value_t = true)]
+    serve_reads: bool,
+    /// The Rekor faces that take entries: v1, v2 or v1,v2. Clients of Rekor v2 that read the whole
+    /// log, such as rekor-monitor, can follow it only if v1 never took any
+    #[arg(long, value_name = "FACES", default_value = "v1,v2", env = "TREERING_WRITE_FACES")]
+    write_faces: WriteFaces,
+    /// Refuse DSSE envelopes through Rekor v2, as rekor-tiles does since 2.3
+    #[arg(long, env = "TREERING_REFUSE_DSSE", action = ArgAction::Set, num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", default_value_t = false)]
+    refuse_dsse: bool,
+    /// Take no entries, and serve reads
+    #[arg(long, env = "TREERING_READ_ONLY", action = ArgAction::Set, num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", default_value_t = false)]
+    read_only: bool,
 }
 
 /// How connections are protected.
@@ -136,11 +169,19 @@ enum WitnessMode {
     Open,
 }
 
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Timestamps {
+    Own,
+    Off,
+}
+
 const EXAMPLES: &str = "Examples:
   treering-server serve --data ./log --listen 127.0.0.1:3000 --open-writes
   treering-server serve --data ./log --listen 0.0.0.0:443 --tls-certificate log.pem --tls-key log.key \\
     --access-policy access.toml
   treering-server serve --data ./log --access-policy access.toml --witness-policy witnesses.policy
+  treering-server serve --data ./log --listen 127.0.0.1:3003 --serve-reads=false --read-listen 127.0.0.1:8000 \\
+    --write-faces v2 --refuse-dsse --open-writes
   treering-server serve --config /etc/treering/server.toml";
 
 /// The definition of `serve`, and with it of all settings.
@@ -165,6 +206,8 @@ impl From<ServeError> for Failure {
             | ServeError::Witnesses(_)
             | ServeError::Tls(_)
             | ServeError::Access(_)
+            | ServeError::NoAuthority { .. }
+            | ServeError::Timestamps(_)
             | ServeError::PlainHttp { .. } => Self::Usage(error.into()),
             ServeError::Journal(_) | ServeError::Signal(_) | ServeError::Client(_) => {
                 Self::Unavailable(error.into())
@@ -178,11 +221,14 @@ impl Arguments {
     pub fn service(self) -> Result<Service, Failure> {
         let tls = self.tls.files()?;
         self.access.check()?;
+        let offer = self.offered.offer()?;
         let without_witnesses = self.witnesses.without_witnesses;
         Ok(Service {
             data: self.location.data,
             anchor: self.location.anchor,
             listen: self.listen,
+            read_listen: self.offered.read_listen,
+            offer,
             tls,
             plain_http: self.tls.plain_http,
             access_policy: self.access.access_policy,
@@ -198,6 +244,26 @@ impl Arguments {
             free_disk_min: self.min_free_disk,
             witnesses: self.witnesses.witnesses()?,
             without_witnesses,
+            timestamps: self.timestamps.map(|source| match source {
+                Timestamps::Own => TimestampSource::Own,
+                Timestamps::Off => TimestampSource::Off,
+            }),
+        })
+    }
+}
+
+impl Offered {
+    fn offer(&self) -> Result<Offer, Failure> {
+        if !self.serve_reads && self.read_listen.is_none() {
+            return Err(Failure::Usage(anyhow::anyhow!(
+                "serve-reads=false needs read-listen: without it nobody could read what the log signed"
+            )));
+        }
+        Ok(Offer {
+            write_faces: self.write_faces,
+            refuse_dsse: self.refuse_dsse,
+            serve_reads: self.serve_reads,
+            read_only: self.read_only.then_some(ReadOnly::Served),
         })
     }
 }

@@ -17,7 +17,7 @@ use crate::anchor::{AnchorId, sync_directory_of};
 const MARK: &str = "restored";
 
 /// What an unfinished restore may have left, and a repeated one removes.
-const LEFT_OVERS: [&str; 14] = [
+const LEFT_OVERS: [&str; 16] = [
     "shards",
     "keys",
     "owner",
@@ -28,6 +28,8 @@ const LEFT_OVERS: [&str; 14] = [
     "identity.new",
     "ml-dsa.vkey",
     "ml-dsa.new",
+    "timestamp-chain.pem",
+    "timestamp-chain.new",
     "ballast",
     "FORMAT.new",
     "restored.new",
@@ -138,6 +140,7 @@ mod tests {
             url: "https://log.corp".to_owned(),
             identity: "document".to_owned(),
             ml_dsa_vkey: None,
+            timestamp_chain: None,
         };
         made.finish(&public).unwrap();
         drop(made);

@@ -1,10 +1,12 @@
-//! The listener: connections in, bounded in number, time and age, over TLS if the server speaks it.
+//! The listeners: connections in, bounded in number, time and age, over TLS if the server speaks
+//! it. What is bounded is bounded for all addresses together.
 //!
 //! Invariant: nothing that a client does, or does not do, keeps a place for longer than
 //! `CONNECTION_AGE_MAX` and `LEAVE_TIME_MAX`.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,6 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::connection::{self, ACCEPT_PAUSE, Activity};
 use super::guests::{Guest, Guests};
+use super::offer::Listener;
 use super::{App, answer};
 use crate::limits::{
     DRAIN_TIME_MAX, HEADER_BYTES_MAX, HEADER_TIME_MAX, LEAVE_TIME_MAX, RESETS_MAX, SEND_BYTES_MAX,
@@ -31,6 +34,8 @@ use crate::tls::Tls;
 pub struct Peer {
     /// Where it connects from.
     pub address: IpAddr,
+    /// Where it connected to.
+    pub listener: Listener,
     /// What it may hold.
     pub guest: Arc<Guest>,
     /// The certificate that it showed, DER; its chain was verified when the connection began.
@@ -47,10 +52,34 @@ struct Server {
     stopping: watch::Receiver<bool>,
 }
 
-/// Serves connections from `listener` until `stop` completes; then lets open requests end.
+/// Where the server listens.
+pub struct Listeners {
+    /// At its address.
+    pub main: TcpListener,
+    /// At the address for reads, if there is one.
+    pub reads: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// The next connection, of whichever address.
+    async fn accept(&self) -> (Listener, io::Result<(TcpStream, SocketAddr)>) {
+        let reads = async {
+            match &self.reads {
+                Some(reads) => reads.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            accepted = self.main.accept() => (Listener::Main, accepted),
+            accepted = reads => (Listener::Reads, accepted),
+        }
+    }
+}
+
+/// Serves connections from `listeners` until `stop` completes; then lets open requests end.
 pub async fn serve(
     app: Arc<App>,
-    listener: TcpListener,
+    listeners: Listeners,
     tls: Option<Arc<Tls>>,
     stop: impl Future<Output = ()>,
 ) {
@@ -62,17 +91,17 @@ pub async fn serve(
     let mut stop = std::pin::pin!(stop);
     loop {
         // The permit comes before the connection, so that surplus clients wait in the listener's
-        // queue.
+        // queue; one for all addresses, so that none waits for a place that another keeps free.
         let accepted = async {
             let permit = connections.clone().acquire_owned().await;
             let permit = permit.expect("nobody closes the semaphore");
-            (permit, listener.accept().await)
+            (permit, listeners.accept().await)
         };
-        let (permit, stream, address) = tokio::select! {
+        let (permit, listener, stream, address) = tokio::select! {
             biased;
             () = &mut stop => break,
-            (permit, accepted) = accepted => match accepted {
-                Ok((stream, address)) => (permit, stream, address.ip()),
+            (permit, (listener, accepted)) = accepted => match accepted {
+                Ok((stream, address)) => (permit, listener, stream, address.ip()),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -84,12 +113,13 @@ pub async fn serve(
         let Some(place) = guests.enter(address) else { continue };
         let server = server.clone();
         tokio::spawn(async move {
-            let peer = Peer { address, guest: place.guest.clone(), certificate: None };
+            let guest = place.guest.clone();
+            let peer = Peer { address, listener, guest, certificate: None };
             server.connection(stream, peer).await;
             drop((place, permit));
         });
     }
-    drop(listener);
+    drop(listeners);
     server.app.stopping.store(true, Ordering::Relaxed);
     // Nobody listens if there is no connection.
     let _ = stopper.send(true);

@@ -2,8 +2,8 @@
 //! journal that says how it ended.
 //!
 //! ```text
-//! address rate -> writes possible -> principal -> its rate -> body, signature -> policy
-//!      429            503            401, 403      429           400              403, 429
+//! address rate -> offered -> writes possible -> principal -> its rate -> body, signature -> policy
+//!      429       405, 501        503            401, 403      429           400           403, 429
 //!              -> what it says of logged models, if anything -> pool
 //!                        400, 403
 //! ```
@@ -13,6 +13,7 @@
 //! cannot be written nothing is taken. What an entry that is certainly not in the log took from a
 //! quota goes back. Of refusals in a flood one line stands for many, and says for how many.
 
+use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +22,7 @@ use std::time::Duration;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HeaderMap, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE};
+use tokio::sync::oneshot;
 use treering_proto::entry::{EntryKind, VerifiedEntry};
 use treering_proto::hash::Hash;
 use treering_proto::tree::LeafIndex;
@@ -30,6 +32,7 @@ use super::accept::Peer;
 use super::rates::TooOften;
 use super::reply::{Fault, Reply};
 use super::request_id::{REQUEST_ID, RequestId};
+use super::route::Face;
 use crate::access::{Access, Credentials, Denied, DeniedStatus, Grant, PolicyView, Principal};
 use crate::admission::{self, Logged, Refused};
 use crate::journal::{Act, Journal, JournalError, Line};
@@ -73,14 +76,36 @@ pub struct Visit {
     /// Whether the entry may be in the log.
     is_taken: bool,
     index: Option<LeafIndex>,
+    /// Ends when nobody waits for the answer any more.
+    hung_up: oneshot::Receiver<Infallible>,
 }
 
 impl Visit {
     /// Somebody knocks.
-    pub fn new(app: Arc<App>, peer: Arc<Peer>, request: RequestId) -> Self {
-        let (principal, policy, refused) = (None, None, None);
-        let (grant, entry, is_taken, index) = (None, None, false, None);
-        Self { app, peer, request, principal, policy, refused, grant, entry, is_taken, index }
+    pub fn new(
+        app: Arc<App>,
+        peer: Arc<Peer>,
+        request: RequestId,
+        hung_up: oneshot::Receiver<Infallible>,
+    ) -> Self {
+        Self {
+            app,
+            peer,
+            request,
+            principal: None,
+            policy: None,
+            refused: None,
+            grant: None,
+            entry: None,
+            is_taken: false,
+            index: None,
+            hung_up,
+        }
+    }
+
+    /// Returns when nobody waits for the answer any more; not to be asked again after that.
+    pub async fn hung_up(&mut self) {
+        let Err(_) = (&mut self.hung_up).await;
     }
 
     /// The server.
@@ -93,14 +118,17 @@ impl Visit {
         self.peer.clone()
     }
 
-    /// Lets in whoever may write something now. Nothing of the body is read before.
+    /// Lets in whoever may write something through `face` now. Nothing of the body is read before.
     ///
     /// # Errors
     /// The answer.
-    pub async fn enter(&mut self, headers: &HeaderMap) -> Result<(), Fault> {
+    pub async fn enter(&mut self, face: Face, headers: &HeaderMap) -> Result<(), Fault> {
         let app = self.app();
         let by_address = app.rates.write(self.peer.address);
         by_address.map_err(|wait| self.too_often(Limited::Address, wait))?;
+        if let Some(refused) = app.offer.refusal(face) {
+            return Err(refused);
+        }
         if let Some(refusal) = app.health.refusal() {
             return Err(Fault::unavailable(refusal.label(), refusal.public_message()));
         }

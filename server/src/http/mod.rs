@@ -11,7 +11,10 @@ pub mod connection;
 pub mod gate;
 pub mod guests;
 pub mod heavy;
+pub mod media_type;
 pub mod native;
+pub mod offer;
+pub mod pages;
 pub mod query;
 pub mod rates;
 pub mod reply;
@@ -20,6 +23,7 @@ pub mod route;
 pub mod status;
 pub mod submit;
 pub mod tiles;
+pub mod timestamp;
 pub mod v1;
 pub mod v2;
 
@@ -31,11 +35,13 @@ use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ALLOW, CONTENT_LENGTH, HeaderValue,
 };
 use hyper::{Method, Request, StatusCode};
+use tokio::sync::oneshot;
 
 use self::accept::Peer;
 use self::body::{AnswerBody, Budget};
 use self::gate::{Gate, Visit};
 use self::heavy::Heavy;
+use self::offer::Offer;
 use self::query::Query;
 use self::rates::Rates;
 use self::reply::{Fault, Reply};
@@ -47,6 +53,7 @@ use crate::pool::Pool;
 use crate::publisher::Published;
 use crate::signer::Signer;
 use crate::store::Store;
+use crate::timestamp::Timestamps;
 
 /// What every request may use.
 pub struct App {
@@ -68,7 +75,11 @@ pub struct App {
     pub gate: Gate,
     /// Whether the server takes no new connections.
     pub stopping: AtomicBool,
-    /// Whether nothing is acknowledged that the quorum of witnesses did not cosign.
+    /// What is offered, and where.
+    pub offer: Offer,
+    /// Whether witnesses are asked before anything is acknowledged.
+    pub is_witnessed: bool,
+    /// Whether nothing is acknowledged that their quorum did not cosign.
     pub needs_quorum: bool,
     /// Where large reads are done.
     pub heavy: Heavy,
@@ -78,6 +89,8 @@ pub struct App {
     pub budget: Budget,
     /// How often anybody may ask.
     pub rates: Rates,
+    /// Who signs timestamps, if anybody.
+    pub timestamps: Option<Timestamps>,
 }
 
 /// Answers one request, whatever happens in it.
@@ -85,20 +98,29 @@ async fn answer(app: Arc<App>, peer: Arc<Peer>, request: Request<Incoming>) -> R
     let id = RequestId::next();
     let face = Face::of(request.uri().path());
     let is_head = request.method() == Method::HEAD;
-    let result = match Route::parse(request.method(), request.uri().path()) {
-        Ok(Route::V1Submit) => submission(&app, &peer, id, Face::V1, request).await,
-        Ok(Route::V2Submit) => submission(&app, &peer, id, Face::V2, request).await,
-        route => match admit(&app, &peer, &route) {
-            Err(fault) => Err(fault),
-            Ok(()) => match route {
-                Ok(route) => dispatch(&app, &peer, route, request).await,
-                Err(NoRoute::Preflight) => Ok(preflight()),
-                Err(no_route) => Err(unrouted(face, no_route, request.uri().path())),
-            },
+    let given = request_id::given(request.headers());
+    let route = Route::parse(request.method(), request.uri().path());
+    let asked = route.as_ref().ok();
+    let operation = asked.and_then(Route::v1_operation);
+    let is_v1_get = asked.is_some_and(Route::is_v1_get);
+    let elsewhere = asked.and_then(|route| app.offer.elsewhere(peer.listener, face, route));
+    let result = match (elsewhere, route) {
+        (None, Ok(Route::V1Submit | Route::V2Submit)) => {
+            submission(&app, &peer, id, face, request).await
+        }
+        (elsewhere, route) => match (admit(&app, &peer, &route), elsewhere, route) {
+            (Err(fault), ..) | (Ok(()), Some(fault), _) => Err(fault),
+            (Ok(()), None, Ok(route)) => dispatch(&app, &peer, route, request).await,
+            (Ok(()), None, Err(NoRoute::Preflight)) => Ok(preflight()),
+            (Ok(()), None, Err(no_route)) => Err(unrouted(face, no_route, &request)),
         },
     };
     let counted = result.and_then(|reply| app.budget.answer(reply, &peer.guest));
-    let reply = counted.unwrap_or_else(|fault| fault.into_reply(face, id));
+    let reply = counted.unwrap_or_else(|fault| fault.into_reply(face, id, given.as_deref()));
+    if let Some(operation) = operation {
+        app.metrics.v1_request(operation, reply.status().as_u16());
+    }
+    let reply = if is_v1_get { reply::without_caching(reply) } else { reply };
     if is_head { without_body(reply) } else { reply }
 }
 
@@ -113,9 +135,12 @@ async fn submission(
     face: Face,
     request: Request<Incoming>,
 ) -> Result<Reply, Fault> {
-    let mut visit = Visit::new(app.clone(), peer.clone(), id);
+    // Ends with the connection. From then on nobody hears the outcome, and whoever sends the same
+    // again must.
+    let (_connected, hung_up) = oneshot::channel();
+    let mut visit = Visit::new(app.clone(), peer.clone(), id, hung_up);
     let task = tokio::spawn(async move {
-        let result = match visit.enter(request.headers()).await {
+        let result = match visit.enter(face, request.headers()).await {
             Err(fault) => Err(fault),
             Ok(()) if face == Face::V1 => v1::serve_submit(&mut visit, request).await,
             Ok(()) => v2::serve_submit(&mut visit, request).await,
@@ -145,12 +170,18 @@ async fn dispatch(
         Route::V1Submit | Route::V2Submit => unreachable!("submissions pass the gate"),
         Route::Checkpoint => Ok(tiles::serve_checkpoint(app)),
         Route::Tile(path) => tiles::serve_tile(app, &path).await,
-        Route::V1EntryByIndex => v1::serve_entry_by_index(app, &query),
-        Route::V1EntryById(id) => v1::serve_entry_by_id(app, &id),
-        Route::V1LogInfo => Ok(v1::serve_log_info(app)),
-        Route::V1PublicKey => v1::serve_public_key(app, &query, &request),
-        Route::V1Proof => v1::serve_proof(app, &query),
-        Route::V1NotEnabled(operation) => Err(v1::not_enabled(operation)),
+        Route::V1EntryByIndex => v1::serve_entry_by_index(app, &query, request.headers()).await,
+        Route::V1EntryById(id) => v1::serve_entry_by_id(app, &id, request.headers()).await,
+        Route::V1LogInfo => v1::serve_log_info(app, request.headers()),
+        Route::V1PublicKey => v1::serve_public_key(app, &query, request.headers()),
+        Route::V1Proof => v1::serve_proof(app, &query, request.headers()),
+        Route::V1Retrieve => v1::serve_retrieve(app, peer, request).await,
+        Route::V1Index => v1::serve_index(app, peer, request).await,
+        Route::Home => Ok(pages::serve_home()),
+        Route::Docs => Ok(pages::serve_docs()),
+        Route::Document => Ok(pages::serve_document()),
+        Route::Timestamp => timestamp::serve_timestamp(app, peer, request).await,
+        Route::TimestampChain => timestamp::serve_chain(app),
         Route::Entry(index) => native::serve_entry(app, &index),
         Route::Search => native::serve_search(app, &query).await,
         Route::Statement(hash) => native::serve_statement(app, &hash).await,
@@ -165,7 +196,7 @@ async fn dispatch(
     }
 }
 
-fn unrouted(face: Face, no_route: NoRoute, path: &str) -> Fault {
+fn unrouted(face: Face, no_route: NoRoute, request: &Request<Incoming>) -> Fault {
     match (no_route, face) {
         // grpc-gateway answers 501 here, and its texts are these.
         (NoRoute::MethodNotAllowed { .. }, Face::V2) => {
@@ -173,13 +204,14 @@ fn unrouted(face: Face, no_route: NoRoute, path: &str) -> Fault {
             Fault::new(status, "method-not-allowed", "Method Not Allowed")
         }
         (NoRoute::MethodNotAllowed { allow }, _) => {
-            let message = format!("this path takes {allow}");
+            let method: String = request.method().as_str().chars().take(20).collect();
+            let message = format!("method {method} is not allowed, but [{allow}] are");
             let status = StatusCode::METHOD_NOT_ALLOWED;
             Fault::new(status, "method-not-allowed", message).with(ALLOW, allow)
         }
         (_, Face::V2) => Fault::not_found("no-path", "Not Found"),
         (_, _) => {
-            let path: String = path.chars().take(200).collect();
+            let path: String = request.uri().path().chars().take(200).collect();
             Fault::not_found("no-path", format!("path {path} was not found"))
         }
     }
@@ -191,7 +223,8 @@ fn preflight() -> Reply {
     *reply.status_mut() = StatusCode::NO_CONTENT;
     let headers = reply.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, POST"));
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type"));
+    let allowed = HeaderValue::from_static("accept, content-type, x-requested-with");
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed);
     reply
 }
 

@@ -20,6 +20,11 @@ impl Query {
         self.0.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
     }
 
+    /// The last value of `name`: which of several counts in Rekor.
+    pub fn last(&self, name: &str) -> Option<&str> {
+        self.0.iter().rev().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
+    }
+
     /// Every parameter.
     pub fn all(&self) -> &[(String, String)] {
         &self.0
@@ -70,6 +75,8 @@ mod tests {
         assert_eq!(query.one("empty"), Some(""));
         assert_eq!(query.one("flag"), Some(""));
         assert_eq!(query.one("none"), None);
+        let twice = Query::parse("a=1&b=2&a=3");
+        assert_eq!((twice.one("a"), twice.last("a")), (Some("1"), Some("3")));
         assert_eq!(query.all().len(), 5);
     }
 }

@@ -65,7 +65,18 @@ impl Rates {
     /// # Errors
     /// [`TooOften`].
     pub fn read(&self, address: IpAddr) -> Result<(), TooOften> {
-        self.address(self.address_reads.as_ref(), address)
+        self.address(self.address_reads.as_ref(), address, 1)
+    }
+
+    /// Counts work for `address` that is worth `count` reads, beside the one that it came with.
+    ///
+    /// What is worth more than may ever come at once counts as all of that: it is allowed when
+    /// nothing else came for a while.
+    ///
+    /// # Errors
+    /// [`TooOften`].
+    pub fn reads(&self, address: IpAddr, count: u32) -> Result<(), TooOften> {
+        self.address(self.address_reads.as_ref(), address, count)
     }
 
     /// Counts a submission from `address`.
@@ -73,7 +84,7 @@ impl Rates {
     /// # Errors
     /// [`TooOften`].
     pub fn write(&self, address: IpAddr) -> Result<(), TooOften> {
-        self.address(self.address_writes.as_ref(), address)
+        self.address(self.address_writes.as_ref(), address, 1)
     }
 
     /// Counts a submission of the principal with this name.
@@ -81,16 +92,21 @@ impl Rates {
     /// # Errors
     /// [`TooOften`].
     pub fn principal(&self, name: &str) -> Result<(), TooOften> {
-        self.principal_writes.as_ref().map_or(Ok(()), |buckets| buckets.take(name))
+        self.principal_writes.as_ref().map_or(Ok(()), |buckets| buckets.take(name, 1))
     }
 
-    fn address(&self, buckets: Option<&Buckets>, address: IpAddr) -> Result<(), TooOften> {
+    fn address(
+        &self,
+        buckets: Option<&Buckets>,
+        address: IpAddr,
+        count: u32,
+    ) -> Result<(), TooOften> {
         let Some(buckets) = buckets else { return Ok(()) };
         let address = address.to_canonical();
         if address.is_loopback() && !self.limit_loopback {
             return Ok(());
         }
-        buckets.take(&network(address))
+        buckets.take(&network(address), count)
     }
 }
 
@@ -99,6 +115,7 @@ struct Buckets {
     limiter: RateLimiter<u16, DashMapStateStore<u16>, DefaultClock>,
     clock: DefaultClock,
     hasher: RandomState,
+    burst: NonZeroU32,
 }
 
 const _: () = assert!(RATE_BUCKETS == 1 << u16::BITS, "a bucket's number is the key of its state");
@@ -109,13 +126,18 @@ impl Buckets {
         let rate = NonZeroU32::new(per_second)?;
         let burst = rate.saturating_mul(NonZeroU32::new(BURST_SECONDS)?);
         let limiter = RateLimiter::dashmap(Quota::per_second(rate).allow_burst(burst));
-        Some(Self { limiter, clock: DefaultClock::default(), hasher: RandomState::new() })
+        Some(Self { limiter, clock: DefaultClock::default(), hasher: RandomState::new(), burst })
     }
 
-    fn take(&self, key: &(impl Hash + ?Sized)) -> Result<(), TooOften> {
+    fn take(&self, key: &(impl Hash + ?Sized), count: u32) -> Result<(), TooOften> {
+        // One less than all: the request itself was counted a moment ago.
+        let most = self.burst.get().saturating_sub(1).max(1);
+        let Some(count) = NonZeroU32::new(count.min(most)) else { return Ok(()) };
         let bucket = (self.hasher.hash_one(key) & u64::from(u16::MAX)) as u16;
-        let taken = self.limiter.check_key(&bucket);
-        taken.map_err(|denied| TooOften(denied.wait_time_from(self.clock.now())))
+        match self.limiter.check_key_n(&bucket, count) {
+            Ok(taken) => taken.map_err(|denied| TooOften(denied.wait_time_from(self.clock.now()))),
+            Err(_) => unreachable!("no count is above the burst"),
+        }
     }
 }
 
@@ -161,6 +183,21 @@ mod tests {
         assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1), "{wait:?}");
         assert!(rates.write(address("192.0.2.2")).is_ok(), "another address has its own rate");
         assert!(rates.read(address("192.0.2.1")).is_ok(), "0 is no limit");
+    }
+
+    #[test]
+    fn work_counts_as_many_reads_and_is_never_too_much_for_a_whole_burst() {
+        let rates = Rates::new(RateSettings { address_reads: 1, ..settings(false) });
+        let (one, other) = (address("192.0.2.1"), address("192.0.2.2"));
+        // As a request that brings such work: itself, and what it is worth.
+        assert!(rates.read(one).is_ok() && rates.reads(one, 1_000_000).is_ok());
+        let denied = (0..100).find_map(|_| rates.reads(one, 5).err());
+        let TooOften(wait) = denied.expect("a hundred times five reads are too many");
+        assert!(wait > Duration::ZERO && wait <= Duration::from_secs(5), "{wait:?}");
+        assert!(rates.reads(one, 0).is_ok(), "nothing is worth nothing");
+        let passed = (0..100).filter(|_| rates.reads(other, 5).is_ok()).count();
+        assert!((BURST_SECONDS as usize / 5..100).contains(&passed), "{passed}");
+        assert!(Rates::new(settings(false)).reads(one, 1_000_000).is_ok(), "0 is no limit");
     }
 
     #[test]

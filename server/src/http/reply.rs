@@ -4,9 +4,9 @@
 //! |---|---|---|
 //! | checkpoint | text/plain | no-store |
 //! | tile | application/octet-stream | immutable, a week |
-//! | Rekor v1 read | application/json | none of any kind |
+//! | GET of Rekor v1, errors too | application/json | none of any kind |
 //! | other | as stated | no-store |
-//! | error | as the face demands | no-store |
+//! | other error | as the face demands | no-store |
 //!
 //! Nothing is compressed here, and `ETag` is bare: Rekor v1 clients use its value as a key.
 
@@ -43,6 +43,8 @@ pub struct Fault {
     pub message: String,
     /// Rekor v1's code, where it is not the status.
     pub v1_code: Option<u32>,
+    /// Whether the answer is the message alone, on a line of its own, whatever the face.
+    pub is_plain: bool,
     /// Further headers.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// What only the server's log may know.
@@ -54,7 +56,7 @@ impl Fault {
     pub fn new(status: StatusCode, label: &'static str, message: impl Into<String>) -> Self {
         let headers = Vec::new();
         let message = message.into();
-        Self { status, label, message, v1_code: None, headers, cause: None }
+        Self { status, label, message, v1_code: None, is_plain: false, headers, cause: None }
     }
 
     /// 400.
@@ -103,14 +105,15 @@ impl Fault {
     }
 
     /// The reply in the shape that `face` has errors in. What only the server's log may know goes
-    /// there, under the name of the request.
-    pub fn into_reply(mut self, face: Face, request: RequestId) -> Reply {
+    /// there, under the name of the request, and the name that it came with.
+    pub fn into_reply(mut self, face: Face, request: RequestId, given: Option<&str>) -> Reply {
         if let Some(cause) = &self.cause {
-            tracing::error!(%request, cause, "request failed");
+            tracing::error!(%request, given, cause, "request failed");
             self.message =
                 format!("{}; the server's log has the cause of request {request}", self.message);
         }
         let body = match face {
+            _ if self.is_plain => format!("{}\n", self.message).into_bytes(),
             // An absent entry has no body in Rekor v1: a strict client would read JSON as an entry.
             Face::V1 if self.label == NO_ENTRY => Vec::new(),
             Face::V1 => {
@@ -133,7 +136,7 @@ impl Fault {
         let headers = reply.headers_mut();
         headers.extend(self.headers);
         if self.label != NO_ENTRY || face != Face::V1 {
-            headers.insert(CONTENT_TYPE, JSON);
+            headers.insert(CONTENT_TYPE, if self.is_plain { TEXT } else { JSON });
         }
         headers.insert(ERROR_LABEL, HeaderValue::from_static(self.label));
         headers.insert(REQUEST_ID, request.header());
@@ -188,9 +191,8 @@ pub fn immutable(content_type: HeaderValue, body: AnswerBody) -> Reply {
     reply
 }
 
-/// 200 in Rekor v1, with its cache headers.
-pub fn v1_read(content_type: HeaderValue, body: impl Into<Bytes>) -> Reply {
-    let mut reply = plain(content_type, body);
+/// The cache headers of every GET of Rekor v1.
+pub fn without_caching(mut reply: Reply) -> Reply {
     let headers = reply.headers_mut();
     headers.insert(EXPIRES, HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"));
     headers.insert(CACHE_CONTROL, V1_NO_CACHE);
@@ -199,16 +201,20 @@ pub fn v1_read(content_type: HeaderValue, body: impl Into<Bytes>) -> Reply {
     reply
 }
 
-/// gRPC's number for a status, as grpc-gateway maps them.
+/// gRPC's number for a status, as grpc-gateway maps them; where it has none for the status, the
+/// number that says the same.
 fn grpc_code(status: StatusCode) -> u8 {
     match status.as_u16() {
         400 | 413 | 415 => 3,
+        401 => 16,
         403 => 7,
         404 => 5,
         405 | 501 => 12,
+        408 | 504 => 4,
         409 => 6,
-        429 | 503 => 14,
-        504 => 4,
+        429 => 8,
+        500 => 13,
+        503 => 14,
         _ => 2,
     }
 }
@@ -229,8 +235,9 @@ pub const BYTES: HeaderValue = HeaderValue::from_static("application/octet-strea
 pub const ANYONE: HeaderValue = HeaderValue::from_static("*");
 
 /// What a browser's script may read beside the body.
-const EXPOSED: HeaderValue =
-    HeaderValue::from_static("etag, location, x-log-index, treering-error, treering-request");
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "etag, location, x-log-index, treering-cut, treering-error, treering-request",
+);
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=604800, immutable");
 const V1_NO_CACHE: HeaderValue = HeaderValue::from_static(

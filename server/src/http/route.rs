@@ -27,8 +27,20 @@ pub enum Route {
     V1PublicKey,
     /// `GET /api/v1/log/proof`.
     V1Proof,
-    /// An operation of Rekor v1 that this log does not offer, by its name there.
-    V1NotEnabled(&'static str),
+    /// `POST /api/v1/log/entries/retrieve`.
+    V1Retrieve,
+    /// `POST /api/v1/index/retrieve`.
+    V1Index,
+    /// `GET /`: a page for people.
+    Home,
+    /// `GET /docs`: a page about the Rekor v1 face.
+    Docs,
+    /// `GET /swagger.json`: the same for programs.
+    Document,
+    /// `POST /api/v1/timestamp`, as Sigstore's timestamp authority takes it.
+    Timestamp,
+    /// `GET /api/v1/timestamp/certchain`.
+    TimestampChain,
     /// `GET /api/treering/v1/entries/{index}`.
     Entry(String),
     /// `GET /api/treering/v1/search`.
@@ -116,11 +128,15 @@ impl Route {
 
     fn read(path: &str) -> Option<Self> {
         match path {
+            "" => return Some(Self::Home),
+            "/docs" => return Some(Self::Docs),
+            "/swagger.json" => return Some(Self::Document),
             "/checkpoint" | "/api/v2/checkpoint" => return Some(Self::Checkpoint),
             "/api/v1/log" => return Some(Self::V1LogInfo),
             "/api/v1/log/publicKey" => return Some(Self::V1PublicKey),
             "/api/v1/log/proof" => return Some(Self::V1Proof),
             "/api/v1/log/entries" => return Some(Self::V1EntryByIndex),
+            "/api/v1/timestamp/certchain" => return Some(Self::TimestampChain),
             "/api/treering/v1/search" => return Some(Self::Search),
             "/api/treering/v1/checkpoints" => return Some(Self::Checkpoints),
             "/api/treering/v1/identity" => return Some(Self::Identity),
@@ -149,11 +165,34 @@ impl Route {
         match path {
             "/api/v2/log/entries" => Some(Self::V2Submit),
             "/api/v1/log/entries" => Some(Self::V1Submit),
-            "/api/v1/log/entries/retrieve" => Some(Self::V1NotEnabled("Search Log Query")),
-            "/api/v1/index/retrieve" => Some(Self::V1NotEnabled("Search Index")),
+            "/api/v1/log/entries/retrieve" => Some(Self::V1Retrieve),
+            "/api/v1/index/retrieve" => Some(Self::V1Index),
+            "/api/v1/timestamp" => Some(Self::Timestamp),
             "/api/treering/v1/statements" => Some(Self::Statements),
             _ => None,
         }
+    }
+}
+
+impl Route {
+    /// The name that Rekor v1 has for the operation, if it is one of its face.
+    pub fn v1_operation(&self) -> Option<&'static str> {
+        match self {
+            Self::V1Submit => Some("createLogEntry"),
+            Self::V1EntryByIndex => Some("getLogEntryByIndex"),
+            Self::V1EntryById(_) => Some("getLogEntryByUUID"),
+            Self::V1LogInfo => Some("getLogInfo"),
+            Self::V1PublicKey => Some("getPublicKey"),
+            Self::V1Proof => Some("getLogProof"),
+            Self::V1Retrieve => Some("searchLogQuery"),
+            Self::V1Index => Some("searchIndex"),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a GET of Rekor v1, no answer of which may be kept.
+    pub fn is_v1_get(&self) -> bool {
+        self.v1_operation().is_some_and(|operation| operation.starts_with("get"))
     }
 }
 
@@ -197,8 +236,13 @@ mod tests {
         assert_eq!(Route::parse(&Method::DELETE, "/checkpoint"), not_allowed);
         let both = Err(NoRoute::MethodNotAllowed { allow: "GET, HEAD, POST" });
         assert_eq!(Route::parse(&Method::PUT, "/api/v1/log/entries"), both);
-        let search = Ok(Route::V1NotEnabled("Search Index"));
-        assert_eq!(Route::parse(&Method::POST, "/api/v1/index/retrieve"), search);
+        let search = Ok(Route::V1Index);
+        assert_eq!(Route::parse(&Method::POST, "/api/v1/index/retrieve/"), search);
+        let id = Ok(Route::V1EntryById("retrieve".into()));
+        assert_eq!(Route::parse(&Method::GET, "/api/v1/log/entries/retrieve"), id);
+        for path in ["/", "//", "/docs/", "/swagger.json"] {
+            assert!(Route::parse(&Method::GET, path).is_ok(), "{path}");
+        }
         assert_eq!(Route::parse(&Method::GET, "/api/v1"), Err(NoRoute::NotFound));
         assert_eq!(Route::parse(&Method::GET, "/api/v1/log/entries/a/b"), Err(NoRoute::NotFound));
         assert_eq!(Route::parse(&Method::OPTIONS, "/anything"), Err(NoRoute::Preflight));

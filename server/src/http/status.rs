@@ -6,7 +6,9 @@ use hyper::StatusCode;
 use hyper::header::HeaderValue;
 
 use super::App;
+use super::offer::ReadOnly;
 use super::reply::{JSON, Reply, TEXT, json, plain};
+use crate::clock;
 use crate::health::Refusal;
 use crate::publisher::Witnessed;
 
@@ -16,10 +18,11 @@ pub fn serve_live() -> Reply {
 }
 
 /// `GET /readyz`: 200 when the log takes entries, else 503 and why. Closed writes are a choice, not
-/// a fault.
+/// a fault, and a log that takes none is ready when it can be read.
 pub fn serve_ready(app: &App) -> Reply {
     let stopping = app.stopping.load(Ordering::Relaxed).then_some(Refusal::Stopping);
-    let refusal = app.health.refusal().or(stopping);
+    let matters = |refusal: &Refusal| app.offer.read_only.is_none() || !refusal.is_about_writes();
+    let refusal = app.health.refusal().filter(matters).or(stopping);
     let snapshot = app.published.snapshot();
     let body = serde_json::json!({
         "ready": refusal.is_none(),
@@ -32,6 +35,7 @@ pub fn serve_ready(app: &App) -> Reply {
             Witnessed::Missing => "missing",
         },
         "writes": writes(app),
+        "timestamps": timestamps(app),
         "accessProblems": app.gate.access.problems().iter().map(|(label, _)| *label).collect::<Vec<_>>(),
     });
     let mut reply = json(format!("{body}\n"));
@@ -44,10 +48,23 @@ pub fn serve_ready(app: &App) -> Reply {
 /// To whom the log is open.
 fn writes(app: &App) -> &'static str {
     let access = &app.gate.access;
+    if let Some(read_only) = app.offer.read_only {
+        return ReadOnly::label(read_only);
+    }
     match (access.is_open(), access.was_configured()) {
         (true, _) => "open",
         (false, true) => "restricted",
         (false, false) => "closed",
+    }
+}
+
+/// Whether timestamps are given, as far as the authority goes: the clock is part of the label.
+fn timestamps(app: &App) -> &'static str {
+    let now = clock::read().wall_ms / 1000;
+    match &app.timestamps {
+        None => "off",
+        Some(timestamps) if timestamps.authority.check_validity(now).is_ok() => "own",
+        Some(_) => "expired",
     }
 }
 

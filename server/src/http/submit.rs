@@ -1,12 +1,14 @@
 //! Submissions, common to both Rekor faces: read the body, verify the entry, ask the gate, wait for
 //! the outcome.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::header::CONTENT_ENCODING;
 use hyper::{Request, StatusCode};
-use treering_proto::entry::{EntryError, EntryKind, VerifiedEntry};
+use treering_proto::entry::{EntryKind, VerifiedEntry};
 use treering_proto::hash::Hash;
 use treering_proto::tree::LeafIndex;
 
@@ -16,12 +18,9 @@ use super::body::Room;
 use super::gate::Visit;
 use super::reply::Fault;
 use crate::health::Refusal;
-use crate::limits::{ANSWER_TIME_MAX, BODY_TIME_MAX, DROPPED_BYTES_MAX, LARGE_BODY_BYTES};
+use crate::limits::{BODY_TIME_MAX, DROPPED_BYTES_MAX, LARGE_BODY_BYTES};
 use crate::pool::{Outcome, Rejected};
 use crate::publisher::Witnessed;
-
-/// How a face reads its submissions.
-pub type Parse = fn(&[u8]) -> Result<VerifiedEntry, EntryError>;
 
 /// A submission that ended well: it is logged now, or was before.
 pub struct Submitted {
@@ -33,20 +32,6 @@ pub struct Submitted {
     pub body: Vec<u8>,
     /// Logged, or a duplicate.
     pub outcome: Outcome,
-}
-
-/// Why a submission did not end well.
-pub enum NotSubmitted {
-    /// It is not an entry.
-    Entry(EntryError),
-    /// Anything else.
-    Fault(Fault),
-}
-
-impl From<Fault> for NotSubmitted {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
 }
 
 /// A request body, and the room that it takes in memory.
@@ -99,30 +84,39 @@ async fn collect(mut body: Incoming, max: usize, room: &mut Room) -> Result<Byte
     Ok(kept.freeze())
 }
 
-/// Verifies a submission, asks whether it may be logged, and takes it through the pool, within the
-/// time that clients wait.
-pub async fn submit(
+/// Verifies a submission as `parse` reads it, asks whether it may be logged, and takes it through
+/// the pool, within the time that clients of the face wait.
+pub async fn submit<P>(
     visit: &mut Visit,
     body: RequestBody,
-    parse: Parse,
-) -> Result<Submitted, NotSubmitted> {
+    parse: P,
+    time_max: Duration,
+) -> Result<Submitted, Fault>
+where
+    P: FnOnce(&[u8]) -> Result<VerifiedEntry, Fault> + Send + 'static,
+{
     let app = visit.app();
     let verified = verify_and_wait(&app, visit, body, parse);
-    match tokio::time::timeout(ANSWER_TIME_MAX, verified).await {
+    match tokio::time::timeout(time_max, verified).await {
         Ok(submitted) => submitted,
-        Err(_) => {
-            let message = "the entry was not published in time; submit it again to learn its fate";
-            Err(Fault::unavailable("publish-timeout", message).into())
-        }
+        Err(_) => Err(not_in_time()),
     }
 }
 
-async fn verify_and_wait(
+fn not_in_time() -> Fault {
+    let message = "the entry was not published in time; submit it again to learn its fate";
+    Fault::unavailable("publish-timeout", message)
+}
+
+async fn verify_and_wait<P>(
     app: &App,
     visit: &mut Visit,
     body: RequestBody,
-    parse: Parse,
-) -> Result<Submitted, NotSubmitted> {
+    parse: P,
+) -> Result<Submitted, Fault>
+where
+    P: FnOnce(&[u8]) -> Result<VerifiedEntry, Fault> + Send + 'static,
+{
     let entry = verify(app, body, parse).await?;
     visit.authorise(&entry)?;
     let entry = visit.admit(entry).await?;
@@ -134,23 +128,28 @@ async fn verify_and_wait(
         }
         Err(Rejected::Full) => {
             let message = "reached max pushback; retry";
-            return Err(Fault::unavailable("pool-full", message).into());
+            return Err(Fault::unavailable("pool-full", message));
         }
-        Err(Rejected::Refused(refusal)) => return Err(refused(&refusal).into()),
+        Err(Rejected::Refused(refusal)) => return Err(refused(&refusal)),
     };
-    match receiver.await {
+    // Who hung up must not hear of it in place of somebody who sent the same again.
+    let outcome = tokio::select! {
+        outcome = receiver => outcome,
+        () = visit.hung_up() => return Err(not_in_time()),
+    };
+    match outcome {
         Ok(Outcome::Refused(refusal)) => {
             // After a latch, or when the server stops, nobody knows whether it is in the log; else
             // it certainly is not.
             if !matches!(refusal, Refusal::Latched(..) | Refusal::Stopping) {
                 visit.not_logged();
             }
-            Err(refused(&refusal).into())
+            Err(refused(&refusal))
         }
         // Logged by an earlier process, whose head the witnesses have not cosigned yet.
         Ok(Outcome::Duplicate(index)) if !is_published(app, index) => {
             let message = "the entry is logged and not published yet; submit it again";
-            Err(Fault::unavailable("not-published", message).into())
+            Err(Fault::unavailable("not-published", message))
         }
         Ok(outcome) => {
             match &outcome {
@@ -160,7 +159,7 @@ async fn verify_and_wait(
             }
             Ok(Submitted { kind, leaf, body, outcome })
         }
-        Err(_) => Err(refused(&Refusal::Stopping).into()),
+        Err(_) => Err(refused(&Refusal::Stopping)),
     }
 }
 
@@ -174,12 +173,14 @@ fn is_published(app: &App, index: LeafIndex) -> bool {
 
 /// Verifies small bodies here, where a hand-over would cost more than the signature, and large ones
 /// off this thread.
-async fn verify(app: &App, body: RequestBody, parse: Parse) -> Result<VerifiedEntry, NotSubmitted> {
+async fn verify<P>(app: &App, body: RequestBody, parse: P) -> Result<VerifiedEntry, Fault>
+where
+    P: FnOnce(&[u8]) -> Result<VerifiedEntry, Fault> + Send + 'static,
+{
     if body.bytes.len() <= LARGE_BODY_BYTES {
-        return parse(&body.bytes).map_err(NotSubmitted::Entry);
+        return parse(&body.bytes);
     }
-    let verified = app.heavy_writes.run(move || parse(&body.bytes)).await?;
-    verified.map_err(NotSubmitted::Entry)
+    app.heavy_writes.run(move || parse(&body.bytes)).await?
 }
 
 fn refused(refusal: &Refusal) -> Fault {

@@ -1,19 +1,23 @@
 //! The Rekor v2 face: submissions. (Its reads are the C2SP face under another prefix.)
 //!
 //! Contract: rekor-tiles' `POST /api/v2/log/entries`. 201 with one `TransparencyLogEntry`; 409 with
-//! `x-log-index`; errors as grpc-gateway writes them.
+//! `x-log-index`; errors as grpc-gateway writes them. A message begins with the words of
+//! rekor-tiles and goes on with the reason, which rekor-tiles tells its own log only.
+
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::header::HeaderName;
 use hyper::{Request, StatusCode};
 use treering_proto::api::v2::TransparencyLogEntry;
-use treering_proto::entry::{EntryError, VerifiedEntry};
+use treering_proto::entry::{EntryError, RequestV2, VerifiedEntry};
 
+use super::App;
 use super::gate::Visit;
 use super::native::log_entry;
 use super::reply::{Fault, Reply, json};
-use super::submit::{NotSubmitted, Submitted, read_body, submit};
-use crate::limits::V2_BODY_BYTES_MAX;
+use super::submit::{Submitted, read_body, submit};
+use crate::limits::{ANSWER_TIME_MAX, V2_ANSWER_TIME_MAX, V2_BODY_BYTES_MAX};
 use crate::pool::Outcome;
 
 /// `POST /api/v2/log/entries`.
@@ -28,11 +32,10 @@ pub async fn serve_submit(visit: &mut Visit, request: Request<Incoming>) -> Resu
             }
             fault
         })?;
-    let submitted = submit(visit, body, VerifiedEntry::from_v2_request).await;
-    let Submitted { kind, body, outcome, .. } = submitted.map_err(|error| match error {
-        NotSubmitted::Fault(fault) => fault,
-        NotSubmitted::Entry(error) => invalid(&error),
-    })?;
+    let refuse_dsse = app.offer.refuse_dsse;
+    let parse = move |request: &[u8]| verify(request, refuse_dsse);
+    let submitted = submit(visit, body, parse, answer_time(app)).await?;
+    let Submitted { kind, body, outcome, .. } = submitted;
     match outcome {
         Outcome::Logged(logged) => {
             let entry: TransparencyLogEntry =
@@ -52,13 +55,38 @@ pub async fn serve_submit(visit: &mut Visit, request: Request<Incoming>) -> Resu
     }
 }
 
-fn invalid(error: &EntryError) -> Fault {
-    match error {
-        EntryError::UnknownKind(_) => {
-            let message = "invalid type, must be either hashedrekord or dsse";
-            Fault::bad_request("unknown-kind", message)
-        }
+/// How long a submitter waits. sigstore-js gives up after 5 s and sends the same again, so that it
+/// should hear before that; but a quorum of witnesses may take longer than 4 s, and the other
+/// clients are patient.
+fn answer_time(app: &App) -> Duration {
+    if app.is_witnessed { ANSWER_TIME_MAX } else { V2_ANSWER_TIME_MAX }
+}
+
+/// Reads a submission, then decides about its kind, then verifies it.
+fn verify(request: &[u8], refuse_dsse: bool) -> Result<VerifiedEntry, Fault> {
+    let request = RequestV2::parse(request).map_err(|error| match error {
         EntryError::Malformed(why) => Fault::bad_request("malformed", format!("proto: {why}")),
-        other => Fault::bad_request("invalid-entry", format!("invalid entry: {other}")),
+        other => Fault::bad_request("malformed", format!("proto: {other}")),
+    })?;
+    match request.kind() {
+        Some("dsse") if refuse_dsse => {
+            Err(Fault::bad_request("dsse-refused", "invalid type, must be hashedrekord"))
+        }
+        None if refuse_dsse => {
+            Err(Fault::bad_request("unknown-kind", "invalid type, must be hashedrekord"))
+        }
+        None => {
+            let message = "invalid type, must be either hashedrekord or dsse";
+            Err(Fault::bad_request("unknown-kind", message))
+        }
+        Some(kind) => request.verify().map_err(|error| invalid(kind, &error)),
     }
+}
+
+fn invalid(kind: &str, error: &EntryError) -> Fault {
+    let message = match error {
+        EntryError::TooLong { .. } => format!("invalid entry: {error}"),
+        _ => format!("invalid {kind} request: {error}"),
+    };
+    Fault::bad_request("invalid-entry", message)
 }

@@ -9,9 +9,10 @@ use treering_proto::tree::TreeHead;
 use crate::anchor::{Anchor, AnchorError, AnchorId};
 use crate::data_directory::{DataDirectory, DirectoryError, PublicFiles};
 use crate::signer::{
-    KeyFileError, Signer, generate_ml_dsa_key, generate_note_key, generate_v1_key, write_key,
+    KeyFileError, Signer, generate_ml_dsa_key, generate_note_key, generate_p256_key, write_key,
 };
 use crate::store::{Store, StoreError};
+use crate::timestamp::NewAuthority;
 
 /// What a new log is made from.
 pub struct NewLog {
@@ -27,6 +28,8 @@ pub struct NewLog {
     pub v1_key: Option<PathBuf>,
     /// Whether it gets an ML-DSA-44 key, which adds a dated line to its C2SP notes.
     pub ml_dsa: bool,
+    /// Whether it gets a timestamp authority.
+    pub timestamps: bool,
 }
 
 /// Why no log was made.
@@ -92,7 +95,7 @@ pub(super) fn prepare(new: &NewLog) -> Result<Prepared, InitError> {
         return Err(AnchorError::Exists { path: new.anchor.clone() }.into());
     }
     let note_key = import_or_generate(new.note_key.as_deref(), generate_note_key)?;
-    let v1_key = import_or_generate(new.v1_key.as_deref(), generate_v1_key)?;
+    let v1_key = import_or_generate(new.v1_key.as_deref(), generate_p256_key)?;
     let anchor_id = random_bytes();
     let directory = DataDirectory::create(&new.data, &new.anchor, anchor_id)?;
     let keys = directory.keys();
@@ -101,11 +104,16 @@ pub(super) fn prepare(new: &NewLog) -> Result<Prepared, InitError> {
     if new.ml_dsa {
         write_key(&keys.ml_dsa, &generate_ml_dsa_key())?;
     }
+    let authority = new.timestamps.then(|| NewAuthority::for_host(&origin));
+    if let Some(authority) = &authority {
+        write_key(&keys.timestamp, &authority.key_file)?;
+    }
     let signer = Signer::load(&keys, &origin, random_tree_id())?;
     let public = PublicFiles {
         url: new.url.trim_end_matches('/').to_owned(),
         identity: signer.identity_document(),
         ml_dsa_vkey: signer.ml_dsa_key().map(|key| key.to_vkey()),
+        timestamp_chain: authority.map(|authority| authority.chain),
     };
     Ok(Prepared { directory, signer, public, anchor_id })
 }

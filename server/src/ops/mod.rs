@@ -3,11 +3,14 @@
 pub mod backup;
 pub mod claim;
 pub mod doctor;
+pub mod freeze;
 pub mod fsck;
 pub mod health_check;
 pub mod init;
 mod keeper;
+pub mod other_face;
 pub mod rebuild;
 pub mod restore;
 pub mod serve;
+pub mod timestamps;
 pub mod trust_export;

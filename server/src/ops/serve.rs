@@ -1,6 +1,8 @@
 //! `serve`: opens a log, starts its loop, and answers until it is told to stop.
 
+mod announce;
 mod behind;
+mod timestamps;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,14 +16,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use treering_proto::identity::LogIdentity;
 
 use self::behind::Held;
+pub use self::timestamps::TimestampSource;
 use crate::access::{Access, AccessError, AccessSettings, jwks};
 use crate::clock::{self, BatchClock};
-use crate::crash_point;
 use crate::data_directory::{DataDirectory, JOURNAL_DIRECTORY, TOKENS_FILE};
 use crate::health::{Health, Refusal};
 use crate::http::body::Budget;
 use crate::http::gate::Gate;
 use crate::http::heavy::Heavy;
+use crate::http::offer::{Offer, ReadOnly};
 use crate::http::rates::{RateSettings, Rates};
 use crate::http::{App, accept};
 use crate::journal::{Journal, JournalError};
@@ -34,9 +37,10 @@ use crate::scrubber::{self, Stop};
 use crate::sequencer::Sequencer;
 use crate::signer::Signer;
 use crate::startup::{self, Asked, OpenLog, Opened, StartError};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::systemd::{Heartbeat, Manager, Watchdog};
 use crate::thinning::Thinning;
+use crate::timestamp::{Authority, AuthorityError, Timestamps};
 use crate::tls::{Tls, TlsError, TlsFiles};
 use crate::witness::{self, AskerContext, Config, ConfigError, Mode, Witnessing};
 
@@ -51,6 +55,10 @@ pub struct Service {
     pub anchor: Option<PathBuf>,
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Where else, for reads alone.
+    pub read_listen: Option<SocketAddr>,
+    /// What is offered there. A log that is frozen is read-only whatever stands here.
+    pub offer: Offer,
     /// How TLS is spoken, if it is.
     pub tls: Option<TlsFiles>,
     /// Whether HTTP without TLS may leave this machine.
@@ -71,6 +79,8 @@ pub struct Service {
     pub witnesses: Option<Witnesses>,
     /// Whether a log that was witnessed goes on without.
     pub without_witnesses: bool,
+    /// Who gives timestamps; by default the log, if it has an authority.
+    pub timestamps: Option<TimestampSource>,
 }
 
 /// Who cosigns, as the command line says it.
@@ -92,10 +102,12 @@ pub enum ServeError {
     #[error(transparent)]
     Start(#[from] StartError),
     /// The address cannot be used.
-    #[error("cannot listen on {listen}: {source}. Choose another address with --listen")]
+    #[error("cannot listen on {listen}: {source}. Choose another address with --{setting}")]
     Listen {
         /// Where.
         listen: SocketAddr,
+        /// The setting that says so.
+        setting: &'static str,
         /// What the system says.
         source: std::io::Error,
     },
@@ -117,6 +129,18 @@ pub enum ServeError {
     /// Nobody knows who may write.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// The timestamp authority cannot be used.
+    #[error("timestamps: {0}. To serve the log without them: --timestamps off")]
+    Timestamps(#[from] AuthorityError),
+    /// There is no timestamp authority.
+    #[error(
+        "--timestamps own was said, and this log has no timestamp authority. To make one: \
+         treering-server timestamps init --data {data}"
+    )]
+    NoAuthority {
+        /// Which log.
+        data: PathBuf,
+    },
     /// What happens cannot be written down.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -132,21 +156,25 @@ pub enum ServeError {
 pub async fn serve(service: Service) -> Result<(), ServeError> {
     let started = std::time::Instant::now();
     let tls = service.check_transport()?;
-    let refused = |source| ServeError::Listen { listen: service.listen, source };
-    // The address first: a second server on the same port must not get as far as the log.
-    let listener = TcpListener::bind(service.listen).await.map_err(refused)?;
-    let address = listener.local_addr().map_err(refused)?;
+    // The addresses first: a second server on the same port must not get as far as the log.
+    let (main, address) = bind("listen", service.listen).await?;
+    let (reads, read_address) = match service.read_listen {
+        Some(listen) => bind("read-listen", listen).await.map(|(a, b)| (Some(a), Some(b)))?,
+        None => (None, None),
+    };
+    let listeners = accept::Listeners { main, reads };
     let config = service.witnesses.as_ref().map(|witnesses| witnesses.load(&service.data));
     let config = config.transpose()?;
     let heard = ask_before(&service, config.as_ref()).await?;
     let asked = service.asked(config.as_ref());
     let opened = startup::open(&service.data, service.anchor.as_deref(), asked, &heard)?;
     let gate = service.gate()?;
+    let authority = service.authority()?;
     opened.remember_access_policy(asked.access_policy).map_err(StartError::from)?;
     let heartbeat = Heartbeat::default();
     let Running { app, sequencing, held } = match opened {
-        Opened::Log(log) => run_log(*log, &service, gate, config, &heartbeat)?,
-        Opened::Behind(behind) => behind::run(*behind, &service, gate, &heartbeat)?,
+        Opened::Log(log) => run_log(*log, &service, gate, authority, config, &heartbeat)?,
+        Opened::Behind(behind) => behind::run(*behind, &service, gate, authority, &heartbeat)?,
     };
     let (pool, health) = (app.pool.clone(), app.health.clone());
 
@@ -158,10 +186,11 @@ pub async fn serve(service: Service) -> Result<(), ServeError> {
 
     // Before anybody hears that the server is ready, who may stop it at once.
     let stop = stop_signal().map_err(ServeError::Signal)?;
-    announce(&app, &service, address, started.elapsed());
-    manager.ready("serving");
+    announce::narrowed(&app);
+    announce::ready(&app, &service, address, read_address, started.elapsed());
+    manager.ready(announce::status(&app));
     health.report_to(manager.clone());
-    accept::serve(app, listener, tls, stop).await;
+    accept::serve(app, listeners, tls, stop).await;
     manager.stopping();
     scrubbing.stop();
     health.set_passing(Some(Refusal::Stopping));
@@ -194,15 +223,18 @@ fn run_log(
     log: OpenLog,
     service: &Service,
     gate: Gate,
+    authority: Option<Authority>,
     config: Option<Config>,
     heartbeat: &Heartbeat,
 ) -> Result<Running, ServeError> {
-    let needs_quorum = config.as_ref().is_some_and(|config| config.mode == Mode::Closed);
+    let clock = BatchClock::new(log.time_ms, clock::read());
     let (store, signer) = (log.store.clone(), log.signer.clone());
     let published = log.publisher.published();
-    let app = Arc::new(app(store, published, signer, service, gate, needs_quorum));
+    let app = app(store, published, signer, service, gate, config.as_ref())?;
+    let timestamps = authority.map(|authority| Timestamps::new(authority, clock.clone()));
+    let app = Arc::new(App { timestamps, ..app });
     let witnessing = config.map(|config| witnessing(&log, &app, config)).transpose()?;
-    let sequencer = sequencer(log, &app, service, witnessing, heartbeat.clone());
+    let sequencer = sequencer(log, clock, &app, service, witnessing, heartbeat.clone());
     let sequencing = std::thread::Builder::new()
         .name("sequencer".into())
         .spawn(move || abort_on_panic(|| sequencer.run()))
@@ -218,6 +250,7 @@ impl Service {
     pub fn check(&self) -> Result<(), ServeError> {
         self.check_transport()?;
         self.access()?;
+        self.authority()?;
         self.witnesses.as_ref().map_or(Ok(()), |witnesses| witnesses.load(&self.data).map(drop))
     }
 
@@ -251,12 +284,37 @@ impl Service {
     /// Loads TLS; refuses to do without where others would listen in.
     fn check_transport(&self) -> Result<Option<Arc<Tls>>, ServeError> {
         let tls = self.tls.clone().map(Tls::load).transpose()?;
-        let is_here = self.listen.ip().to_canonical().is_loopback();
-        if tls.is_none() && !is_here && !self.plain_http {
-            return Err(ServeError::PlainHttp { listen: self.listen });
+        let addresses = [Some(self.listen), self.read_listen];
+        let mut beyond = addresses.into_iter().flatten().filter(|listen| !is_here(*listen));
+        match beyond.next() {
+            Some(listen) if tls.is_none() && !self.plain_http => {
+                Err(ServeError::PlainHttp { listen })
+            }
+            _ => Ok(tls.map(Arc::new)),
         }
-        Ok(tls.map(Arc::new))
     }
+
+    /// What is offered of the log with these rows.
+    fn offer(&self, store: &Store) -> Result<Offer, StoreError> {
+        let read_only =
+            if store.is_frozen()? { Some(ReadOnly::Frozen) } else { self.offer.read_only };
+        Ok(Offer { read_only, ..self.offer })
+    }
+}
+
+/// Whether only this machine reaches an address.
+fn is_here(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
+async fn bind(
+    setting: &'static str,
+    listen: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let refused = |source| ServeError::Listen { listen, setting, source };
+    let listener = TcpListener::bind(listen).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    Ok((listener, address))
 }
 
 /// What the witnesses of a restored log remember, before anything of it is opened.
@@ -275,10 +333,11 @@ fn app(
     signer: Arc<Signer>,
     service: &Service,
     gate: Gate,
-    needs_quorum: bool,
-) -> App {
+    witnesses: Option<&Config>,
+) -> Result<App, StartError> {
     let health = Health::default();
-    App {
+    Ok(App {
+        offer: service.offer(&store)?,
         pool: Arc::new(Pool::new(store.clone(), health.clone())),
         store,
         published,
@@ -287,13 +346,15 @@ fn app(
         health,
         metrics: Arc::new(Metrics::default()),
         gate,
-        needs_quorum,
+        is_witnessed: witnesses.is_some(),
+        needs_quorum: witnesses.is_some_and(|config| config.mode == Mode::Closed),
         stopping: AtomicBool::new(false),
         heavy: Heavy::default(),
         heavy_writes: Heavy::default(),
         budget: Budget::default(),
         rates: Rates::new(service.rates),
-    }
+        timestamps: None,
+    })
 }
 
 /// Starts to talk with the witnesses, and proposes the newest head to them: it may never have been
@@ -329,18 +390,19 @@ impl Witnesses {
 
 fn sequencer(
     log: OpenLog,
+    clock: BatchClock,
     app: &App,
     service: &Service,
     witnessing: Option<Witnessing>,
     heartbeat: Heartbeat,
 ) -> DirectorySequencer {
     let OpenLog { directory, store, anchor, signer, publisher, fenced, .. } = log;
-    let OpenLog { edge, selfcheck, time_ms, .. } = log;
+    let OpenLog { edge, selfcheck, .. } = log;
     let dates_itself = signer.ml_dsa_key().is_some() && witnessing.is_none();
     let sequencer = Sequencer {
         pool: app.pool.clone(),
         store,
-        clock: BatchClock::new(time_ms, clock::read()),
+        clock,
         edge,
         selfcheck,
         anchor,
@@ -407,45 +469,6 @@ fn spawn_feeder(watchdog: Option<Watchdog>, end: &End) {
     let feed = move || keeper::feed(watchdog, &end);
     let spawned = std::thread::Builder::new().name("watchdog".into()).spawn(feed);
     drop(spawned.expect("a process that just started can start a thread"));
-}
-
-fn announce(app: &App, service: &Service, address: SocketAddr, took: std::time::Duration) {
-    let identity = app.signer.identity();
-    let snapshot = app.published.snapshot();
-    let size = snapshot.head.size;
-    app.metrics.checkpoint(snapshot.time_ms);
-    match (app.gate.access.is_open(), app.gate.access.is_configured()) {
-        (true, _) => {
-            tracing::warn!("writes are open: whoever reaches {address} can add entries for ever");
-        }
-        (false, true) => tracing::info!("writes are open to the principals of the log"),
-        (false, false) => tracing::info!(
-            "writes are closed: nobody may write yet. `treering-server token create` lets somebody in, --open-writes all"
-        ),
-    }
-    if service.tls.is_none() && !address.ip().to_canonical().is_loopback() {
-        tracing::warn!(
-            "plain HTTP on {address}: whoever is on the way reads and changes everything"
-        );
-    }
-    if let Some((point, count)) = crash_point::armed() {
-        tracing::warn!(
-            point = point.name(),
-            count,
-            "a crash point is armed: this process will die"
-        );
-    }
-    tracing::info!(%address, origin = identity.origin(), %size, "serving");
-    let ready = serde_json::json!({
-        "event": "ready",
-        "listen": address.to_string(),
-        "tls": service.tls.is_some(),
-        "origin": identity.origin(),
-        "treeId": identity.tree_id().to_string(),
-        "treeSize": size.to_string(),
-        "startMilliseconds": took.as_millis() as u64,
-    });
-    println!("{ready}");
 }
 
 fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {

@@ -27,9 +27,9 @@ use rocksdb::{
 
 /// The version of this table and of `store::format`.
 ///
-/// History: 1, the first. The rows `dated`, `witnessed` and `access-policy` of `meta` came later
-/// without a new version: whoever does not know them signs no dates, asks no witnesses, and minds
-/// no lost policy.
+/// History: 1, the first. The rows `dated`, `witnessed`, `access-policy` and `frozen` of `meta`
+/// came later without a new version: whoever does not know them signs no dates, asks no witnesses,
+/// minds no lost policy, and takes entries.
 pub const FORMAT_VERSION: u32 = 1;
 
 pub(super) const ENTRY_BY_INDEX: &str = "entry_by_index";

@@ -23,6 +23,9 @@ pub const WITNESSED_KEY: &[u8] = b"witnessed";
 /// The row of `meta` that says whether an access policy says who may write: one byte, 1 or 0.
 pub const ACCESS_POLICY_KEY: &[u8] = b"access-policy";
 
+/// The row of `meta` that says whether the log is frozen: one byte, 1 or 0.
+pub const FROZEN_KEY: &[u8] = b"frozen";
+
 /// Settings that the log remembers: one that is lost must not undo what it was there for.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Remembered {
@@ -30,6 +33,8 @@ pub struct Remembered {
     pub witnesses: bool,
     /// Whether an access policy says who may write: the value of [`ACCESS_POLICY_KEY`].
     pub access_policy: bool,
+    /// Whether it takes no entries any more: the value of [`FROZEN_KEY`].
+    pub frozen: bool,
 }
 
 /// How far the log is committed: the value of [`HEAD_KEY`].

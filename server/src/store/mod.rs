@@ -34,8 +34,8 @@ use self::columns::{
     STATEMENT_BY_PAYLOAD_HASH, TILE_BY_COORDINATE, TIME_BY_INDEX,
 };
 use self::format::{
-    ACCESS_POLICY_KEY, CommittedHead, DATED_KEY, HEAD_KEY, NotePair, WITNESSED_KEY, number_key,
-    posting_key, tile_key,
+    ACCESS_POLICY_KEY, CommittedHead, DATED_KEY, FROZEN_KEY, HEAD_KEY, NotePair, WITNESSED_KEY,
+    number_key, posting_key, tile_key,
 };
 
 use crate::seeded_bug::{self, SeededBug};
@@ -257,6 +257,14 @@ impl Store {
     /// [`StoreError`].
     pub fn put_access_policy(&self, has_one: bool) -> Result<(), StoreError> {
         self.put_meta(ACCESS_POLICY_KEY, &[u8::from(has_one)])
+    }
+
+    /// Remembers that the log takes no entries any more. Nothing takes that back.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn freeze(&self) -> Result<(), StoreError> {
+        self.put_meta(FROZEN_KEY, &[1])
     }
 
     /// Writes one row of `meta`, synced.

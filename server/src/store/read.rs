@@ -15,8 +15,9 @@ use super::columns::{
     STATEMENT_BY_PAYLOAD_HASH, TILE_BY_COORDINATE, TIME_BY_INDEX,
 };
 use super::format::{
-    ACCESS_POLICY_KEY, CommittedHead, DATED_KEY, HEAD_KEY, IDENTITY_KEY, NotePair, Remembered,
-    WITNESSED_KEY, number_key, posting_key, read_index, read_number, read_posting, tile_key,
+    ACCESS_POLICY_KEY, CommittedHead, DATED_KEY, FROZEN_KEY, HEAD_KEY, IDENTITY_KEY, NotePair,
+    Remembered, WITNESSED_KEY, number_key, posting_key, read_index, read_number, read_posting,
+    tile_key,
 };
 use super::{Durable, Store, StoreError};
 
@@ -111,10 +112,15 @@ impl Store {
         self.read_flag(ACCESS_POLICY_KEY, "access-policy")
     }
 
+    /// Whether the log takes no entries any more, as [`Store::freeze`] remembered.
+    pub fn is_frozen(&self) -> Result<bool, StoreError> {
+        self.read_flag(FROZEN_KEY, "frozen")
+    }
+
     /// All settings that are remembered.
     pub fn remembered(&self) -> Result<Remembered, StoreError> {
-        let access_policy = self.has_access_policy()?;
-        Ok(Remembered { witnesses: self.is_witnessed()?, access_policy })
+        let (access_policy, frozen) = (self.has_access_policy()?, self.is_frozen()?);
+        Ok(Remembered { witnesses: self.is_witnessed()?, access_policy, frozen })
     }
 
     fn read_flag(&self, key: &[u8], name: &'static str) -> Result<bool, StoreError> {
@@ -171,6 +177,26 @@ impl Store {
             hashes.push(held.expect("a full tile holds every node below it"));
         }
         Ok(plan.build(&hashes))
+    }
+
+    /// The leaves at `indexes`, in their order, in the tree that ends at `edge`; the caller has
+    /// checked that the tree has them. Neighbours cost one read.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn leaves(&self, indexes: &[LeafIndex], edge: &RightEdge) -> Result<Vec<Hash>, StoreError> {
+        let mut last: Option<(u64, Vec<Hash>)> = None;
+        let mut leaves = Vec::with_capacity(indexes.len());
+        for index in indexes {
+            let (tile, at) = (index.get() / TILE_WIDTH, (index.get() % TILE_WIDTH) as usize);
+            if last.as_ref().is_none_or(|(held, _)| *held != tile) {
+                let width = (edge.size().get() - tile * TILE_WIDTH).min(TILE_WIDTH);
+                let hashes = Tile { kind: TileKind::Hashes(0), index: tile, width };
+                last = Some((tile, self.tile(0, hashes, edge)?));
+            }
+            leaves.extend(last.as_ref().map(|(_, held)| held[at]));
+        }
+        Ok(leaves)
     }
 
     /// The notes published for `size`.

@@ -14,8 +14,8 @@ use super::columns::{
 };
 use super::export::EntryRows;
 use super::format::{
-    ACCESS_POLICY_KEY, CommittedHead, DATED_KEY, FORMAT_KEY, HEAD_KEY, NotePair, Remembered,
-    WITNESSED_KEY, number_key,
+    ACCESS_POLICY_KEY, CommittedHead, DATED_KEY, FORMAT_KEY, FROZEN_KEY, HEAD_KEY, NotePair,
+    Remembered, WITNESSED_KEY, number_key,
 };
 use super::{DerivedRows, FORMAT_VERSION, Store, StoreError};
 
@@ -84,9 +84,10 @@ impl Store {
         let column = self.column(META);
         rows.put_cf(column, FORMAT_KEY, FORMAT_VERSION.to_be_bytes());
         rows.put_cf(column, DATED_KEY, number_key(meta.date_ms.max(self.date()?)));
-        let Remembered { witnesses, access_policy } = meta.remembered;
+        let Remembered { witnesses, access_policy, frozen } = meta.remembered;
         rows.put_cf(column, WITNESSED_KEY, [u8::from(witnesses)]);
         rows.put_cf(column, ACCESS_POLICY_KEY, [u8::from(access_policy)]);
+        rows.put_cf(column, FROZEN_KEY, [u8::from(frozen)]);
         rows.put_cf(column, HEAD_KEY, meta.committed.to_bytes());
         let mut synced = WriteOptions::default();
         synced.set_sync(true);

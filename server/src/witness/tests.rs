@@ -13,7 +13,7 @@ use crate::anchor::{Anchor, Fenced};
 use crate::publisher::{Publisher, Ready, Started, Witnessed};
 use crate::selfcheck::SelfCheck;
 use crate::signer::{
-    KeyPaths, Signer, generate_ml_dsa_key, generate_note_key, generate_v1_key, write_key,
+    KeyPaths, Signer, generate_ml_dsa_key, generate_note_key, generate_p256_key, write_key,
 };
 use crate::test_log::{TestLog, entries};
 
@@ -55,10 +55,9 @@ struct Heads {
 impl Heads {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let key = |name: &str| directory.path().join(name);
-        let keys = KeyPaths { note: key("note"), v1: key("v1"), ml_dsa: key("ml-dsa") };
+        let keys = KeyPaths::of(directory.path());
         write_key(&keys.note, &generate_note_key()).unwrap();
-        write_key(&keys.v1, &generate_v1_key()).unwrap();
+        write_key(&keys.v1, &generate_p256_key()).unwrap();
         write_key(&keys.ml_dsa, &generate_ml_dsa_key()).unwrap();
         let signer = Signer::load(&keys, ORIGIN, TreeId::new(7).unwrap()).unwrap();
         let anchor = directory.path().join("anchor");

@@ -102,6 +102,7 @@ fn log_entry(scene: &Scene, branch: &Branch, index: u64) -> LogEntry {
     let (keys, size) = (branch.keys(), kept.head.size.get());
     let time = logged.time.saturating_add_signed(scene.promised_shift());
     LogEntry {
+        attestation: None,
         body: to_base64(&logged.body),
         integrated_time: time,
         log_id: keys.identity().v1_log_id().to_hex(),

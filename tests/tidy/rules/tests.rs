@@ -42,6 +42,7 @@ fn columns_count_characters_outside_literals() {
     assert_eq!(lines(columns, "a.rs", &format!("let b = \"{wide}\";\n")), []);
     assert_eq!(lines(columns, "a.rs", &format!("// https://{wide}\n")), []);
     assert_eq!(lines(columns, "a.rs", &"é".repeat(COLUMNS_MAX)), []);
+    assert_eq!(lines(columns, "tests/interop/js/a.mjs", &format!("{wide}a\n")), [1]);
     assert_eq!(lines(columns, "docs/a.md", &format!("{wide}a\n")), []);
 }
 
@@ -99,6 +100,8 @@ fn sleep_is_banned_in_tests_only() {
     assert_eq!(lines(sleepless_tests, "server/src/pool.rs", &inline), [4]);
     let python = concat!("time.", "sleep(1)\n");
     assert_eq!(lines(sleepless_tests, "tests/interop/a.py", python), [1]);
+    let javascript = concat!("set", "Timeout(a, 1);\n");
+    assert_eq!(lines(sleepless_tests, "tests/interop/js/a.mjs", javascript), [1]);
 }
 
 #[test]

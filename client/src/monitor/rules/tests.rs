@@ -14,11 +14,15 @@ fn fact(tag: Tag, value: &str) -> Fact {
     Fact { tag, value: value.as_bytes().to_vec() }
 }
 
+fn proven<'a>(identities: &'a [&'a str]) -> Proven<'a> {
+    Proven { keys: true, identities }
+}
+
 fn hit_names(rules: &Rules, facts: &[Fact]) -> Vec<String> {
     let identities = facts.iter().filter(|fact| fact.tag == Tag::Identity);
     let vouched: Vec<&str> =
         identities.map(|fact| std::str::from_utf8(&fact.value).unwrap()).collect();
-    let hits = rules.hits(EntryKind::DsseV001, facts, &vouched);
+    let hits = rules.hits(EntryKind::DsseV001, facts, proven(&vouched));
     hits.iter().map(|hit| rules.named(hit.rule).0.to_owned()).collect()
 }
 
@@ -87,8 +91,8 @@ fn all_conditions_of_a_rule_and_any_item_of_a_list() {
     assert_eq!(hit_names(&rules, &[fact(Tag::FileDigest, "sha256:ab")]), ["bytes"]);
     assert_eq!(hit_names(&rules, &[fact(Tag::ModelId, KEY)]), ["bytes"]);
     assert_eq!(hit_names(&rules, &[fact(Tag::ParentDigest, "sha256:ab")]), [""; 0]);
-    assert_eq!(rules.hits(EntryKind::DsseV002, &[], &[])[0].rule, 3);
-    assert_eq!(rules.hits(EntryKind::HashedrekordV001, &[], &[])[0].rule, 3);
+    assert_eq!(rules.hits(EntryKind::DsseV002, &[], proven(&[]))[0].rule, 3);
+    assert_eq!(rules.hits(EntryKind::HashedrekordV001, &[], proven(&[]))[0].rule, 3);
     assert_eq!(rules.hits_unparseable(), []);
 }
 
@@ -96,7 +100,7 @@ fn all_conditions_of_a_rule_and_any_item_of_a_list() {
 fn a_hit_says_which_facts_met_the_rule() {
     let rules = rules("[[rule]]\nname = \"a\"\nnames = [\"a*\"]\n");
     let facts: Vec<Fact> = (0..100).map(|at| fact(Tag::SubjectName, &format!("a{at}"))).collect();
-    let hits = rules.hits(EntryKind::DsseV001, &facts, &[]);
+    let hits = rules.hits(EntryKind::DsseV001, &facts, proven(&[]));
     assert_eq!(hits[0].facts.len(), MATCHED_MAX);
     assert_eq!(hits[0].facts[0], "subject-name=a0");
 }
@@ -129,7 +133,7 @@ fn errors_name_the_rule_and_say_what_is_needed() {
         ("keys = [\"AB\"]", "64 lower-case"),
         ("digests = [\"zz\"]", "ALGORITHM:HEX"),
         ("digests = [\"sha256:xy\"]", "ALGORITHM:HEX"),
-        ("kinds = [\"dsse 9\"]", "dsse or hashedrekord"),
+        ("kinds = [\"dsse 9\"]", "hashedrekord, intoto or rekord"),
         ("unparseable = true\nnames = [\"x\"]", "stands alone"),
     ] {
         let text = refused(&format!("[[rule]]\nname = \"a\"\n{line}"));
@@ -138,7 +142,22 @@ fn errors_name_the_rule_and_say_what_is_needed() {
     let many =
         "[[rule]]\nname = \"a\"\nnames = [".to_owned() + &"\"x\",".repeat(LIST_MAX + 1) + "]";
     assert!(refused(&many).contains("more than 1000"));
-    assert!(refused("\u{0}").contains("TOML") || !refused("\u{0}").is_empty());
+    assert!(refused("\u{0}").contains("TOML parse error"));
+}
+
+#[test]
+fn a_key_whose_signature_is_not_kept_is_no_exception() {
+    let rules = rules(&format!(
+        "[[rule]]\nname = \"a\"\nexcept-keys = [\"{KEY}\"]\n\
+         [[rule]]\nname = \"b\"\nkeys = [\"{KEY}\"]\n"
+    ));
+    let facts = [fact(Tag::PublicKey, KEY)];
+    let hit = |keys| {
+        let proven = Proven { keys, identities: &[] };
+        let hits = rules.hits(EntryKind::IntotoV001, &facts, proven);
+        hits.iter().map(|hit| hit.rule).collect::<Vec<_>>()
+    };
+    assert_eq!((hit(true), hit(false)), (vec![1], vec![0, 1]));
 }
 
 #[test]
@@ -146,6 +165,6 @@ fn an_identity_that_no_authority_vouches_for_is_no_exception() {
     let rules = rules("[[rule]]\nname = \"a\"\nexcept-identities = [\"ci@*\"]\n");
     assert!(rules.except_identities());
     let facts = [fact(Tag::Identity, "ci@example.com")];
-    let count = |vouched: &[&str]| rules.hits(EntryKind::DsseV001, &facts, vouched).len();
+    let count = |vouched: &[&str]| rules.hits(EntryKind::DsseV001, &facts, proven(vouched)).len();
     assert_eq!((count(&[]), count(&["ci@example.com"]), count(&["x"])), (1, 0, 1));
 }

@@ -1,6 +1,7 @@
 //! Every finding is heard, by the lie that causes it, and the state does not move where it must
 //! not.
 
+use treering_proto::dsse_envelope::IN_TOTO_PAYLOAD_TYPE;
 use treering_proto::tile::encode_entry;
 
 use super::*;
@@ -213,6 +214,53 @@ async fn payloads_that_are_no_statements_are_counted_where_they_are_allowed() {
     let round = watch.round().await;
     assert_eq!((round.exit(), watch.told().len()), (Exit::Ok, 0));
     assert_eq!((round.tally.no_statement, round.tally.other_payload), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn older_kinds_are_verified_as_far_as_they_keep_what_that_takes() {
+    let watch = Watch::new(0);
+    let statement = Author::statement("a", "b");
+    let author = &watch.author;
+    let forged = {
+        let body = author.intoto("0.0.2", IN_TOTO_PAYLOAD_TYPE, &statement).body().to_vec();
+        let other = author.intoto("0.0.2", "text/json", &statement).body().to_vec();
+        let read = |body: &[u8]| serde_json::from_slice::<Value>(body).unwrap();
+        let sig = |body| read(body)["spec"]["content"]["envelope"]["signatures"][0]["sig"].clone();
+        let text = String::from_utf8(body.clone()).unwrap();
+        text.replace(&sig(&body).to_string(), &sig(&other).to_string())
+    };
+    {
+        let mut log = watch.served.log.lock().unwrap();
+        log.admit(&author.intoto("0.0.1", IN_TOTO_PAYLOAD_TYPE, &statement));
+        log.admit(&author.intoto("0.0.2", IN_TOTO_PAYLOAD_TYPE, &statement));
+        // It says itself that it has no statement; and of this one nobody can tell.
+        log.admit(&author.intoto("0.0.2", "text/plain", b"hello"));
+        log.admit(&author.intoto("0.0.1", "text/plain", b"hello"));
+        log.admit(&author.rekord("content"));
+        log.append(forged.into_bytes());
+    }
+    let round = watch.round().await;
+    assert_eq!(watch.told(), [("signature-invalid".to_owned(), Some(5))]);
+    let tally = round.tally;
+    assert_eq!((tally.verified, tally.not_kept, tally.no_statement), (2, 2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_signed_is_not_believed_where_no_signature_is_kept() {
+    // Somebody signs a name for the second time: as `dsse` that is no news, and as `intoto` 0.0.1
+    // only the log says that it is the same.
+    for (version, hits) in [("0.0.2", 0), ("0.0.1", 1)] {
+        let watch =
+            Watch::new(0).rules("[[rule]]\nname = \"new-signer\"\nknown-name-new-signer = true\n");
+        {
+            let mut log = watch.served.log.lock().unwrap();
+            log.admit(&watch.author.claim("llama", "one"));
+            let statement = Author::statement("llama", "two");
+            log.admit(&watch.author.intoto(version, IN_TOTO_PAYLOAD_TYPE, &statement));
+        }
+        watch.round().await;
+        assert_eq!(watch.told().len(), hits, "{version} {:?}", watch.told());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

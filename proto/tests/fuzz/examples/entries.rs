@@ -11,7 +11,7 @@ use treering_proto::bundle::{Bundle, Content, Material};
 use treering_proto::certificate::Certificate;
 use treering_proto::dsse_envelope::{Envelope, IN_TOTO_PAYLOAD_TYPE, pae};
 use treering_proto::encoding::to_base64;
-use treering_proto::entry::VerifiedEntry;
+use treering_proto::entry::{EntryKind, VerifiedEntry};
 use treering_proto::hash::{Hash, hash_leaf};
 use treering_proto::key::{HashAlgorithm, PublicKey};
 use treering_proto::model_statement::ModelStatement;
@@ -36,7 +36,7 @@ pub fn add(examples: &mut Examples) {
     let certificate = certificate(&decoded(ECDSA_SPKI));
     let certificate_pem = Certificate::from_der(&certificate).expect("our own").to_pem();
     examples.insert("spki", vec![decoded(ECDSA_SPKI), ed25519_key().spki_der().to_vec()]);
-    let pems = [ecdsa_key().to_pem(), ed25519_key().to_pem(), certificate_pem.clone()];
+    let pems = [ecdsa_key().to_pem(), ed25519_key().to_pem(), certificate_pem.clone(), chain()];
     examples.insert("pem", pems.map(String::into_bytes).to_vec());
     examples.insert("certificate", vec![certificate.clone()]);
     let json = vec![MODEL.into(), provenance(), br#"[1e21,-0.5,"\u20ac\n",{"b":null}]"#.to_vec()];
@@ -47,13 +47,17 @@ pub fn add(examples: &mut Examples) {
     let envelopes = [envelope(MODEL.as_bytes(), &[decoded(MODEL_SIGNATURE)]), two_signatures()];
     examples.insert("envelope", envelopes.map(String::into_bytes).to_vec());
 
-    let v1 = v1_requests(&certificate_pem);
+    let mut v1 = v1_requests(&certificate_pem);
     let v2 = v2_requests(&certificate);
     let logged = v1.iter().map(|request| VerifiedEntry::from_v1_request(request));
     let logged = logged.chain(v2.iter().map(|request| VerifiedEntry::from_v2_request(request)));
     let logged = logged.map(|entry| entry.expect("our own request").body().to_vec());
     let logged: Vec<Vec<u8>> = logged.collect();
     answers(examples, &logged);
+    // A search may show envelopes as they are logged.
+    let is_shown = |body: &&Vec<u8>| matches!(kind_of(body), Some("dsse" | "intoto"));
+    v1.extend(logged[..v1.len()].iter().filter(is_shown).cloned());
+    examples.insert("v1_search", v1_searches(&v1, &certificate_pem));
     examples.insert("logged_entry", logged);
     examples.insert("v1_request", v1);
     examples.insert("v2_request", v2);
@@ -170,6 +174,43 @@ fn v1_dsse(envelope: &str, pems: &[String]) -> Vec<u8> {
     json!({ "apiVersion": "0.0.1", "kind": "dsse", "spec": spec }).to_string().into_bytes()
 }
 
+fn v1_intoto(version: &str, content: Value, key: Option<&str>) -> Vec<u8> {
+    let key = key.map(|pem| to_base64(pem.as_bytes()));
+    let spec = json!({ "content": content, "publicKey": key });
+    json!({ "apiVersion": version, "kind": "intoto", "spec": spec }).to_string().into_bytes()
+}
+
+/// The provenance, signed by two Ed25519 keys, as `intoto` 0.0.2 has it.
+fn twice_encoded() -> Value {
+    let again = |text: &str| to_base64(text.as_bytes());
+    let envelope: Value = serde_json::from_str(&two_signatures()).expect("our own envelope");
+    let keys = [ed25519_key().to_pem(), other_key()];
+    let signatures = (0..2).map(|at| {
+        let sig = envelope["signatures"][at]["sig"].as_str().expect("a text");
+        let keyid = if at == 0 { "" } else { "k" };
+        json!({ "keyid": keyid, "publicKey": again(&keys[at]), "sig": again(sig) })
+    });
+    let signatures: Vec<Value> = signatures.collect();
+    let payload = again(envelope["payload"].as_str().expect("a text"));
+    let payload_type = &envelope["payloadType"];
+    json!({
+        "envelope": { "payload": payload, "payloadType": payload_type, "signatures": signatures },
+        "hash": { "algorithm": "sha256", "value": "aB".repeat(32) },
+    })
+}
+
+fn v1_rekord(content: &[u8], signature: &[u8], pem: &str) -> Vec<u8> {
+    let key = json!({ "content": to_base64(pem.as_bytes()) });
+    let signature = json!({ "content": to_base64(signature), "format": "x509", "publicKey": key });
+    let spec = json!({ "data": { "content": to_base64(content) }, "signature": signature });
+    json!({ "apiVersion": "0.0.1", "kind": "rekord", "spec": spec }).to_string().into_bytes()
+}
+
+/// The kind in canonical bytes.
+fn kind_of(body: &[u8]) -> Option<&'static str> {
+    EntryKind::of_body(body).ok().map(EntryKind::kind)
+}
+
 fn ed25519ph(message: &[u8]) -> Vec<u8> {
     let prehashed = sha2::Sha512::new().chain_update(message);
     seed(5).sign_prehashed(prehashed, None).expect("an empty context").to_vec()
@@ -191,7 +232,11 @@ fn v1_requests(certificate_pem: &str) -> Vec<Vec<u8>> {
         v1_hashedrekord("sha256", &sha256, &signature, certificate_pem),
         v1_hashedrekord("sha512", &sha512, &ed25519ph(b"model"), &pem),
         v1_dsse(&model, &[ecdsa_key().to_pem()]),
-        v1_dsse(&two_signatures(), &[other_key(), pem]),
+        v1_dsse(&two_signatures(), &[other_key(), pem.clone()]),
+        v1_intoto("0.0.1", json!({ "envelope": two_signatures(), "hash": null }), Some(&pem)),
+        v1_intoto("0.0.2", twice_encoded(), None),
+        v1_rekord(b"model", &signature, &chain()),
+        v1_rekord(b"model", &seed(5).sign(b"model").to_vec(), &pem),
     ]
 }
 
@@ -235,6 +280,7 @@ fn answers(examples: &mut Examples, logged: &[Vec<u8>]) {
         tree_size: 7,
     };
     let entry = LogEntry {
+        attestation: None,
         body: to_base64(&logged[0]),
         integrated_time: 1_700_000_000,
         log_id: "ab".repeat(32),
@@ -268,11 +314,8 @@ fn answers(examples: &mut Examples, logged: &[Vec<u8>]) {
     };
     let without = v2::TransparencyLogEntry { inclusion_promise: None, ..entry.clone() };
     examples.insert("v2_answer", vec![entry.to_json(), without.to_json()]);
-    let content = Content::Envelope(Envelope::new(
-        IN_TOTO_PAYLOAD_TYPE,
-        MODEL.into(),
-        decoded(MODEL_SIGNATURE),
-    ));
+    let signed = Envelope::new(IN_TOTO_PAYLOAD_TYPE, MODEL.into(), decoded(MODEL_SIGNATURE));
+    let content = Content::Envelope(signed);
     let certificate = certificate(&decoded(ECDSA_SPKI));
     let keyed = Bundle {
         material: Material::PublicKey { hint: Some("ab".repeat(32)) },
@@ -293,6 +336,25 @@ fn answers(examples: &mut Examples, logged: &[Vec<u8>]) {
     examples.insert("bundle", [keyed, certified, chained].map(|b| b.to_json()).to_vec());
 }
 
+/// A query for entries, one for the index, and one that is both.
+fn v1_searches(requests: &[Vec<u8>], certificate_pem: &str) -> Vec<Vec<u8>> {
+    let proposed = |request: &Vec<u8>| serde_json::from_slice(request).expect("our own request");
+    let proposed: Vec<Value> = requests.iter().take(5).map(proposed).collect();
+    let entries = json!({
+        "entries": proposed, "entryUUIDs": ["ab".repeat(32), "0c".repeat(40)],
+        "logIndexes": [0, 4_711, null],
+    });
+    let content = to_base64(certificate_pem.as_bytes());
+    let index = json!({
+        "email": "Alice@example.com", "subject": "https://example.com/workflow@main",
+        "hash": "ab".repeat(64), "publicKey": { "format": "x509", "content": content },
+        "operator": "and",
+    });
+    let mut both = entries.clone();
+    both.as_object_mut().expect("an object").extend(index.as_object().expect("an object").clone());
+    [entries, index, both].map(|query| query.to_string().into_bytes()).to_vec()
+}
+
 /// DER of one element.
 fn der(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = match content.len() {
@@ -303,11 +365,38 @@ fn der(tag: u8, content: &[u8]) -> Vec<u8> {
     [vec![tag], length, content.to_vec()].concat()
 }
 
+const SEQUENCE: u8 = 0x30;
+
+fn oid(content: &[u8]) -> Vec<u8> {
+    der(0x06, content)
+}
+
+fn extension(id: &[u8], value: &[u8]) -> Vec<u8> {
+    der(SEQUENCE, &[oid(id), der(0x04, value)].concat())
+}
+
 /// A certificate as Fulcio shapes them, with a signature that nobody checks.
 fn certificate(spki: &[u8]) -> Vec<u8> {
-    const SEQUENCE: u8 = 0x30;
-    let oid = |content: &[u8]| der(0x06, content);
-    let extension = |id: &[u8], value: &[u8]| der(SEQUENCE, &[oid(id), der(0x04, value)].concat());
+    let algorithm = oid(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2]);
+    certified(spki, &der(SEQUENCE, &algorithm), [&[], &[]], &fulcio_extensions(), |_| vec![0x30, 0])
+}
+
+/// PEM of such a certificate of the ECDSA key, and of who certified it, an Ed25519 key.
+fn chain() -> String {
+    let algorithm = der(SEQUENCE, &oid(&[0x2b, 0x65, 0x70]));
+    let name = [oid(&[0x55, 4, 3]), der(0x0c, b"authority")].concat();
+    let name = der(0x31, &der(SEQUENCE, &name));
+    let sign = |bytes: &[u8]| seed(8).sign(bytes).to_vec();
+    let authority = seed(8).verifying_key().to_public_key_der().expect("a key");
+    let is_authority = extension(&[0x55, 0x1d, 0x13], &der(SEQUENCE, &der(1, &[0xff])));
+    let leaf =
+        certified(&decoded(ECDSA_SPKI), &algorithm, [&name, &[]], &fulcio_extensions(), sign);
+    let root = certified(authority.as_bytes(), &algorithm, [&name, &name], &is_authority, sign);
+    let pem = |der: &[u8]| Certificate::from_der(der).expect("our own").to_pem();
+    pem(&leaf) + &pem(&root)
+}
+
+fn fulcio_extensions() -> Vec<u8> {
     let fulcio = |last: u8, text: &str| {
         let id = [0x2b, 6, 1, 4, 1, 0x83, 0xbf, 0x30, 1, last];
         extension(&id, &der(0x0c, text.as_bytes()))
@@ -318,23 +407,34 @@ fn certificate(spki: &[u8]) -> Vec<u8> {
         der(0x82, b"host.example.com"),
         der(0x87, &[192, 0, 2, 1]),
     ];
-    let extensions = [
+    [
         extension(&[0x55, 0x1d, 0x11], &der(SEQUENCE, &names.concat())),
         fulcio(8, "https://issuer.example.com"),
         fulcio(18, "https://example.com/build.yml@main"),
-    ];
-    let algorithm = der(SEQUENCE, &oid(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2]));
+    ]
+    .concat()
+}
+
+/// A certificate with these names of issuer and subject.
+fn certified(
+    spki: &[u8],
+    algorithm: &[u8],
+    [issuer, subject]: [&[u8]; 2],
+    extensions: &[u8],
+    sign: impl Fn(&[u8]) -> Vec<u8>,
+) -> Vec<u8> {
     let time = |text: &str| der(0x17, text.as_bytes());
     let to_be_signed = [
         der(0xa0, &der(0x02, &[2])),
         der(0x02, &[1]),
-        algorithm.clone(),
-        der(SEQUENCE, &[]),
+        algorithm.to_vec(),
+        der(SEQUENCE, issuer),
         der(SEQUENCE, &[time("260101000000Z"), time("260101001000Z")].concat()),
-        der(SEQUENCE, &[]),
+        der(SEQUENCE, subject),
         spki.to_vec(),
-        der(0xa3, &der(SEQUENCE, &extensions.concat())),
+        der(0xa3, &der(SEQUENCE, extensions)),
     ];
-    let signature = der(0x03, &[0, 0x30, 0]);
-    der(SEQUENCE, &[der(SEQUENCE, &to_be_signed.concat()), algorithm, signature].concat())
+    let to_be_signed = der(SEQUENCE, &to_be_signed.concat());
+    let signature = der(0x03, &[vec![0], sign(&to_be_signed)].concat());
+    der(SEQUENCE, &[to_be_signed, algorithm.to_vec(), signature].concat())
 }

@@ -1,7 +1,7 @@
 //! The backup stream, byte for byte: one file, read and written from front to back.
 //!
 //! ```text
-//! magic    16 bytes, "treering backup2"; the last one is the version
+//! magic    16 bytes, "treering backup3"; the last one is the version
 //! records  kind u8 | length u32 | that many bytes
 //!   1 log        first, once: see `LogRecord`
 //!   2 statement  the payload that the entry after it commits to
@@ -18,8 +18,9 @@
 //! early, or goes on after its trailer, is an error. Out of scope: what the records say
 //! ([`super::check`]). Nothing here may change without another version; a test holds the bytes.
 //!
-//! History: 2, the settings of a log are one byte of flags, where 1 had `witnessed` alone. Version
-//! 1 is read still: it is a backup whose log had no access policy.
+//! History: 2, the settings of a log are one byte of flags, where 1 had `witnessed` alone; 3, a
+//! flag says that the log is frozen. Versions 1 and 2 are read still: their logs had no access
+//! policy, and were not frozen.
 
 use std::io::{self, Read, Write};
 
@@ -35,7 +36,7 @@ use crate::data_directory::PublicFiles;
 use crate::store::format::{NotePair, Remembered};
 
 const MAGIC: &[u8; 15] = b"treering backup";
-const VERSION: u8 = b'2';
+const VERSION: u8 = b'3';
 
 /// The oldest version that is read.
 const VERSION_MIN: u8 = b'1';
@@ -43,6 +44,7 @@ const VERSION_MIN: u8 = b'1';
 /// Flags of [`Remembered`].
 const WITNESSES: u8 = 1;
 const ACCESS_POLICY: u8 = 2;
+const FROZEN: u8 = 4;
 
 /// A SET is a P-256 signature in DER, at most 72 bytes.
 const SET_LEN_MAX: usize = 128;
@@ -67,7 +69,7 @@ pub enum FormatError {
     NotABackup,
     /// Another version of the program wrote it.
     #[error(
-        "this backup has version {found:?}; this program reads '1' and '2': use the version of \
+        "this backup has version {found:?}; this program reads '1' to '3': use the version of \
          treering-server that wrote it"
     )]
     OtherVersion {
@@ -115,8 +117,8 @@ pub enum FormatError {
 }
 
 /// What a backup says of its log as a whole. The bytes: row format u32, anchor id 16, size u64,
-/// root 32, time u64, date u64, settings u8 (1 witnesses, 2 access policy), then with a length u16
-/// each: URL, identity document, ML-DSA-44 key (empty when the log has none).
+/// root 32, time u64, date u64, settings u8 (1 witnesses, 2 access policy, 4 frozen), then with a
+/// length u16 each: URL, identity document, ML-DSA-44 key (empty when the log has none).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LogRecord {
     /// The version of the rows that it was made from.
@@ -131,7 +133,7 @@ pub struct LogRecord {
     pub date_ms: u64,
     /// Which settings the log remembers.
     pub remembered: Remembered,
-    /// What the log tells everybody.
+    /// What the log tells everybody, but for its timestamp authority, which stands with its key.
     pub public: PublicFiles,
 }
 
@@ -208,9 +210,10 @@ impl<W: Write> Writer<W> {
         bytes.extend_from_slice(log.head.root.as_bytes());
         bytes.extend_from_slice(&log.time_ms.to_be_bytes());
         bytes.extend_from_slice(&log.date_ms.to_be_bytes());
-        let Remembered { witnesses, access_policy } = log.remembered;
-        bytes.push(u8::from(witnesses) * WITNESSES + u8::from(access_policy) * ACCESS_POLICY);
-        let PublicFiles { url, identity, ml_dsa_vkey } = &log.public;
+        let Remembered { witnesses, access_policy, frozen } = log.remembered;
+        let flags = [(witnesses, WITNESSES), (access_policy, ACCESS_POLICY), (frozen, FROZEN)];
+        bytes.push(flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).sum());
+        let PublicFiles { url, identity, ml_dsa_vkey, timestamp_chain: _ } = &log.public;
         for text in [url, identity, ml_dsa_vkey.as_deref().unwrap_or_default()] {
             let length = u16::try_from(text.len());
             let length = length.map_err(|_| io::Error::other("a public file above 64 KiB"))?;
@@ -425,16 +428,21 @@ fn parse_log(rest: &mut Rest<'_>, version: u8) -> Option<LogRecord> {
     let size = TreeSize::new(rest.number()?)?;
     let root = Hash::from_slice(rest.bytes(32)?)?;
     let (time_ms, date_ms) = (rest.number()?, rest.number()?);
-    let flags = match (version, rest.bytes(1)?) {
-        (VERSION_MIN, [flags @ 0..=WITNESSES]) => *flags,
-        (VERSION, [flags]) if flags & !(WITNESSES | ACCESS_POLICY) == 0 => *flags,
-        _ => return None,
+    let known = match version {
+        VERSION_MIN => WITNESSES,
+        VERSION => WITNESSES | ACCESS_POLICY | FROZEN,
+        _ => WITNESSES | ACCESS_POLICY,
     };
-    let remembered =
-        Remembered { witnesses: flags & WITNESSES != 0, access_policy: flags & ACCESS_POLICY != 0 };
+    let flags = rest.bytes(1)?.first().copied().filter(|flags| flags & !known == 0)?;
+    let is_set = |flag: u8| flags & flag != 0;
+    let remembered = Remembered {
+        witnesses: is_set(WITNESSES),
+        access_policy: is_set(ACCESS_POLICY),
+        frozen: is_set(FROZEN),
+    };
     let (url, identity, vkey) = (rest.text()?, rest.text()?, rest.text()?);
     let ml_dsa_vkey = (!vkey.is_empty()).then_some(vkey);
-    let public = PublicFiles { url, identity, ml_dsa_vkey };
+    let public = PublicFiles { url, identity, ml_dsa_vkey, timestamp_chain: None };
     let head = TreeHead { size, root };
     Some(LogRecord { store_format, anchor_id, head, time_ms, date_ms, remembered, public })
 }

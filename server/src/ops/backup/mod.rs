@@ -4,7 +4,8 @@
 //! to the newest published size, and checks every row while it is written: a backup that does not
 //! verify gets no name. What is left out is what must not be in it: the anchor, because a restored
 //! anchor notices nothing; private keys, because they never change and a file that is made every
-//! night is in many hands; derived rows, because `restore` makes them again.
+//! night is in many hands, and the certificates of the timestamp authority, which stand in the file
+//! of its key; derived rows, because `restore` makes them again.
 //!
 //! Invariants: the file is complete and on disk before it has its name; it replaces no other.
 
@@ -26,7 +27,7 @@ use self::check::Checker;
 use self::format::{Counts, EntryRecord, LogRecord, Writer};
 use self::rows::Row;
 use crate::anchor::sync_directory_of;
-use crate::data_directory::{DataDirectory, DirectoryError};
+use crate::data_directory::{DataDirectory, DirectoryError, PublicFiles};
 use crate::store::{FORMAT_VERSION, Store, StoreError};
 
 /// How often the database is read from the beginning when a row cannot be read: its owner may have
@@ -189,7 +190,7 @@ fn write_to(
 /// # Errors
 /// [`BackupError`].
 pub fn open(data: &Path) -> Result<(Store, LogRecord), BackupError> {
-    let public = DataDirectory::public(data)?;
+    let public = PublicFiles { timestamp_chain: None, ..DataDirectory::public(data)? };
     let anchor_id = DataDirectory::anchor_id(data)?;
     let identity = LogIdentity::open(public.identity.as_bytes())?;
     let shard = DataDirectory::shard_in(data, identity.tree_id());

@@ -1,13 +1,15 @@
 //! `doctor`: looks at a machine and a log from outside, and says what would go wrong.
 //!
-//! Invariants: it takes no lock and opens no database, so it may run beside the server; it changes
-//! nothing but one small file that it writes, syncs and removes; whatever it waits for is bounded.
-//! A check that could not be made is a warning, never a pass.
+//! Invariants: it takes no lock, and opens the database only where a setting asks what is in it,
+//! and then beside its owner, so it may run beside the server; it changes nothing but one small
+//! file that it writes, syncs and removes; whatever it waits for is bounded. A check that could not
+//! be made is a warning, never a pass.
 //!
 //! Out of scope: what is in the log (`fsck`), in its journal (`journal verify`) and in a backup
 //! (`backup verify`).
 
 mod disk;
+mod faces;
 mod files;
 mod machine;
 mod network;
@@ -18,7 +20,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::clock;
 use crate::data_directory::{DataDirectory, PublicFiles, default_anchor};
+use crate::http::offer::WriteFaces;
+use crate::timestamp::Authority;
 use crate::tls::TlsFiles;
 
 /// What is looked at.
@@ -30,6 +35,10 @@ pub struct Doctor {
     pub anchor: Option<PathBuf>,
     /// Where the server listens, or shall.
     pub listen: SocketAddr,
+    /// Where else, for reads alone.
+    pub read_listen: Option<SocketAddr>,
+    /// The faces that take entries.
+    pub write_faces: WriteFaces,
     /// Free space below which nothing is acknowledged, in bytes.
     pub free_disk_min: u64,
     /// The witness policy, if there is one.
@@ -42,6 +51,8 @@ pub struct Doctor {
     pub write_control: WriteControl,
     /// Where backups lie, and how old the newest may be.
     pub backups: Option<(PathBuf, Duration)>,
+    /// Whether the log shall give no timestamps even if it could.
+    pub timestamps_off: bool,
 }
 
 /// Who may write.
@@ -117,11 +128,17 @@ pub async fn examine(doctor: &Doctor) -> Vec<Check> {
         let anchor = anchor.unwrap_or_else(|| default_anchor(&doctor.data));
         files::examine(&doctor.data, &anchor, &mut checks);
         disk::examine(doctor, &anchor, &mut checks);
+        let authority = Authority::load(&doctor.data).map_err(|error| error.to_string());
+        let now = clock::read().wall_ms / 1000;
+        checks.push(timestamps(authority.as_ref().map(Option::as_ref), doctor.timestamps_off, now));
     }
     checks.push(settings(&doctor.settings));
     machine::examine(&mut checks);
     network::examine(doctor, public.as_ref(), &mut checks).await;
     checks.push(write_control(doctor.write_control));
+    if let (Some(closed), true) = (doctor.write_faces.closed(), public.is_some()) {
+        checks.push(faces::examine(&doctor.data, doctor.write_faces, closed));
+    }
     checks.extend(doctor.backups.as_ref().map(|(path, age_max)| files::backups(path, *age_max)));
     checks
 }
@@ -161,6 +178,33 @@ fn settings(result: &Result<(), String>) -> Check {
     match result {
         Ok(()) => question.ok("the server would take these settings"),
         Err(why) => question.fail(why.clone(), "correct it; `config check` says the same"),
+    }
+}
+
+/// Days before the end of the timestamp authority at which it is told of: every verifier has to get
+/// the certificates of the next.
+const TIMESTAMPS_DAYS_MIN: u64 = 90;
+
+fn timestamps(authority: Result<Option<&Authority>, &String>, is_off: bool, now: u64) -> Check {
+    let question = Question {
+        name: "timestamps",
+        why: "clients with short-lived certificates need timestamps, and nothing dated after the end of the authority's \
+              certificates verifies",
+    };
+    const REPLACE: &str = "stop the server, run `treering-server timestamps init --replace`, and \
+                           hand out the trust files anew";
+    let authority = match authority {
+        Ok(None) => return question.ok("the log gives none: it has no authority for them"),
+        Ok(Some(_)) if is_off => return question.ok("the log gives none: --timestamps off"),
+        Ok(Some(authority)) => authority,
+        Err(why) => return question.fail(why.clone(), REPLACE),
+    };
+    let days = authority.not_after().saturating_sub(now) / (24 * 60 * 60);
+    let what = format!("{} may sign for {days} days", authority.subject());
+    match authority.check_validity(now) {
+        Err(why) => question.fail(why.to_string(), REPLACE),
+        Ok(()) if days < TIMESTAMPS_DAYS_MIN => question.warn(what, REPLACE),
+        Ok(()) => question.ok(what),
     }
 }
 

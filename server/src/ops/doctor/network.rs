@@ -24,8 +24,12 @@ pub(super) async fn examine(
     public: Option<&PublicFiles>,
     checks: &mut Vec<Check>,
 ) {
-    checks.push(listen(doctor.listen));
-    checks.push(encryption(doctor.listen, doctor.tls.is_some()));
+    checks.push(listen("listen", doctor.listen));
+    checks.push(encryption("encryption", doctor.listen, doctor.tls.is_some()));
+    if let Some(address) = doctor.read_listen {
+        checks.push(listen("read-listen", address));
+        checks.push(encryption("read-encryption", address, doctor.tls.is_some()));
+    }
     if let Some(files) = &doctor.tls {
         let now = clock::read().wall_ms / 1000;
         checks.push(certificate(files, now));
@@ -33,24 +37,23 @@ pub(super) async fn examine(
     witnesses(doctor.witness_policy.as_deref(), public, checks).await;
 }
 
-fn listen(address: SocketAddr) -> Check {
-    let question =
-        Question { name: "listen", why: "the server starts only if the address is free" };
+fn listen(name: &'static str, address: SocketAddr) -> Check {
+    let question = Question { name, why: "the server starts only if the address is free" };
     match TcpListener::bind(address) {
         Ok(_) => question.ok(format!("{address} is free")),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => question.warn(
             format!("{address} is in use"),
-            "by the server itself, if it runs; else choose another with --listen",
+            "by the server itself, if it runs; else choose another with --listen or --read-listen",
         ),
         Err(error) => {
-            question.fail(format!("{address}: {error}"), "choose another address with --listen")
+            let remedy = "choose another address with --listen or --read-listen";
+            question.fail(format!("{address}: {error}"), remedy)
         }
     }
 }
 
-pub(super) fn encryption(address: SocketAddr, has_tls: bool) -> Check {
-    let question =
-        Question { name: "encryption", why: "whoever sees a token on the wire can write with it" };
+pub(super) fn encryption(name: &'static str, address: SocketAddr, has_tls: bool) -> Check {
+    let question = Question { name, why: "whoever sees a token on the wire can write with it" };
     match (has_tls, address.ip().is_loopback()) {
         (true, _) => question.ok(format!("TLS on {address}")),
         (false, true) => question.ok(format!("plain HTTP on {address}, for this machine only")),

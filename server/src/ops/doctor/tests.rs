@@ -37,7 +37,9 @@ fn the_machine_is_judged_by_what_it_says() {
 
 #[test]
 fn plain_http_beyond_this_machine_is_told_of() {
-    let check = |address: &str, tls| network::encryption(address.parse().unwrap(), tls).outcome;
+    let check = |address: &str, tls| {
+        network::encryption("encryption", address.parse().unwrap(), tls).outcome
+    };
     assert_eq!(check("127.0.0.1:3000", false), Outcome::Ok);
     assert_eq!(check("[::1]:3000", false), Outcome::Ok);
     assert_eq!(check("0.0.0.0:3000", false), Outcome::Warn);
@@ -85,6 +87,24 @@ fn files_that_others_may_read_or_change_are_told_of() {
 }
 
 #[test]
+fn an_authority_that_ends_is_told_of_in_time() {
+    const DAY: u64 = 24 * 60 * 60;
+    let authority = crate::timestamp::tests::authority(1_700_000_000);
+    let last = authority.not_after();
+    let check = |now, is_off| timestamps(Ok(Some(&authority)), is_off, now).outcome;
+    assert_eq!(check(authority.not_before(), false), Outcome::Ok);
+    assert_eq!(check(last - 90 * DAY, false), Outcome::Ok);
+    assert_eq!(check(last - 90 * DAY + 1, false), Outcome::Warn);
+    assert_eq!(check(last, false), Outcome::Warn);
+    assert_eq!(check(last + 1, false), Outcome::Fail);
+    assert_eq!(check(authority.not_before() - 1, false), Outcome::Fail);
+    assert_eq!(check(last + 1, true), Outcome::Ok, "nobody asks it");
+    assert_eq!(timestamps(Ok(None), false, last).outcome, Outcome::Ok);
+    let broken = timestamps(Err(&"another key".to_owned()), false, last);
+    assert_eq!((broken.outcome, broken.what.as_str()), (Outcome::Fail, "another key"));
+}
+
+#[test]
 fn backups_that_are_old_or_missing_are_told_of() {
     let top = tempfile::tempdir().unwrap();
     let day = Duration::from_secs(24 * 60 * 60);
@@ -103,12 +123,15 @@ async fn a_directory_without_a_log_fails_and_the_machine_is_still_looked_at() {
         data: top.path().to_owned(),
         anchor: None,
         listen: "127.0.0.1:0".parse().unwrap(),
+        read_listen: None,
+        write_faces: WriteFaces::ALL,
         free_disk_min: 0,
         witness_policy: None,
         tls: None,
         settings: Err("nonsense".to_owned()),
         write_control: WriteControl::Open,
         backups: None,
+        timestamps_off: false,
     };
     let checks = examine(&doctor).await;
     assert_eq!(outcome(&checks, "data-directory"), Outcome::Fail);

@@ -30,7 +30,7 @@ use super::backup::format::{FormatError, LogRecord, Reader};
 use super::backup::verify::{READ_BYTES, start};
 use super::backup::{BackupError, rows};
 use crate::anchor::{Anchor, AnchorError};
-use crate::data_directory::{DataDirectory, DirectoryError};
+use crate::data_directory::{DataDirectory, DirectoryError, PublicFiles};
 use crate::ops::claim::random_id;
 use crate::ops::init::InitError;
 use crate::restored::{Floor, Fork, Mark, StandingError, check_floor, own_head};
@@ -38,6 +38,7 @@ use crate::selfcheck::SelfCheckError;
 use crate::signer::KeyFileError;
 use crate::startup::StartError;
 use crate::store::{Store, StoreError};
+use crate::timestamp::AuthorityError;
 
 /// What is restored, and where.
 pub struct Restore {
@@ -94,6 +95,9 @@ pub enum RestoreError {
     /// The keys are not those of the log.
     #[error(transparent)]
     Key(#[from] KeyFileError),
+    /// The key of its timestamp authority cannot be used.
+    #[error("the file timestamp.pem among the keys: {0}")]
+    Timestamps(#[from] AuthorityError),
     /// What an interrupted restore left there is removed when it is repeated.
     #[error(
         "{keys} lies inside {data}, which is made anew: the keys would be removed. Give those that were kept elsewhere, \
@@ -245,6 +249,7 @@ pub fn restore(
     let identity = LogIdentity::open(log.public.identity.as_bytes())?;
     let keys = Keys::read(&restore.keys, &restore.data)?;
     keys::check(&restore.keys, &identity, &log)?;
+    let public = PublicFiles { timestamp_chain: keys.timestamp_chain()?, ..log.public.clone() };
     let mut mark = Mark::default();
     for path in &restore.checkpoints {
         mark.add(read_checkpoint(path, &identity)?, &format!("the checkpoint {}", path.display()));
@@ -280,7 +285,7 @@ pub fn restore(
             Some(more) => missing = more.max(missing),
         }
     }
-    directory.finish(&log.public)?;
+    directory.finish(&public)?;
     Ok(Restored { head, missing })
 }
 

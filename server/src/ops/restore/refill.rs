@@ -131,6 +131,7 @@ fn fill(
     let remembered = Remembered {
         witnesses: here.witnesses || there.witnesses,
         access_policy: here.access_policy || there.access_policy,
+        frozen: here.frozen || there.frozen,
     };
     let head = loader.finish(time_ms, copy.log().date_ms, remembered)?;
     let sizes = behind.floors.iter().map(|floor| floor.head.size.get());

@@ -10,11 +10,13 @@ use tokio::task::AbortHandle;
 
 use super::{Running, ServeError, Service, app};
 use crate::anchor::Anchor;
+use crate::clock::{self, BatchClock};
 use crate::data_directory::DataDirectory;
 use crate::http::App;
 use crate::http::gate::Gate;
 use crate::startup::{BehindLog, StartError};
 use crate::systemd::Heartbeat;
+use crate::timestamp::{Authority, Timestamps};
 
 /// How often the heart beats that the sequencer's would.
 const BEAT: Duration = Duration::from_secs(1);
@@ -37,12 +39,16 @@ pub(super) fn run(
     behind: BehindLog,
     service: &Service,
     gate: Gate,
+    authority: Option<Authority>,
     heartbeat: &Heartbeat,
 ) -> Result<Running, ServeError> {
     let BehindLog { directory, store, anchor, signer, published, missing, why } = behind;
     let identity_document = directory.identity().map_err(StartError::from)?;
-    let app = app(store, published, signer, service, gate, false);
-    let app = Arc::new(App { identity_document, ..app });
+    // A token says nothing of the tree, so timestamps go on, and not before what the log has dated.
+    let clock = BatchClock::new(published.snapshot().time_ms, clock::read());
+    let timestamps = authority.map(|authority| Timestamps::new(authority, clock));
+    let app = app(store, published, signer, service, gate, None)?;
+    let app = Arc::new(App { identity_document, timestamps, ..app });
     app.health.set_behind(missing, why);
     let heartbeat = heartbeat.clone();
     let beating = tokio::spawn(async move {

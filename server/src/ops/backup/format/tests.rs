@@ -7,6 +7,7 @@ fn log() -> LogRecord {
         url: "https://log.corp".to_owned(),
         identity: "document\n".to_owned(),
         ml_dsa_vkey: Some("key".to_owned()),
+        timestamp_chain: None,
     };
     LogRecord {
         store_format: 1,
@@ -14,7 +15,7 @@ fn log() -> LogRecord {
         head: TreeHead { size: TreeSize::new(2).unwrap(), root: Hash([7; 32]) },
         time_ms: 0x0102,
         date_ms: 0x0304,
-        remembered: Remembered { witnesses: true, access_policy: true },
+        remembered: Remembered { witnesses: true, access_policy: true, frozen: true },
         public,
     }
 }
@@ -62,7 +63,7 @@ fn read(bytes: &[u8]) -> Result<(LogRecord, Vec<Record>), FormatError> {
 fn a_stream_has_these_golden_bytes() {
     let number = u64::to_be_bytes;
     let body = [
-        &b"treering backup2"[..],
+        &b"treering backup3"[..],
         &[1, 0, 0, 0, 111],
         &[0, 0, 0, 1],
         &[0xab; 16],
@@ -70,7 +71,7 @@ fn a_stream_has_these_golden_bytes() {
         &[7; 32],
         &number(0x0102),
         &number(0x0304),
-        &[3],
+        &[7],
         &[0, 16],
         b"https://log.corp",
         &[0, 9],
@@ -129,22 +130,28 @@ fn rewritten(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 }
 
 #[test]
-fn a_backup_of_version_1_is_one_of_a_log_without_an_access_policy() {
+fn backups_of_versions_1_and_2_are_of_logs_without_what_came_later() {
     // Magic, header of the record, and its fields up to the settings.
     let settings = 16 + 5 + 4 + 16 + 8 + 32 + 8 + 8;
-    let old = |flags| {
+    let old = |version, flags| {
         rewritten(|bytes| {
-            assert_eq!(bytes[settings], 3);
-            (bytes[15], bytes[settings]) = (b'1', flags);
+            assert_eq!(bytes[settings], 7);
+            (bytes[15], bytes[settings]) = (version, flags);
         })
     };
-    for (flags, witnesses) in [(0, false), (1, true)] {
-        let (read, _) = read(&old(flags)).unwrap();
-        assert_eq!(read.remembered, Remembered { witnesses, access_policy: false });
+    for (version, flags, witnesses, access_policy) in [
+        (b'1', 0, false, false),
+        (b'1', 1, true, false),
+        (b'2', 2, false, true),
+        (b'2', 3, true, true),
+    ] {
+        let (read, _) = read(&old(version, flags)).unwrap();
+        assert_eq!(read.remembered, Remembered { witnesses, access_policy, frozen: false });
     }
-    assert!(matches!(read(&old(2)), Err(FormatError::Malformed { at: 16, .. })));
-    let unknown = rewritten(|bytes| bytes[settings] = 4);
-    assert!(matches!(read(&unknown), Err(FormatError::Malformed { at: 16, .. })));
+    for (version, unknown) in [(b'1', 2), (b'2', 4), (b'3', 8)] {
+        let read = read(&old(version, unknown));
+        assert!(matches!(read, Err(FormatError::Malformed { at: 16, .. })), "{version}");
+    }
 }
 
 #[test]
@@ -152,9 +159,9 @@ fn a_length_is_not_believed_and_another_version_is_named() {
     let mut bytes = written();
     bytes[17] = 0xff;
     assert!(matches!(read(&bytes), Err(FormatError::TooLong { at: 16, kind: 1, .. })));
-    bytes[15] = b'3';
+    bytes[15] = b'4';
     let error = read(&bytes).unwrap_err();
-    assert!(matches!(error, FormatError::OtherVersion { found: '3' }), "{error}");
+    assert!(matches!(error, FormatError::OtherVersion { found: '4' }), "{error}");
     assert!(error.to_string().contains("use the version"), "{error}");
     assert!(matches!(read(b"treering"), Err(FormatError::NotABackup)));
     assert!(matches!(read(b"something of another kind"), Err(FormatError::NotABackup)));
