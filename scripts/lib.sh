@@ -1,8 +1,12 @@
-# What the scripts have in common: messages, missing tools, one build, one Python, child processes.
+# What the scripts have in common: messages, missing tools, one build, one Python, one Node.js,
+# child processes.
 #
 # Sourced, not run. All scripts build in one place below the user's cache, so that RocksDB, which
 # takes most of the first build, is compiled once for the quickstart, the tests and every clone:
 # the same target directory, the same profile, the same flags. Plain `cargo` keeps using ./target.
+
+# What fails inside $(...) ends the script, too: an installation that was cut off is not complete.
+shopt -s inherit_errexit
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/treering
@@ -53,6 +57,10 @@ missing_packages() {
       echo "python3-venv|keeps the Python packages of the interoperability tests apart"
     command -v jq >/dev/null || echo "jq|reads JSON in deploy/ci/sign-and-log"
   fi
+  if [[ " $* " == *" with-node "* ]]; then
+    command -v node >/dev/null || echo "nodejs|runs npm"
+    command -v npm >/dev/null || echo "npm|installs the JavaScript of the interoperability tests"
+  fi
   # Only root may mount what it makes.
   if [[ " $* " == *" with-xfs "* && $EUID -eq 0 ]]; then
     command -v mkfs.xfs >/dev/null || echo "xfsprogs|makes the file system whose power is cut"
@@ -66,7 +74,8 @@ has_libclang() {
     compgen -G '/usr/lib/*-linux-gnu/libclang*.so*' >/dev/null
 }
 
-# need_tools install|print [with-python] [with-xfs]: installs what is missing, or only says how.
+# need_tools install|print [with-python] [with-node] [with-xfs]: installs what is missing, or only
+# says how.
 need_tools() {
   local mode=$1 lines names=() name reason
   shift
@@ -121,12 +130,11 @@ build() {
 
 # --- Python ------------------------------------------------------------------------------------
 
-# Prints the path of a Python that has exactly the packages of the two lists in tests/interop. The
-# environment's name has a hash of them, so other lists get another environment.
-interop_python() {
-  local tools=$root/tests/interop/requirements.txt gates=$root/tests/interop/requirements-gates.txt
-  local hash venv
-  hash=$({ python3 --version && cat "$tools" "$gates"; } | sha256sum | cut --characters=1-16)
+# python_with LIST...: prints the path of a Python that has exactly the packages of these lists in
+# tests/interop. The environment's name has a hash of them, so other lists get another environment.
+python_with() {
+  local lists=("${@/#/$root/tests/interop/}") list hash venv strict
+  hash=$({ python3 --version && cat "${lists[@]}"; } | sha256sum | cut --characters=1-16)
   venv=$cache/venv-$hash
   mkdir --parents "$cache"
   # Two runs at a time would install over each other.
@@ -136,14 +144,52 @@ interop_python() {
     say "Installing Python packages for the interoperability tests in $venv"
     rm --recursive --force "$venv"
     python3 -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --no-deps --requirement "$tools" >&2
-    "$venv/bin/python" -m pip install --quiet --no-deps --require-hashes --only-binary :all: \
-      --requirement "$gates" >&2
+    for list in "${lists[@]}"; do
+      strict=()
+      ! grep --quiet -- --hash= "$list" || strict=(--require-hashes --only-binary :all:)
+      "$venv/bin/python" -m pip install --quiet --no-deps "${strict[@]}" --requirement "$list" >&2
+    done
     "$venv/bin/python" -m pip check >&2
     touch "$venv/complete"
   fi
   exec {lock}>&-
   echo "$venv/bin/python"
+}
+
+# The one that the tests themselves run in.
+interop_python() {
+  python_with requirements.txt requirements-gates.txt
+}
+
+# --- JavaScript --------------------------------------------------------------------------------
+
+# Prints the path of a directory that has exactly the packages of the lock in tests/interop/js, the
+# Node.js that runs them among them: what a system has is too old for the newest of them, and all of
+# them run on the same. Its name has a hash of the lists, so other lists get another directory.
+interop_node() {
+  local lists=$root/tests/interop/js
+  local files=(package-lock.json package.json {rekor,sigstore-{3,4,5}}/package.json)
+  local hash folder file
+  hash=$(cd "$lists" && { uname --machine && cat "${files[@]}"; } | sha256sum |
+    cut --characters=1-16)
+  folder=$cache/node-$hash
+  mkdir --parents "$cache"
+  # Two runs at a time would install over each other.
+  exec {lock}>"$cache/node.lock"
+  flock "$lock"
+  if [[ ! -e $folder/complete ]]; then
+    say "Installing JavaScript packages for the interoperability tests in $folder"
+    rm --recursive --force "$folder"
+    for file in "${files[@]}"; do
+      install -D --mode=644 "$lists/$file" "$folder/$file"
+    done
+    # Nothing of a package runs while it is installed. npm itself runs on whatever Node.js there is,
+    # and would say of each package that needs the one installed here that it does.
+    (cd "$folder" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2)
+    touch "$folder/complete"
+  fi
+  exec {lock}>&-
+  echo "$folder"
 }
 
 # --- child processes ---------------------------------------------------------------------------

@@ -4,6 +4,7 @@ The log is the shipped server on a port of its own choice with a directory of it
 by its process id. Keys and certificates are made at run time. Nothing here waits by the clock.
 """
 
+import concurrent.futures
 import datetime
 import json
 import os
@@ -20,6 +21,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 # The directory of the binaries under test; run.py sets it.
 BINARIES = Path()
+
+# The directory of Node.js and the versions of sigstore-js; run.py sets it.
+NODE_PACKAGES = Path()
+
+# A Python for each version of sigstore-python, by the version's name; run.py sets it.
+SIGSTORE: dict[str, str] = {}
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,6 +62,10 @@ class Log:
         return self
 
     def __exit__(self, *_exception) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends the log, which must end well; a second call does nothing."""
         status = self._stop()
         if status != 0:
             raise AssertionError(f"the log ended with {status}:\n{self._messages.read_text()}")
@@ -65,7 +76,8 @@ class Log:
         if not ready:
             raise AssertionError(f"the log did not start:\n{self._messages.read_text()}")
         address = json.loads(ready)["listen"]
-        self.change_trust(lambda trust: trust["log"].update(url=f"http://{address}"))
+        self.url = f"http://{address}"
+        self.change_trust(lambda trust: trust["log"].update(url=self.url))
 
     def _stop(self) -> int:
         self._server.terminate()
@@ -142,6 +154,12 @@ def run(*command, status: int = 0, environment: dict | None = None) -> str:
         line = " ".join(str(word) for word in command)
         raise AssertionError(f"`{line}` ended with {done.returncode}, not {status}:\n{done.stdout}")
     return done.stdout
+
+
+def together(*calls) -> list:
+    """Makes calls that need nothing of each other at the same time; their results."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return [call.result() for call in [pool.submit(call) for call in calls]]
 
 
 def flip(file: Path, at: int) -> None:
