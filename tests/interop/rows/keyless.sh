@@ -24,7 +24,7 @@ keyless_rows() {
 
 keyless3() {
   local trusted=(--trusted-root "$work/keyless.$face/trusted_root.json")
-  sign_blob cosign3 --identity-token "$token" "${trusted[@]}" \
+  sign_blob cosign3 --identity-token "$work/fulcio/token" "${trusted[@]}" \
     --signing-config "$work/keyless.$face/signing_config.json"
   verify_blob cosign3 "${bearer[@]}" "${trusted[@]}"
   refuses 'no matching' "$tools/cosign3" verify-blob --bundle "$blob.bundle" "${trusted[@]}" \
@@ -33,7 +33,7 @@ keyless3() {
 
 keyless_attestation3() {
   local trusted=(--trusted-root "$work/keyless.$face/trusted_root.json")
-  attest_blob cosign3 --identity-token "$token" "${trusted[@]}" \
+  attest_blob cosign3 --identity-token "$work/fulcio/token" "${trusted[@]}" \
     --signing-config "$work/keyless.$face/signing_config.json"
   verify_attestation cosign3 "${bearer[@]}" "${trusted[@]}"
   refuses 'no matching' "$tools/cosign3" verify-blob-attestation --bundle "$blob.bundle" \
@@ -56,7 +56,7 @@ keyless2() {
   export SIGSTORE_ROOT_FILE=$work/fulcio/root.pem
   export SIGSTORE_CT_LOG_PUBLIC_KEY_FILE=$work/fulcio/ct.pub
   export SIGSTORE_REKOR_PUBLIC_KEY=$work/log.v1/v1.pem
-  sign_blob cosign2 --identity-token "$token" --fulcio-url "$fulcio" --rekor-url "$url" \
+  sign_blob cosign2 --identity-token "$work/fulcio/token" --fulcio-url "$fulcio" --rekor-url "$url" \
     --new-bundle-format
   local verify=("$tools/cosign2" verify-blob --bundle "$blob.bundle" --new-bundle-format
     --trusted-root "$work/keyless.v1/trusted_root.json" --certificate-oidc-issuer "$fulcio")

@@ -28,6 +28,8 @@ all_monitors() {
     "v2 alone: reads every entry, finds a name; then proves growth, reads the rest" reads_two
   row rekor-tiles "$rekor_tiles" pkg/client/read "v2 alone: refuses a log that it did not follow" \
     reads_no_other
+  row rekor-tiles "$rekor_tiles" pkg/client/read \
+    "both faces: stops at the first entry of Rekor v1, as is known" reads_mixed
   row cosign "$cosign3" sign-blob "v2 alone: entries of Rekor v1 are refused" v1_refused
   row rekor-cli "$rekor" loginfo "v2 alone: the tree head of the v1 face still verifies" \
     monitored_loginfo
@@ -74,6 +76,17 @@ reads_no_other() {
     --trusted-root "$work/two.v2/trusted_root.json"
   refuses 'checkpoint' "$tools/sigstore" follow --url "$url" --state "$work/new.state" \
     --trusted-root "$work/stranger.v2/trusted_root.json"
+}
+
+reads_mixed() {
+  children=()
+  trap stop_children EXIT
+  public_log both
+  sign_blob cosign3 --key "$work/author/cosign3.key" \
+    --signing-config "$work/both.v1/signing_config.json" \
+    --trusted-root "$work/both.v1/trusted_root.json"
+  refuses 'entry 0' "$tools/sigstore" follow --url "$url" --state "$work/both.state" \
+    --trusted-root "$work/both.v2/trusted_root.json"
 }
 
 v1_refused() {

@@ -76,7 +76,7 @@ says() {
 # --- tables ------------------------------------------------------------------------------------
 
 print_table() {
-  local format='%-14s | %-34s | %-22s | %-64s | %s\n' client version command flow result
+  local format='%-12s | %-34s | %-24s | %-84s | %s\n' client version command flow result
   printf "\n$format" client version command flow result
   while IFS='|' read -r client version command flow result; do
     printf "$format" "$client" "$version" "$command" "$flow" "$result"
