@@ -221,7 +221,8 @@ impl Pool {
     fn finish(&self, leaf: &Hash, outcome: &Outcome) {
         let waiters = self.lock().waiters.remove(leaf).unwrap_or_default();
         // Who gave up waiting was told to submit again. Whoever did must not hear that the entry
-        // was there before: clients of Rekor v2 take that for a failure.
+        // was there before: clients of Rekor v2 take that for a failure. (Who hung up waits on, for
+        // the journal.)
         let mut is_told = false;
         for waiter in waiters {
             let outcome = match outcome {

@@ -13,7 +13,6 @@
 //! cannot be written nothing is taken. What an entry that is certainly not in the log took from a
 //! quota goes back. Of refusals in a flood one line stands for many, and says for how many.
 
-use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +21,6 @@ use std::time::Duration;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HeaderMap, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE};
-use tokio::sync::oneshot;
 use treering_proto::entry::{EntryKind, VerifiedEntry};
 use treering_proto::hash::Hash;
 use treering_proto::tree::LeafIndex;
@@ -76,36 +74,14 @@ pub struct Visit {
     /// Whether the entry may be in the log.
     is_taken: bool,
     index: Option<LeafIndex>,
-    /// Ends when nobody waits for the answer any more.
-    hung_up: oneshot::Receiver<Infallible>,
 }
 
 impl Visit {
     /// Somebody knocks.
-    pub fn new(
-        app: Arc<App>,
-        peer: Arc<Peer>,
-        request: RequestId,
-        hung_up: oneshot::Receiver<Infallible>,
-    ) -> Self {
-        Self {
-            app,
-            peer,
-            request,
-            principal: None,
-            policy: None,
-            refused: None,
-            grant: None,
-            entry: None,
-            is_taken: false,
-            index: None,
-            hung_up,
-        }
-    }
-
-    /// Returns when nobody waits for the answer any more; not to be asked again after that.
-    pub async fn hung_up(&mut self) {
-        let Err(_) = (&mut self.hung_up).await;
+    pub fn new(app: Arc<App>, peer: Arc<Peer>, request: RequestId) -> Self {
+        let (principal, policy, refused) = (None, None, None);
+        let (grant, entry, is_taken, index) = (None, None, false, None);
+        Self { app, peer, request, principal, policy, refused, grant, entry, is_taken, index }
     }
 
     /// The server.

@@ -35,7 +35,6 @@ use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ALLOW, CONTENT_LENGTH, HeaderValue,
 };
 use hyper::{Method, Request, StatusCode};
-use tokio::sync::oneshot;
 
 use self::accept::Peer;
 use self::body::{AnswerBody, Budget};
@@ -135,10 +134,7 @@ async fn submission(
     face: Face,
     request: Request<Incoming>,
 ) -> Result<Reply, Fault> {
-    // Ends with the connection. From then on nobody hears the outcome, and whoever sends the same
-    // again must.
-    let (_connected, hung_up) = oneshot::channel();
-    let mut visit = Visit::new(app.clone(), peer.clone(), id, hung_up);
+    let mut visit = Visit::new(app.clone(), peer.clone(), id);
     let task = tokio::spawn(async move {
         let result = match visit.enter(face, request.headers()).await {
             Err(fault) => Err(fault),

@@ -99,13 +99,11 @@ where
     let verified = verify_and_wait(&app, visit, body, parse);
     match tokio::time::timeout(time_max, verified).await {
         Ok(submitted) => submitted,
-        Err(_) => Err(not_in_time()),
+        Err(_) => {
+            let message = "the entry was not published in time; submit it again to learn its fate";
+            Err(Fault::unavailable("publish-timeout", message))
+        }
     }
-}
-
-fn not_in_time() -> Fault {
-    let message = "the entry was not published in time; submit it again to learn its fate";
-    Fault::unavailable("publish-timeout", message)
 }
 
 async fn verify_and_wait<P>(
@@ -132,12 +130,7 @@ where
         }
         Err(Rejected::Refused(refusal)) => return Err(refused(&refusal)),
     };
-    // Who hung up must not hear of it in place of somebody who sent the same again.
-    let outcome = tokio::select! {
-        outcome = receiver => outcome,
-        () = visit.hung_up() => return Err(not_in_time()),
-    };
-    match outcome {
+    match receiver.await {
         Ok(Outcome::Refused(refusal)) => {
             // After a latch, or when the server stops, nobody knows whether it is in the log; else
             // it certainly is not.
