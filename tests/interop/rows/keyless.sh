@@ -56,8 +56,8 @@ keyless2() {
   export SIGSTORE_ROOT_FILE=$work/fulcio/root.pem
   export SIGSTORE_CT_LOG_PUBLIC_KEY_FILE=$work/fulcio/ct.pub
   export SIGSTORE_REKOR_PUBLIC_KEY=$work/log.v1/v1.pem
-  sign_blob cosign2 --identity-token "$work/fulcio/token" --fulcio-url "$fulcio" --rekor-url "$url" \
-    --new-bundle-format
+  sign_blob cosign2 --identity-token "$work/fulcio/token" --fulcio-url "$fulcio" \
+    --rekor-url "$url" --new-bundle-format
   local verify=("$tools/cosign2" verify-blob --bundle "$blob.bundle" --new-bundle-format
     --trusted-root "$work/keyless.v1/trusted_root.json" --certificate-oidc-issuer "$fulcio")
   says 'Verified OK' "${verify[@]}" --certificate-identity dev@example.test "$blob"
