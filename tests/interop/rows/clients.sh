@@ -9,11 +9,10 @@ known_as=http://log.interop.test
 
 clients() {
   versions
-  python=$(interop_python)
   group all_clients
 }
 
-# Before HOME is another one: Go keeps its modules there, and the scripts their Python.
+# Before HOME is another one: Go keeps its modules there.
 versions() {
   cosign3=$(version_of go-cosign3 github.com/sigstore/cosign/v3)
   cosign2=$(version_of go-cosign2 github.com/sigstore/cosign/v2)

@@ -196,8 +196,10 @@ cosign2_rows() {
     online2
   row cosign "$cosign2" sign-blob "v1, key, new bundle: signs, verifies; refuses others" new2
   row cosign "$cosign2" sign-blob "v1: the same Ed25519 signature again gets its entry" again2
-  row cosign "$cosign2" attest-blob "v1, key, dsse: signs and verifies" attest2 dsse
-  row cosign "$cosign2" attest-blob "v1, key, intoto: signs and verifies" attest2 intoto
+  row cosign "$cosign2" attest-blob "v1, key, dsse: found in the log; refuses another key" \
+    attest2 dsse
+  row cosign "$cosign2" attest-blob "v1, key, intoto: found in the log; refuses another key" \
+    attest2 intoto
   row cosign "$cosign2" attest-blob "v1, certificate and chain: signs and verifies" \
     certificate2
   face=v2
@@ -255,14 +257,21 @@ index_in() {
   grep --only-matching --max-count=1 '"logIndex": *"[0-9]*"' "$1" | head --lines=1
 }
 
-# attest2 KIND: the kind of the entry. Verified by the bundle, and without it by asking the log.
+# attest2 KIND: the kind of the entry. Without a bundle cosign computes an entry of each kind and
+# asks the log for both.
 attest2() {
   attest_blob cosign2 --key "$work/author/cosign2.key" --rekor-entry-type "$1" "${old[@]}" \
-    --output-signature "$blob.sig"
+    --output-signature "$blob.dsse"
   export SIGSTORE_REKOR_PUBLIC_KEY=$work/log.v1/v1.pem
-  verify_attestation cosign2 --key "$work/author/cosign2.pub" "${old[@]}"
-  refuses 'error' "$tools/cosign2" verify-blob-attestation --type https://interop.test/v1 \
-    --bundle "$blob.bundle" --key "$work/other/cosign2.pub" "${old[@]}" "$blob"
+  local verify=("$tools/cosign2" verify-blob-attestation --type https://interop.test/v1 "${old[@]}")
+  says 'Verified OK' "${verify[@]}" --key "$work/author/cosign2.pub" --signature "$blob.dsse" \
+    "$blob"
+  refuses 'invalid signature' "${verify[@]}" --key "$work/other/cosign2.pub" \
+    --signature "$blob.dsse" "$blob"
+  attest_blob cosign2 --key "$work/author/cosign2.key" --tlog-upload=false \
+    --output-signature "$blob.dsse"
+  refuses 'not found in transparency log' "${verify[@]}" --key "$work/author/cosign2.pub" \
+    --signature "$blob.dsse" "$blob"
 }
 
 certificate2() {
