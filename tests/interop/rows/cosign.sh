@@ -237,7 +237,8 @@ new2() {
   refuses_others verify-blob cosign2 --new-bundle-format --key "$work/author/cosign2.pub"
 }
 
-# Ed25519 has one signature for one file: the second run finds its entry by the answer 409.
+# Ed25519 has one signature for one file: the second run finds its entry by the answer 409. Not
+# verified here: cosign 2.6 refuses such a signature of its own, over SHA-512, in either bundle.
 again2() {
   new_blob
   "$tools/sigstore" keys --ed25519 --out "$work/ed25519" --email "$email" --issuer "$issuer"
@@ -246,10 +247,10 @@ again2() {
   local sign=("$tools/cosign2" sign-blob --yes --key "$work/ed25519/cosign2.key" "${old[@]}"
     --new-bundle-format)
   "${sign[@]}" --bundle "$blob.first" "$blob"
-  "${sign[@]}" --bundle "$blob.bundle" "$blob"
-  [[ $(index_in "$blob.first") == "$(index_in "$blob.bundle")" ]]
-  verify_blob cosign2 --new-bundle-format --key "$work/ed25519/cosign2.pub" \
-    --trusted-root "$work/log.v1/trusted_root.json"
+  says 'Signature already exists' "${sign[@]}" --bundle "$blob.bundle" "$blob"
+  local first
+  first=$(index_in "$blob.first")
+  [[ $first == "$(index_in "$blob.bundle")" ]]
 }
 
 # The log index in a bundle.
@@ -260,18 +261,19 @@ index_in() {
 # attest2 KIND: the kind of the entry. Without a bundle cosign computes an entry of each kind and
 # asks the log for both.
 attest2() {
+  local signature=$work/attest2.dsse
   attest_blob cosign2 --key "$work/author/cosign2.key" --rekor-entry-type "$1" "${old[@]}" \
-    --output-signature "$blob.dsse"
+    --output-signature "$signature"
   export SIGSTORE_REKOR_PUBLIC_KEY=$work/log.v1/v1.pem
   local verify=("$tools/cosign2" verify-blob-attestation --type https://interop.test/v1 "${old[@]}")
-  says 'Verified OK' "${verify[@]}" --key "$work/author/cosign2.pub" --signature "$blob.dsse" \
+  says 'Verified OK' "${verify[@]}" --key "$work/author/cosign2.pub" --signature "$signature" \
     "$blob"
-  refuses 'invalid signature' "${verify[@]}" --key "$work/other/cosign2.pub" \
-    --signature "$blob.dsse" "$blob"
+  refuses 'accepted signatures' "${verify[@]}" --key "$work/other/cosign2.pub" \
+    --signature "$signature" "$blob"
   attest_blob cosign2 --key "$work/author/cosign2.key" --tlog-upload=false \
-    --output-signature "$blob.dsse"
+    --output-signature "$signature"
   refuses 'not found in transparency log' "${verify[@]}" --key "$work/author/cosign2.pub" \
-    --signature "$blob.dsse" "$blob"
+    --signature "$signature" "$blob"
 }
 
 certificate2() {

@@ -22,8 +22,8 @@ all_monitors() {
   export HTTP_PROXY=$url
   url=$monitored
   export_for_clients two
-  make_log stranger "$monitored"
-  export_for_clients stranger
+  make_log another "$monitored"
+  export_for_clients another
   row rekor-tiles "$rekor_tiles" pkg/client/read \
     "v2 alone: reads every entry, finds a name; then proves growth, reads the rest" reads_two
   row rekor-tiles "$rekor_tiles" pkg/client/read "v2 alone: refuses a log that it did not follow" \
@@ -75,7 +75,7 @@ reads_no_other() {
   refuses 'root' "$tools/sigstore" follow --url "$url" --state "$state" \
     --trusted-root "$work/two.v2/trusted_root.json"
   refuses 'checkpoint' "$tools/sigstore" follow --url "$url" --state "$work/new.state" \
-    --trusted-root "$work/stranger.v2/trusted_root.json"
+    --trusted-root "$work/another.v2/trusted_root.json"
 }
 
 reads_mixed() {
