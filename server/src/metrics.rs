@@ -17,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::clock;
 use crate::health::{Health, LatchReason, Refusal};
+use crate::pool::Depth;
 
 /// What the server counts.
 pub struct Metrics {
@@ -28,6 +29,7 @@ pub struct Metrics {
     batch_seconds: Histogram,
     free_disk: Gauge<u64, AtomicU64>,
     pool_depth: Gauge,
+    listening: Gauge,
     latched: Gauge,
     scrubbed: Counter,
     witness_requests: Family<WitnessLabel, Counter>,
@@ -135,6 +137,7 @@ impl Default for Metrics {
             batch_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 14)),
             free_disk: Gauge::default(),
             pool_depth: Gauge::default(),
+            listening: Gauge::default(),
             latched: Gauge::default(),
             scrubbed: Counter::default(),
             witness_requests: Family::default(),
@@ -174,6 +177,8 @@ impl Metrics {
         let help = "Room left for the data directory";
         all.register("free_disk_bytes", help, self.free_disk.clone());
         all.register("pool_depth", "Entries on their way", self.pool_depth.clone());
+        let help = "Clients that listen for what becomes of an entry on its way";
+        all.register("pool_listening", help, self.listening.clone());
         let help = "1 when the log is read-only until a restart; must stay 0";
         all.register("latched", help, self.latched.clone());
         let help = "Entry tiles that were read again and found unchanged";
@@ -339,8 +344,9 @@ impl Metrics {
     }
 
     /// The OpenMetrics text.
-    pub fn render(&self, pool_depth: usize, tree_size: u64, health: &Health) -> String {
-        self.pool_depth.set(i64::try_from(pool_depth).unwrap_or(i64::MAX));
+    pub fn render(&self, pool: Depth, tree_size: u64, health: &Health) -> String {
+        self.pool_depth.set(i64::try_from(pool.entries).unwrap_or(i64::MAX));
+        self.listening.set(i64::try_from(pool.listening).unwrap_or(i64::MAX));
         self.tree_size.set(i64::try_from(tree_size).unwrap_or(i64::MAX));
         let refusal = health.refusal();
         self.latched.set(i64::from(matches!(refusal, Some(Refusal::Latched(..)))));
@@ -366,7 +372,7 @@ mod tests {
     #[test]
     fn series_that_alarms_wait_for_are_there_from_the_start() {
         let (metrics, health) = (Metrics::default(), Health::default());
-        let text = metrics.render(0, 0, &health);
+        let text = metrics.render(Depth::default(), 0, &health);
         for series in [
             "treering_latched 0",
             "treering_latch_reason{reason=\"self-check\"} 0",
@@ -392,7 +398,7 @@ mod tests {
         metrics.tls(Some(0), 0);
         metrics.timestamp("granted");
         metrics.timestamp_expiry(0);
-        metrics.render(0, 0, &health)
+        metrics.render(Depth::default(), 0, &health)
     }
 
     fn source(path: &str) -> String {
@@ -441,7 +447,7 @@ mod tests {
         metrics.timestamp("timestamp-nonce");
         metrics.timestamp_expiry(2_100_000_000);
         health.latch(LatchReason::SelfCheck, "another root".to_owned());
-        let text = metrics.render(3, 7, &health);
+        let text = metrics.render(Depth { entries: 3, listening: 5 }, 7, &health);
         for series in [
             "treering_v1_requests_total{operation=\"searchIndex\",code=\"422\"} 1",
             "treering_latched 1",
@@ -458,6 +464,7 @@ mod tests {
             "treering_timestamps_total{outcome=\"timestamp-nonce\"} 1",
             "treering_timestamp_certificate_expiry_timestamp_seconds{certificate=\"timestamps\"} 2100000000",
             "treering_pool_depth 3",
+            "treering_pool_listening 5",
             "treering_tree_size 7",
         ] {
             assert!(text.contains(&format!("\n{series}")), "{series} is not in\n{text}");

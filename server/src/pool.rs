@@ -2,14 +2,15 @@
 //! waits for it.
 //!
 //! Invariants:
-//! - one leaf is on its way at most once: who submits it again joins. The first who still waits
-//!   when it is logged is told so, and everybody after is told that it is a duplicate;
+//! - one leaf is on its way at most once: who submits it again joins. When it is logged, exactly
+//!   one of all who wait is told so: the first whose client still listens, or if none does, the
+//!   first. All others are told that it is a duplicate;
 //! - a leaf is reserved here before the store is asked for it, so no entry can become published in
 //!   between and be logged twice;
 //! - entries and bytes are bounded; beyond that submitters are sent away at once.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -50,6 +51,28 @@ pub struct Logged {
     pub set: Option<Vec<u8>>,
 }
 
+/// Kept for as long as a client listens for its answer, and dropped when it hangs up. Whatever is
+/// begun for the client may go on longer, and has a [`Submitter`] instead.
+#[derive(Debug, Default)]
+pub struct Listening(Arc<()>);
+
+/// A client as the pool sees it. Knowing it does not keep it listening.
+#[derive(Clone, Debug)]
+pub struct Submitter(Weak<()>);
+
+impl Listening {
+    /// The client that listens.
+    pub fn submitter(&self) -> Submitter {
+        Submitter(Arc::downgrade(&self.0))
+    }
+}
+
+impl Submitter {
+    fn listens(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+}
+
 /// Why a submission was sent away before it waited.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Rejected {
@@ -57,6 +80,15 @@ pub enum Rejected {
     Full,
     /// The log takes no entries now.
     Refused(Refusal),
+}
+
+/// How much is on its way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Depth {
+    /// Entries.
+    pub entries: usize,
+    /// Clients that listen for what becomes of one of them.
+    pub listening: usize,
 }
 
 /// The pool. Shared by all connections and the sequencer.
@@ -75,11 +107,25 @@ struct Inner {
     waiting: VecDeque<VerifiedEntry>,
     /// Everybody who waits, by leaf: entries in `waiting`, in the batch that is sequenced now, or
     /// being looked up.
-    waiters: HashMap<Hash, Vec<oneshot::Sender<Outcome>>>,
+    waiters: HashMap<Hash, Vec<Waiter>>,
     bytes: usize,
     stopping: bool,
     /// Something other than an entry wants the sequencer's attention.
     nudged: bool,
+}
+
+/// One who waits for an outcome.
+struct Waiter {
+    sender: oneshot::Sender<Outcome>,
+    /// For whom; `None` if whoever has the receiver wants to know it.
+    submitter: Option<Submitter>,
+}
+
+impl Waiter {
+    /// Whether anybody would hear the outcome.
+    fn listens(&self) -> bool {
+        !self.sender.is_closed() && self.submitter.as_ref().is_none_or(Submitter::listens)
+    }
 }
 
 impl Pool {
@@ -92,13 +138,31 @@ impl Pool {
         Self { store, health, forgotten, inner: Mutex::default(), arrived: Condvar::new() }
     }
 
-    /// Takes a submission. The receiver hears its outcome exactly once.
+    /// Takes a submission of whoever has the receiver, which hears its outcome exactly once.
     pub fn submit(&self, entry: VerifiedEntry) -> Result<oneshot::Receiver<Outcome>, Rejected> {
+        self.take(entry, None)
+    }
+
+    /// The same for a client, who may hang up while the receiver is waited at.
+    pub fn submit_for(
+        &self,
+        submitter: Submitter,
+        entry: VerifiedEntry,
+    ) -> Result<oneshot::Receiver<Outcome>, Rejected> {
+        self.take(entry, Some(submitter))
+    }
+
+    fn take(
+        &self,
+        entry: VerifiedEntry,
+        submitter: Option<Submitter>,
+    ) -> Result<oneshot::Receiver<Outcome>, Rejected> {
         if let Some(refusal) = self.health.refusal() {
             return Err(Rejected::Refused(refusal));
         }
         let leaf = entry.leaf();
         let (sender, receiver) = oneshot::channel();
+        let waiter = Waiter { sender, submitter };
         {
             let mut inner = self.lock();
             if inner.stopping {
@@ -108,7 +172,7 @@ impl Pool {
                 if waiters.len() >= WAITERS_MAX {
                     return Err(Rejected::Full);
                 }
-                waiters.push(sender);
+                waiters.push(waiter);
                 return Ok(receiver);
             }
             if inner.waiters.len() >= POOL_ENTRIES_MAX
@@ -116,7 +180,7 @@ impl Pool {
             {
                 return Err(Rejected::Full);
             }
-            inner.waiters.insert(leaf, vec![sender]);
+            inner.waiters.insert(leaf, vec![waiter]);
         }
         // From here on the leaf is reserved: either it is in the store now, or it will be logged by
         // us alone.
@@ -213,23 +277,26 @@ impl Pool {
         self.arrived.notify_all();
     }
 
-    /// How many entries are on their way.
-    pub fn depth(&self) -> usize {
-        self.lock().waiters.len()
+    /// What is on its way now.
+    pub fn depth(&self) -> Depth {
+        let inner = self.lock();
+        let listening = inner.waiters.values().flatten().filter(|waiter| waiter.listens()).count();
+        Depth { entries: inner.waiters.len(), listening }
     }
 
     fn finish(&self, leaf: &Hash, outcome: &Outcome) {
         let waiters = self.lock().waiters.remove(leaf).unwrap_or_default();
-        // Who gave up waiting was told to submit again. Whoever did must not hear that the entry
-        // was there before: clients of Rekor v2 take that for a failure. (Who hung up waits on, for
-        // the journal.)
+        // Who gave up waiting was told to submit again, and who hung up does so unasked. Neither
+        // may then hear that the entry was there before: clients of Rekor v2 take that for a
+        // failure. What was begun for a client that hung up waits on, for its line in the journal.
+        let (listening, gone): (Vec<_>, Vec<_>) = waiters.into_iter().partition(Waiter::listens);
         let mut is_told = false;
-        for waiter in waiters {
+        for waiter in listening.into_iter().chain(gone) {
             let outcome = match outcome {
                 Outcome::Logged(logged) if is_told => Outcome::Duplicate(logged.index),
                 other => other.clone(),
             };
-            is_told |= waiter.send(outcome).is_ok();
+            is_told |= waiter.sender.send(outcome).is_ok();
         }
     }
 
@@ -266,6 +333,70 @@ mod tests {
         pool.resolve(&entry, Logged { index, time: 0, snapshot, set: None });
         assert!(matches!(waits.try_recv(), Ok(Outcome::Logged(logged)) if logged.index == index));
         assert!(matches!(later.try_recv(), Ok(Outcome::Duplicate(at)) if at == index));
-        assert_eq!(pool.depth(), 0);
+        assert_eq!(pool.depth(), Depth::default());
+    }
+
+    /// What a submitter did before its entry was logged.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    enum Did {
+        Listen,
+        HangUp,
+        GiveUp,
+    }
+
+    /// What each of those who submitted one entry, and then did this, hears in the end.
+    fn heard(log: &TestLog, did: &[Did]) -> Vec<Option<Outcome>> {
+        let pool = Pool::new(log.store.clone(), Health::default());
+        let entry = entries(1).remove(0);
+        let clients: Vec<_> = did
+            .iter()
+            .map(|did| {
+                let listening = Listening::default();
+                let receiver = pool.submit_for(listening.submitter(), entry.clone()).unwrap();
+                (did, listening, receiver)
+            })
+            .collect();
+        assert_eq!(pool.depth(), Depth { entries: 1, listening: did.len() });
+        // Dropping is hanging up, or giving up.
+        let receivers = clients.into_iter().map(|(did, listening, receiver)| match did {
+            Did::Listen => (Some(listening), Some(receiver)),
+            Did::HangUp => (None, Some(receiver)),
+            Did::GiveUp => (Some(listening), None),
+        });
+        let receivers: Vec<_> = receivers.collect();
+        let listening = did.iter().filter(|did| **did == Did::Listen).count();
+        assert_eq!(pool.depth(), Depth { entries: 1, listening });
+        let index = LeafIndex::new(0).unwrap();
+        let snapshot = Arc::new(log.snapshot());
+        assert_eq!(pool.next_batch(Duration::ZERO).unwrap().len(), 1, "it is on its way once");
+        pool.resolve(&entry, Logged { index, time: 0, snapshot, set: None });
+        assert_eq!(pool.depth(), Depth::default());
+        let hear = |receiver: Option<oneshot::Receiver<Outcome>>| {
+            receiver.map(|mut receiver| receiver.try_recv().expect("who waits hears something"))
+        };
+        receivers.into_iter().map(|(_listening, receiver)| hear(receiver)).collect()
+    }
+
+    #[test]
+    fn of_all_who_submit_one_entry_exactly_one_who_listens_hears_that_it_is_logged() {
+        const ALL: [Did; 3] = [Did::Listen, Did::HangUp, Did::GiveUp];
+        let log = TestLog::new();
+        let of_three = ALL.into_iter().flat_map(|first| {
+            ALL.into_iter().flat_map(move |second| ALL.map(|third| [first, second, third]))
+        });
+        for did in of_three {
+            let heard = heard(&log, &did);
+            let first = |wanted: Did| did.iter().position(|did| *did == wanted);
+            let logged = first(Did::Listen).or(first(Did::HangUp));
+            for (at, heard) in heard.iter().enumerate() {
+                let is_right = match heard {
+                    None => did[at] == Did::GiveUp,
+                    Some(Outcome::Logged(heard)) => logged == Some(at) && heard.index.get() == 0,
+                    Some(Outcome::Duplicate(index)) => logged != Some(at) && index.get() == 0,
+                    Some(Outcome::Refused(_)) => false,
+                };
+                assert!(is_right, "the one at {at} of {did:?} heard {heard:?}");
+            }
+        }
     }
 }

@@ -85,7 +85,7 @@ fn wait_until(server: &Server, is_so: impl Fn(&Response) -> bool) -> Response {
 }
 
 /// The value of a metric, with its labels as they are written.
-fn metric(server: &Server, name: &str) -> Option<f64> {
+pub fn metric(server: &Server, name: &str) -> Option<f64> {
     let text = server.get("/metrics").text();
     let mut lines = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     lines.next().map(|value| value.parse().unwrap())

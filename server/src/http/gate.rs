@@ -36,6 +36,7 @@ use crate::admission::{self, Logged, Refused};
 use crate::journal::{Act, Journal, JournalError, Line};
 use crate::limits::{REFUSAL_LINES_PER_SECOND, STRANGER_LINES_PER_SECOND};
 use crate::metrics::Limited;
+use crate::pool::Submitter;
 
 /// What keeps the gate.
 pub struct Gate {
@@ -63,6 +64,8 @@ const KNOWN: &str = "nobody gets to the entry before the gate knows them";
 pub struct Visit {
     app: Arc<App>,
     peer: Arc<Peer>,
+    /// Who may hang up before the visit is over.
+    submitter: Submitter,
     request: RequestId,
     principal: Option<Principal>,
     /// The policy when they came in, which decides the rest, too.
@@ -78,10 +81,20 @@ pub struct Visit {
 
 impl Visit {
     /// Somebody knocks.
-    pub fn new(app: Arc<App>, peer: Arc<Peer>, request: RequestId) -> Self {
-        let (principal, policy, refused) = (None, None, None);
-        let (grant, entry, is_taken, index) = (None, None, false, None);
-        Self { app, peer, request, principal, policy, refused, grant, entry, is_taken, index }
+    pub fn new(app: Arc<App>, peer: Arc<Peer>, submitter: Submitter, request: RequestId) -> Self {
+        Self {
+            app,
+            peer,
+            submitter,
+            request,
+            principal: None,
+            policy: None,
+            refused: None,
+            grant: None,
+            entry: None,
+            is_taken: false,
+            index: None,
+        }
     }
 
     /// The server.
@@ -92,6 +105,11 @@ impl Visit {
     /// Who knocks.
     pub fn peer(&self) -> Arc<Peer> {
         self.peer.clone()
+    }
+
+    /// The same, as the pool sees them.
+    pub fn submitter(&self) -> Submitter {
+        self.submitter.clone()
     }
 
     /// Lets in whoever may write something through `face` now. Nothing of the body is read before.

@@ -48,7 +48,7 @@ use self::request_id::RequestId;
 use self::route::{Face, NoRoute, Route};
 use crate::health::Health;
 use crate::metrics::Metrics;
-use crate::pool::Pool;
+use crate::pool::{Listening, Pool};
 use crate::publisher::Published;
 use crate::signer::Signer;
 use crate::store::Store;
@@ -126,7 +126,8 @@ async fn answer(app: Arc<App>, peer: Arc<Peer>, request: Request<Incoming>) -> R
 /// Takes a submission through the gate, and writes down how it ended.
 ///
 /// In a task of its own: a client that hangs up ends its connection, and must not end what was
-/// begun for it in the middle.
+/// begun for it in the middle. It only listens no more: this future ends with its connection, or
+/// with its stream.
 async fn submission(
     app: &Arc<App>,
     peer: &Arc<Peer>,
@@ -134,7 +135,8 @@ async fn submission(
     face: Face,
     request: Request<Incoming>,
 ) -> Result<Reply, Fault> {
-    let mut visit = Visit::new(app.clone(), peer.clone(), id);
+    let listening = Listening::default();
+    let mut visit = Visit::new(app.clone(), peer.clone(), listening.submitter(), id);
     let task = tokio::spawn(async move {
         let result = match visit.enter(face, request.headers()).await {
             Err(fault) => Err(fault),
@@ -143,7 +145,9 @@ async fn submission(
         };
         visit.close(result)
     });
-    task.await.unwrap_or_else(|error| Err(Fault::internal(error)))
+    let answer = task.await.unwrap_or_else(|error| Err(Fault::internal(error)));
+    drop(listening);
+    answer
 }
 
 /// Refuses a read of somebody who asks too often, before anything is read of it. Whoever asks how
