@@ -2,6 +2,7 @@
 //! entries at all, for a while or for ever.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use treering_proto::checkpoint::open_checkpoint;
@@ -9,11 +10,12 @@ use treering_tests::check::check_log;
 use treering_tests::history::History;
 use treering_tests::http::Response;
 use treering_tests::model::statement;
-use treering_tests::server::{Log, Server, run, text};
+use treering_tests::server::{Log, Server, copy_directory, replace_contents, run, text};
 use treering_tests::submission::{Answer, Face, Signer, Submission, submit};
 
 use crate::backup::{lose, restore_command, take_backup};
 use crate::refusals::write;
+use crate::restore::works;
 
 fn hashedrekord(face: Face) -> Submission {
     Submission::hashedrekord(face, &Signer::new(), b"offered")
@@ -218,4 +220,54 @@ fn a_backup_of_a_frozen_log_is_restored_as_one() {
     let answer = submit(&mut server.connect(), &hashedrekord(Face::V2)).unwrap();
     assert!(matches!(answer, Answer::Logged { index: 8, .. }), "a log of its own: {answer:?}");
     assert!(fs::exists(log.data.join("FORMAT")).unwrap());
+}
+
+/// A log of `size` entries that is not served, as it was before it was frozen and after: two
+/// backups. It is not frozen when this returns: as one that was put back from before.
+fn before_and_after_freezing(log: &Log, history: &mut History, size: u64) -> [PathBuf; 2] {
+    let server = log.serve();
+    write(&server, history, size - server.size());
+    assert_eq!(server.terminate().code(), Some(0));
+    let (before, anchor) = (log.beside(&format!("before-{size}")), fs::read(&log.anchor).unwrap());
+    copy_directory(&log.data, &before);
+    let backups = ["open", "frozen"].map(|name| log.beside(&format!("{name}-{size}.backup")));
+    take_backup(&log.data, &backups[0]);
+    freeze(log);
+    take_backup(&log.data, &backups[1]);
+    replace_contents(&before, &log.data);
+    fs::write(&log.anchor, anchor).unwrap();
+    backups
+}
+
+/// Nothing takes freezing back: neither that what is restored is older, nor that what is missing
+/// comes from a copy that was not frozen.
+#[test]
+fn a_log_that_is_refilled_is_frozen_if_either_copy_was() {
+    let log = Log::create();
+    let mut history = History::new(&log.identity);
+    let [open_8, frozen_8] = before_and_after_freezing(&log, &mut history, 8);
+    let [open_12, frozen_12] = before_and_after_freezing(&log, &mut history, 12);
+    let (_, keys) = lose(&log);
+    let anchor = fs::read(&log.anchor).unwrap();
+    let refilled = |backup: &Path, source: &Path| {
+        let restored = works(&restore_command(&log, backup, &keys));
+        assert_eq!(restored["treeSize"], "8");
+        works(&["restore", "--refill", text(source), "--data", text(&log.data)]);
+        assert_eq!(fs::read(&log.anchor).unwrap(), anchor);
+        log.serve()
+    };
+    for (backup, source) in [(&open_8, &frozen_12), (&frozen_8, &open_12), (&frozen_8, &frozen_12)]
+    {
+        let server = refilled(backup, source);
+        assert_eq!(server.size(), 12);
+        is_read_only(&server, "frozen");
+        check_log(&server, &mut history);
+        assert_eq!(server.terminate().code(), Some(0));
+        fs::remove_dir_all(&log.data).unwrap();
+        fs::write(&log.anchor, &anchor).unwrap();
+    }
+    // Neither was: then it goes on.
+    let server = refilled(&open_8, &open_12);
+    write(&server, &mut history, 4);
+    check_log(&server, &mut history);
 }
