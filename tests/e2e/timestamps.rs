@@ -13,6 +13,7 @@ use treering_proto::encoding::to_base64;
 use treering_proto::hash::sha256;
 use treering_proto::key::HashAlgorithm;
 use treering_proto::timestamp::TimestampRequest;
+use treering_server::timestamp::Authority;
 use treering_tests::binaries;
 use treering_tests::http::{Connection, Response};
 use treering_tests::server::{Ended, Log, Server, refused, run, serving, text};
@@ -20,7 +21,7 @@ use treering_tests::shim::{Shared, Shim};
 use treering_tests::submission::{Face, Signer, Submission};
 
 use crate::backup::{lose, restore_command, take_backup};
-use crate::restore::works;
+use crate::restore::{dies, works};
 
 const PATH: &str = "/api/v1/timestamp";
 const CHAIN: &str = "/api/v1/timestamp/certchain";
@@ -255,12 +256,9 @@ fn an_authority_can_be_replaced_and_what_the_old_one_signed_stays_good() {
     let server = log.serve();
     let (old, token) = (chain(&server), stamp(&server));
     assert_eq!(server.terminate().code(), Some(0));
-    // A command that was cut off after it took the old certificates away leaves no authority.
     let (code, _, said) = timestamps(&log, &["init", "--replace"]);
     assert_eq!(code, Some(0), "{said}");
-    let kept = fs::read_dir(&log.data).unwrap().flatten().map(|entry| entry.path());
-    let is_kept = |path: &PathBuf| text(path).contains("timestamp-chain-");
-    let kept: Vec<PathBuf> = kept.filter(is_kept).collect();
+    let kept = retired(&log);
     assert_eq!(kept.len(), 1);
     assert!(said.contains(text(&kept[0])), "{said}");
     assert_eq!(certificates(&fs::read_to_string(&kept[0]).unwrap()), old);
@@ -273,6 +271,62 @@ fn an_authority_can_be_replaced_and_what_the_old_one_signed_stays_good() {
     // Both may stand in one trust file.
     time(&token, &[new.clone(), old.clone()].concat());
     time(&stamp(&server), &[old, new].concat());
+}
+
+/// The files with certificates that the log had before.
+fn retired(log: &Log) -> Vec<PathBuf> {
+    let all = fs::read_dir(&log.data).unwrap().flatten().map(|entry| entry.path());
+    all.filter(|path| text(path).contains("timestamp-chain-")).collect()
+}
+
+/// What a log gives after a replacement died.
+enum Gives {
+    Old,
+    Nothing,
+    New,
+}
+
+#[test]
+fn a_replacement_that_dies_loses_neither_authority_and_can_be_repeated() {
+    for (point, gives) in [
+        ("timestamps-key:1", Gives::Old),
+        ("timestamps-retired:1", Gives::Nothing),
+        ("timestamps-named:1", Gives::Nothing),
+        ("timestamps-certified:1", Gives::New),
+    ] {
+        let log = Log::create();
+        let server = log.serve();
+        let (old, token) = (chain(&server), stamp(&server));
+        assert_eq!(server.terminate().code(), Some(0));
+        dies(&["timestamps", "init", "--replace", "--data", text(&log.data)], point);
+
+        // One authority is whole in the file of the key, whether its certificates stand beside it.
+        let key_file = fs::read_to_string(log.data.join("keys/timestamp.pem")).unwrap();
+        let left = certificates(Authority::parse(&key_file).unwrap().chain());
+        let server = log.serve();
+        match gives {
+            Gives::Old => assert_eq!(chain(&server), old, "{point}"),
+            Gives::Nothing => is_refused(&stamp(&server), 501, "no-timestamps"),
+            Gives::New => assert_ne!(chain(&server), old, "{point}"),
+        }
+        if !matches!(gives, Gives::Nothing) {
+            assert_eq!(chain(&server), left, "{point}");
+            time(&stamp(&server), &left);
+        }
+        assert_eq!(server.terminate().code(), Some(0));
+
+        let (code, _, said) = timestamps(&log, &["init", "--replace"]);
+        assert_eq!(code, Some(0), "{point}: {said}");
+        let server = log.serve();
+        let new = chain(&server);
+        assert!(new != old && new != left, "{point}: another was made");
+        time(&stamp(&server), &new);
+        let kept = retired(&log).into_iter().map(|path| fs::read_to_string(path).unwrap());
+        let kept: Vec<Vec<Certificate>> = kept.map(|pem| certificates(&pem)).collect();
+        let first = kept.iter().find(|kept| **kept == old);
+        time(&token, first.expect("the first certificates are kept, whatever happened"));
+        assert!(!log.data.join("keys/timestamp.new").exists(), "{point}");
+    }
 }
 
 #[test]

@@ -12,5 +12,6 @@ pub mod other_face;
 pub mod rebuild;
 pub mod restore;
 pub mod serve;
+mod stop;
 pub mod timestamps;
 pub mod trust_export;

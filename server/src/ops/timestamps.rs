@@ -19,6 +19,7 @@ use treering_proto::identity::{IdentityError, LogIdentity};
 
 use crate::anchor::sync_directory_of;
 use crate::data_directory::{DataDirectory, DirectoryError, give_to_owner};
+use crate::ops::stop::StopPoint;
 use crate::signer::{KeyFileError, write_key};
 use crate::timestamp::{Authority, AuthorityError, NewAuthority};
 
@@ -77,14 +78,19 @@ pub fn init(data: &Path, replace: bool) -> Result<Made, TimestampsError> {
         return Err(TimestampsError::Exists { data: data.to_owned() });
     }
     let new = NewAuthority::for_host(identity.origin());
+    let mut stop = StopPoint::new("timestamps");
     let key = directory.keys().timestamp;
     let beside = key.with_extension("new");
     // Whatever can fail for want of room or rights fails here, while the old authority is whole.
     write_beside(&beside, &new.key_file)?;
+    stop.pass("key");
     let retired = old.map(|chain| retire(&directory, &chain)).transpose()?;
+    stop.pass("retired");
     let renamed = fs::rename(&beside, &key).and_then(|()| sync_directory_of(&key));
     renamed.map_err(|source| KeyFileError::Io { path: key, source })?;
+    stop.pass("named");
     directory.put_timestamp_chain(&new.chain)?;
+    stop.pass("certified");
     Ok(Made { authority: show(data)?, retired })
 }
 

@@ -8,8 +8,8 @@ use treering_proto::hash::{Hash, hash_leaf};
 use treering_proto::tree::{TreeHead, TreeSize};
 
 use super::RestoreError;
-use super::stop::StopPoint;
 use crate::ops::backup::rows::Row;
+use crate::ops::stop::StopPoint;
 use crate::selfcheck::SelfCheck;
 use crate::store::format::{CommittedHead, NotePair, Remembered};
 use crate::store::{EntryRows, Recovered, RestoredMeta, RestoredRows, Store};

@@ -12,7 +12,6 @@ mod keys;
 mod load;
 pub mod new_log;
 pub mod refill;
-mod stop;
 
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -25,10 +24,10 @@ use treering_proto::tree::TreeHead;
 
 use self::keys::Keys;
 use self::load::{Keep, Loader};
-use self::stop::StopPoint;
 use super::backup::format::{FormatError, LogRecord, Reader};
 use super::backup::verify::{READ_BYTES, start};
 use super::backup::{BackupError, rows};
+use super::stop::StopPoint;
 use crate::anchor::{Anchor, AnchorError};
 use crate::data_directory::{DataDirectory, DirectoryError, PublicFiles};
 use crate::ops::claim::random_id;

@@ -20,11 +20,11 @@ use treering_proto::notice::{
 use treering_proto::tree::{LeafIndex, TreeHead, TreeSize};
 
 use super::load::{Keep, Loader};
-use super::stop::StopPoint;
 use super::{FileReader, LogRecord, RestoreError, Restored, load, open_backup};
 use crate::anchor::Anchor;
 use crate::data_directory::DirectoryError;
 use crate::ops::init::{InitError, NewLog, Prepared, origin_of, prepare};
+use crate::ops::stop::StopPoint;
 use crate::signer::Signer;
 use crate::store::format::Remembered;
 use crate::store::{Order, Store, StoreError};

@@ -17,7 +17,6 @@ use treering_proto::identity::LogIdentity;
 use treering_proto::tree::{LeafIndex, TreeHead};
 
 use super::load::{Keep, Loader};
-use super::stop::StopPoint;
 use super::{RestoreError, Restored, Step, broken, open_backup, read_checkpoint, sound};
 use crate::anchor::{Anchor, AnchorError};
 use crate::data_directory::DataDirectory;
@@ -25,6 +24,7 @@ use crate::ops::backup;
 use crate::ops::backup::check::Checker;
 use crate::ops::backup::format::LogRecord;
 use crate::ops::backup::rows::{self, Row};
+use crate::ops::stop::StopPoint;
 use crate::restored::{Floor, Mark, check_floor};
 use crate::startup::open_store;
 use crate::store::Store;

@@ -1,6 +1,7 @@
-//! Places where a test can make a restore die as by power loss: `TREERING_CRASH_AT=restore-rows:2`
-//! kills it after it wrote rows for the second time; `restore-end`, `refill-rows` and `refill-end`
-//! are the others. Without the variable, a place is one comparison.
+//! Places where a test can make a command die as by power loss: `TREERING_CRASH_AT=restore-rows:2`
+//! kills a restore after it wrote rows for the second time; `restore-end`, `refill-rows` and
+//! `refill-end` are alike, and `timestamps-` is followed by what `timestamps init` did last.
+//! Without the variable, a place is one comparison.
 
 use crate::crash_point::VARIABLE;
 
@@ -12,7 +13,7 @@ pub struct StopPoint {
 }
 
 impl StopPoint {
-    /// For the command `restore` or `refill`.
+    /// For the command `restore`, `refill` or `timestamps`.
     pub fn new(command: &'static str) -> Self {
         let armed = std::env::var(VARIABLE).ok().and_then(|value| {
             let (name, count) = value.split_once(':')?;
