@@ -330,3 +330,19 @@ fn searches_go_on_while_the_log_grows_and_show_only_what_can_be_read() {
         serde_json::from_slice(&ask(&mut server.connect(), &query).body).unwrap();
     assert_eq!(ids.len(), 200);
 }
+
+#[test]
+fn a_search_counts_as_twenty_reads_and_one_that_is_refused_as_its_request_alone() {
+    let log = Log::create();
+    // A hundred reads at once, ten a second. Each server counts from the beginning.
+    let flags = ["--open-writes", "--limit-loopback", "--address-reads", "10"];
+    let statuses = |query: &str| -> Vec<u16> {
+        let server = log.serve_with(&flags, None);
+        let mut connection = server.connect();
+        (0..40).map(|_| connection.post(INDEX, query.as_bytes()).unwrap().status).collect()
+    };
+    assert_eq!(statuses("nonsense"), [400; 40]);
+    let searched = statuses(&json!({ "hash": sha256(b"nothing").to_hex() }).to_string());
+    assert_eq!(searched[..4], [200; 4], "four times twenty-one");
+    assert!(searched.contains(&429), "forty times twenty-one: {searched:?}");
+}

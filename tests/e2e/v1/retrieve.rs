@@ -292,6 +292,26 @@ fn while_the_log_grows_every_answer_is_of_one_tree() {
 }
 
 #[test]
+fn each_id_and_index_counts_as_a_read() {
+    let log = Log::create();
+    // 40 reads at once, four a second. Each server counts from the beginning.
+    let flags = ["--open-writes", "--limit-loopback", "--address-reads", "4"];
+    let statuses = |query: &Value| -> Vec<u16> {
+        let server = log.serve_with(&flags, None);
+        let mut connection = server.connect();
+        (0..40).map(|_| retrieve(&mut connection, query).status).collect()
+    };
+    assert_eq!(statuses(&json!({ "logIndexes": [0] })), [200; 40]);
+    for query in
+        [json!({ "logIndexes": vec![0; 10] }), json!({ "entryUUIDs": vec!["0".repeat(64); 10] })]
+    {
+        let statuses = statuses(&query);
+        assert_eq!(statuses[..4], [200; 4], "{query}");
+        assert!(statuses.contains(&429), "four hundred at once: {query}");
+    }
+}
+
+#[test]
 fn proposed_entries_count_as_the_work_that_they_are() {
     let log = Log::create();
     // 40 reads at once, four a second; ten proposed entries are worth a hundred.

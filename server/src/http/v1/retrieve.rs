@@ -51,12 +51,7 @@ fn retrieve(
     query: &SearchLogQuery<'_>,
 ) -> Result<Vec<LogEntries>, Fault> {
     let (by_id, by_leaf) = leaves(&query.entry_uuids, tree_id(app))?;
-    let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
-    let named = count(query.entry_uuids.len() + query.log_indexes.len());
-    let reads = READS_OF_A_PROPOSAL
-        .saturating_mul(count(query.entries.len()))
-        .saturating_add(named.saturating_sub(1));
-    app.rates.reads(address, reads).map_err(Fault::too_often)?;
+    app.rates.reads(address, reads(query)).map_err(Fault::too_often)?;
     let proposed =
         (0..).zip(&query.entries).map(|(at, entry)| match leaf_of_v1_query(entry.as_bytes()) {
             Ok(leaf) => Ok(Some(leaf)),
@@ -70,6 +65,15 @@ fn retrieve(
     let found = leaves.map(|leaf| by_hash(app, &snapshot, leaf));
     let by_index = query.log_indexes.iter().map(|index| by_number(app, &snapshot, *index));
     found.chain(by_index).filter_map(Result::transpose).collect()
+}
+
+/// How many reads a query counts as, beside its request.
+fn reads(query: &SearchLogQuery<'_>) -> u32 {
+    let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+    let named = count(query.entry_uuids.len() + query.log_indexes.len());
+    READS_OF_A_PROPOSAL
+        .saturating_mul(count(query.entries.len()))
+        .saturating_add(named.saturating_sub(1))
 }
 
 /// The leaves of our tree that are asked for, of full ids and of plain leaves. Other trees have
@@ -117,5 +121,33 @@ fn not_an_entry(at: usize, error: &EntryError) -> Fault {
             refused(QueryError::Malformed { name: "entry", why: why.clone() })
         }
         _ => Fault::bad_request("invalid-entry", why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_counts_as_the_work_that_it_asks_for() {
+        for (ids, entries, indexes, expected) in [
+            (0, 0, 0, 0),
+            (1, 0, 0, 0),
+            (0, 0, 1, 0),
+            (1, 0, 1, 1),
+            (10, 0, 0, 9),
+            (0, 0, 10, 9),
+            (0, 1, 0, 10),
+            (0, 10, 0, 100),
+            (1, 9, 0, 90),
+            (3, 4, 3, 45),
+        ] {
+            let query = SearchLogQuery {
+                entry_uuids: vec![String::new(); ids],
+                entries: vec!["{}"; entries],
+                log_indexes: vec![0; indexes],
+            };
+            assert_eq!(reads(&query), expected, "{ids} ids, {entries} entries, {indexes} indexes");
+        }
     }
 }
