@@ -22,6 +22,8 @@ pub mod request_id;
 pub mod route;
 pub mod status;
 pub mod submit;
+#[cfg(test)]
+mod test_app;
 pub mod tiles;
 pub mod timestamp;
 pub mod v1;

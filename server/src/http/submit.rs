@@ -179,3 +179,6 @@ where
 fn refused(refusal: &Refusal) -> Fault {
     Fault::unavailable(refusal.label(), refusal.public_message())
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,7 +58,7 @@ pub async fn serve_submit(visit: &mut Visit, request: Request<Incoming>) -> Resu
 /// How long a submitter waits. sigstore-js gives up after 5 s and sends the same again, so that it
 /// should hear before that; but a quorum of witnesses may take longer than 4 s, and the other
 /// clients are patient.
-fn answer_time(app: &App) -> Duration {
+pub(super) fn answer_time(app: &App) -> Duration {
     if app.is_witnessed { ANSWER_TIME_MAX } else { V2_ANSWER_TIME_MAX }
 }
 
