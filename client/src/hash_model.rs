@@ -9,15 +9,18 @@
 //! whose listing changes meanwhile. Out of scope: what a manifest may say (see
 //! `treering_proto::model_statement`).
 
-use std::collections::BTreeMap;
+mod read;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rayon::iter::{ParallelBridge, ParallelIterator};
-use sha2::{Digest, Sha256};
 use treering_proto::hash::Hash;
+
+use read::{Buffer, READ_LEN};
 
 /// The most files in a model: what one log entry's statement may list.
 pub const FILES_MAX: usize = 20_000;
@@ -26,8 +29,8 @@ pub const FILES_MAX: usize = 20_000;
 /// bytes.
 pub const DEPTH_MAX: usize = 128;
 
-/// Read size: on one core, larger reads are no faster and smaller ones are slower.
-const READ_LEN: usize = 256 * 1024;
+/// Smaller files are hashed before a thread that reads ahead of the hash has paid for itself.
+const AHEAD_MIN: u64 = 16 * 1024 * 1024;
 
 /// Names at the root of a model that version control owns; `model_signing` ignores the same four.
 pub const DEFAULT_IGNORES: [&str; 4] = [".git", ".gitattributes", ".github", ".gitignore"];
@@ -126,10 +129,10 @@ pub enum HashModelError {
 /// # Errors
 /// Every [`HashModelError`] but `Changed`.
 pub fn list(root: &Path, options: &HashOptions) -> Result<Listing, HashModelError> {
-    let ignore = options.ignore.iter().map(|path| normalize(root, path)).collect::<Result<_, _>>();
+    let ignored = options.ignore.iter().map(|path| normalize(root, path));
     let mut walk = Walk {
         options,
-        ignore: ignore?,
+        ignore: ignored.collect::<Result<_, _>>()?,
         files: BTreeMap::new(),
         ignored: Vec::new(),
         linked_files: Vec::new(),
@@ -168,7 +171,8 @@ impl Listing {
     }
 
     /// Hashes every file, several at a time, largest first; `progress` gets the bytes done since
-    /// its last call, from any thread.
+    /// its last call, from any thread. A file so large that other cores are done long before it is
+    /// read by one of them, while its own only hashes.
     ///
     /// # Errors
     /// [`HashModelError::Read`] and [`HashModelError::Changed`], and those of [`list`] for what
@@ -178,14 +182,18 @@ impl Listing {
         options: &HashOptions,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<HashedModel, HashModelError> {
+        let ahead = self.read_ahead_from(rayon::current_num_threads());
         let mut order: Vec<(&String, &Stamp)> = self.files.iter().collect();
         order.sort_by_key(|(_, stamp)| std::cmp::Reverse(stamp.len));
         let mut files = order
             .into_iter()
             .par_bridge()
             .map_init(
-                || vec![0; READ_LEN],
-                |buffer, (name, stamp)| self.hash_file(name, stamp, options, buffer, progress),
+                || Buffer::new(READ_LEN),
+                |buffer, (name, stamp)| {
+                    let buffer = (stamp.len < ahead).then_some(buffer);
+                    self.hash_file(name, stamp, options, buffer, progress)
+                },
             )
             .collect::<Result<Vec<_>, _>>()?;
         files.sort_by(|a, b| a.name.cmp(&b.name));
@@ -193,12 +201,19 @@ impl Listing {
         Ok(HashedModel { files, ignored: self.ignored.clone() })
     }
 
+    /// From which length on a file is hashed with a thread that reads ahead. It is longer than what
+    /// each of `threads` has to hash, so one of them will be idle.
+    fn read_ahead_from(&self, threads: usize) -> u64 {
+        (self.total_len() / threads as u64 + 1).max(AHEAD_MIN)
+    }
+
+    /// Hashes one file, with a thread that reads ahead if there is no `buffer`.
     fn hash_file(
         &self,
         name: &str,
         stamp: &Stamp,
         options: &HashOptions,
-        buffer: &mut [u8],
+        buffer: Option<&mut Buffer>,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<HashedFile, HashModelError> {
         let path = self.path_of(name);
@@ -207,23 +222,18 @@ impl Listing {
         if Stamp::of(&file.metadata().map_err(failed)?) != *stamp {
             return Err(HashModelError::Changed(path));
         }
-        let mut hasher = Sha256::new();
-        let mut at = 0;
-        loop {
-            let count = match file.read_at(buffer, at) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(failed(error)),
-            };
-            hasher.update(&buffer[..count]);
-            at += count as u64;
-            progress(count as u64);
+        if stamp.len > READ_LEN as u64 {
+            advise(&file);
         }
-        if at != stamp.len || Stamp::of(&file.metadata().map_err(failed)?) != *stamp {
+        let hashed = match buffer {
+            Some(buffer) => read::hash(&file, stamp.len, buffer, progress),
+            None => read::hash_ahead(&file, stamp.len, progress),
+        };
+        let (digest, len) = hashed.map_err(failed)?;
+        if len != stamp.len || Stamp::of(&file.metadata().map_err(failed)?) != *stamp {
             return Err(HashModelError::Changed(path));
         }
-        Ok(HashedFile { name: name.to_owned(), digest: Hash(hasher.finalize().into()), len: at })
+        Ok(HashedFile { name: name.to_owned(), digest, len })
     }
 
     /// Lists again: a file that came, went or was replaced after it was hashed would make a
@@ -301,7 +311,8 @@ impl Stamp {
 
 struct Walk<'a> {
     options: &'a HashOptions,
-    ignore: Vec<String>,
+    /// What is below one of these is never come to.
+    ignore: BTreeSet<String>,
     files: BTreeMap<String, Stamp>,
     ignored: Vec<String>,
     linked_files: Vec<PathBuf>,
@@ -321,7 +332,7 @@ impl Walk<'_> {
                 return Err(HashModelError::NotUtf8(path));
             };
             let name = if prefix.is_empty() { last } else { format!("{prefix}/{last}") };
-            if self.ignore.iter().any(|ignored| is_covered(&name, ignored)) {
+            if self.ignore.contains(&name) {
                 self.ignored.push(name);
                 continue;
             }
@@ -390,18 +401,21 @@ fn links_text(files: &[PathBuf], directories: &[PathBuf]) -> String {
     }
 }
 
-/// Opens for one pass. Without leave to follow links, a link put there after the listing is refused
-/// by the system, and a pipe put there does not block.
+/// Opens to read. Without leave to follow links, a link put there after the listing is refused by
+/// the system, and a pipe put there does not block.
 fn open(path: &Path, options: &HashOptions) -> io::Result<File> {
-    use rustix::fs::{Advice, Mode, OFlags, fadvise};
+    use rustix::fs::{Mode, OFlags};
     let mut flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     if !options.allow_symlinks {
         flags |= OFlags::NOFOLLOW;
     }
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+}
+
+/// Says that `file` is read from beginning to end, once.
+fn advise(file: &File) {
     // Advice is only advice: a file system that knows none is read all the same.
-    let _ = fadvise(&file, 0, None, Advice::Sequential);
-    Ok(file)
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::Sequential);
 }
 
 #[cfg(test)]

@@ -164,6 +164,44 @@ fn a_file_changed_replaced_or_added_while_hashing_is_an_error() {
 }
 
 #[test]
+fn a_file_that_grows_or_shrinks_between_two_reads_is_an_error_at_any_length() {
+    for len in [READ_LEN as u64 * 3, AHEAD_MIN * 2] {
+        for new_len in [len - 1, len + 1] {
+            let dir = TempDir::new().unwrap();
+            let file = fs::File::create(dir.path().join("a")).unwrap();
+            file.set_len(len).unwrap();
+            let options = HashOptions::default();
+            let listing = list(dir.path(), &options).unwrap();
+            let error = listing.hash(&options, &|_| file.set_len(new_len).unwrap()).unwrap_err();
+            assert!(matches!(error, HashModelError::Changed(_)), "{len} {new_len}: {error}");
+        }
+    }
+}
+
+#[test]
+fn only_files_that_leave_cores_idle_are_read_ahead() {
+    let dir = TempDir::new().unwrap();
+    let sizes = [("large", AHEAD_MIN * 5), ("b", AHEAD_MIN * 2), ("c", AHEAD_MIN * 2), ("d", 1)];
+    for (name, len) in sizes {
+        fs::File::create(dir.path().join(name)).unwrap().set_len(len).unwrap();
+    }
+    let options = HashOptions::default();
+    let listing = list(dir.path(), &options).unwrap();
+    let ahead = |threads: usize| {
+        let from = listing.read_ahead_from(threads);
+        let files = sizes.iter().filter(|(_, len)| *len >= from);
+        files.map(|(name, _)| *name).collect::<Vec<_>>()
+    };
+    assert_eq!(ahead(1), [""; 0]);
+    assert_eq!(ahead(2), ["large"]);
+    assert_eq!(ahead(5), ["large", "b", "c"]);
+    assert_eq!(ahead(1000), ["large", "b", "c"]);
+    let model = listing.hash(&options, &|_| ()).unwrap();
+    let large = model.files.iter().find(|file| file.name == "large").unwrap();
+    assert_eq!(large.digest, sha256(&vec![0; AHEAD_MIN as usize * 5]));
+}
+
+#[test]
 fn nothing_to_sign_and_nothing_there_are_errors() {
     let dir = TempDir::new().unwrap();
     let options = HashOptions::default();
