@@ -171,8 +171,8 @@ impl Listing {
     }
 
     /// Hashes every file, several at a time, largest first; `progress` gets the bytes done since
-    /// its last call, from any thread. A file so large that other cores are done long before it is
-    /// read by one of them, while its own only hashes.
+    /// its last call, from any thread. A file larger than what each core has to hash is read by one
+    /// core and hashed by another.
     ///
     /// # Errors
     /// [`HashModelError::Read`] and [`HashModelError::Changed`], and those of [`list`] for what

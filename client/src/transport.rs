@@ -199,8 +199,9 @@ impl Transport {
             builder = builder.identity(identity.map_err(|_| TransportError::ClientIdentity)?);
         }
         if base.scheme() == "http" && here {
-            // A proxy is another machine, and would get the token in clear text.
-            builder = builder.no_proxy();
+            // A proxy is another machine, and would get the token in clear text. So nothing here
+            // speaks TLS, and the system's authorities, some hundred files, are not read.
+            builder = builder.no_proxy().tls_certs_only([]);
         }
         let http = builder.build().map_err(|error| match options.client_identity {
             // A key of another certificate is noticed only here.

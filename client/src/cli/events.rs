@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::Value;
 use treering_client::events::{Event, append};
-use treering_client::monitor::webhook::{Webhook, WebhookError};
+use treering_client::monitor::webhook::{WebhookError, WebhookUrl};
 use treering_client::report::Exit;
 
 use super::arguments::now;
@@ -39,27 +39,17 @@ pub struct Noted {
 }
 
 impl EventArguments {
-    /// Whether the webhook can be used.
-    pub fn webhook(&self) -> Result<Option<Webhook>, Failure> {
-        let made = self.events_webhook.as_deref().map(Webhook::new).transpose();
-        made.map_err(|error| {
-            // The URL may hold a secret.
-            let why = match error {
-                WebhookError::Url(_) => "it is not a URL".to_owned(),
-                WebhookError::InClear(_) => {
-                    "it is neither https nor http on this machine".to_owned()
-                }
-                WebhookError::Setup(error) => error.without_url().to_string(),
-            };
-            Failure::usage("the webhook for events cannot be used", why)
-        })
+    /// Where the webhook is, unless it cannot be used.
+    pub fn webhook(&self) -> Result<Option<WebhookUrl>, Failure> {
+        let url = self.events_webhook.as_deref().map(WebhookUrl::parse).transpose();
+        url.map_err(|error| Failure::usage("the webhook for events cannot be used", why(error)))
     }
 
     /// Writes and posts the event of the verification of `path` that ended with `done`, and says
     /// how the process ends.
     pub async fn tell(
         &self,
-        webhook: Option<&Webhook>,
+        webhook: Option<&WebhookUrl>,
         path: &Path,
         online: bool,
         noted: &Noted,
@@ -105,10 +95,24 @@ impl EventArguments {
 }
 
 /// Posts `line` about a verification that ends with `exit`, unless that is 0.
-async fn hear(webhook: Option<&Webhook>, exit: Exit, line: &[u8], output: &Output) {
-    if let (Some(webhook), true) = (webhook, exit != Exit::Ok)
-        && let Err(why) = webhook.send(line).await
-    {
+async fn hear(webhook: Option<&WebhookUrl>, exit: Exit, line: &[u8], output: &Output) {
+    let (Some(webhook), true) = (webhook, exit != Exit::Ok) else { return };
+    // Only now, because setting it up takes as long as a verification, and most have nothing to
+    // tell.
+    let sent = match webhook.set_up() {
+        Ok(webhook) => webhook.send(line).await,
+        Err(error) => Err(why(error)),
+    };
+    if let Err(why) = sent {
         output.warning(&format!("nobody heard that this ended with {}: {why}", exit as u8));
+    }
+}
+
+/// Why a webhook cannot be used, without its URL, which may hold a secret.
+fn why(error: WebhookError) -> String {
+    match error {
+        WebhookError::Url(_) => "it is not a URL".to_owned(),
+        WebhookError::InClear(_) => "it is neither https nor http on this machine".to_owned(),
+        WebhookError::Setup(error) => error.without_url().to_string(),
     }
 }

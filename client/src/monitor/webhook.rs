@@ -30,6 +30,12 @@ const SENT_AT_ONCE_MAX: usize = 1000;
 /// Bytes of findings that wait. What is older is given up: it stands in the file.
 const BACKLOG_BYTES_MAX: u64 = 16 << 20;
 
+/// A URL that a webhook can have. Nothing is set up for it yet.
+pub struct WebhookUrl {
+    url: Url,
+    here: bool,
+}
+
 /// Somebody who wants to hear of findings.
 pub struct Webhook {
     http: Client,
@@ -64,25 +70,47 @@ pub enum WebhookError {
     Setup(#[from] reqwest::Error),
 }
 
+impl WebhookUrl {
+    /// Reads `text`.
+    ///
+    /// # Errors
+    /// [`WebhookError::Url`], [`WebhookError::InClear`].
+    pub fn parse(text: &str) -> Result<Self, WebhookError> {
+        let url = Url::parse(text).map_err(|_| WebhookError::Url(text.to_owned()))?;
+        let here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+        if url.scheme() != "https" && !(url.scheme() == "http" && here) {
+            return Err(WebhookError::InClear(text.to_owned()));
+        }
+        Ok(Self { url, here })
+    }
+
+    /// The webhook there, with the authorities that may certify it.
+    ///
+    /// # Errors
+    /// [`WebhookError::Setup`].
+    pub fn set_up(&self) -> Result<Webhook, WebhookError> {
+        let mut builder = Client::builder()
+            .user_agent(concat!("treering/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(TRY_TIME_MAX);
+        if self.here {
+            builder = builder.no_proxy();
+        }
+        if self.url.scheme() == "http" {
+            // Nothing here speaks TLS.
+            builder = builder.tls_certs_only([]);
+        }
+        Ok(Webhook { http: builder.build()?, url: self.url.clone(), pause: PAUSE_FIRST })
+    }
+}
+
 impl Webhook {
     /// A webhook at `url`.
     ///
     /// # Errors
     /// [`WebhookError`].
     pub fn new(url: &str) -> Result<Self, WebhookError> {
-        let parsed = Url::parse(url).map_err(|_| WebhookError::Url(url.to_owned()))?;
-        let here = matches!(parsed.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-        if parsed.scheme() != "https" && !(parsed.scheme() == "http" && here) {
-            return Err(WebhookError::InClear(url.to_owned()));
-        }
-        let mut builder = Client::builder()
-            .user_agent(concat!("treering/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(TRY_TIME_MAX);
-        if here {
-            builder = builder.no_proxy();
-        }
-        Ok(Self { http: builder.build()?, url: parsed, pause: PAUSE_FIRST })
+        WebhookUrl::parse(url)?.set_up()
     }
 
     /// Sends the findings in `directory` that were not sent yet.
