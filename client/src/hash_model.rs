@@ -171,8 +171,8 @@ impl Listing {
     }
 
     /// Hashes every file, several at a time, largest first; `progress` gets the bytes done since
-    /// its last call, from any thread. A file larger than what each core has to hash is read by one
-    /// core and hashed by another.
+    /// its last call, from any thread. A file that would keep one core busy when the others are done
+    /// is read by one and hashed by another.
     ///
     /// # Errors
     /// [`HashModelError::Read`] and [`HashModelError::Changed`], and those of [`list`] for what
@@ -201,10 +201,11 @@ impl Listing {
         Ok(HashedModel { files, ignored: self.ignored.clone() })
     }
 
-    /// From which length on a file is hashed with a thread that reads ahead. It is longer than what
-    /// each of `threads` has to hash, so one of them will be idle.
+    /// From which length on a file is hashed with a thread that reads ahead: where it is longer
+    /// than what each of `threads` has to hash, some core will be idle. It must be so by a quarter,
+    /// because the bytes that go from core to core cost more than those that stay.
     fn read_ahead_from(&self, threads: usize) -> u64 {
-        (self.total_len() / threads as u64 + 1).max(AHEAD_MIN)
+        (self.total_len() / threads as u64 / 4 * 5).max(AHEAD_MIN)
     }
 
     /// Hashes one file, with a thread that reads ahead if there is no `buffer`.

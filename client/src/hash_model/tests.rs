@@ -181,12 +181,11 @@ fn a_file_that_grows_or_shrinks_between_two_reads_is_an_error_at_any_length() {
 #[test]
 fn only_files_that_leave_cores_idle_are_read_ahead() {
     let dir = TempDir::new().unwrap();
-    let sizes = [("large", AHEAD_MIN * 5), ("b", AHEAD_MIN * 2), ("c", AHEAD_MIN * 2), ("d", 1)];
+    let sizes = [("large", AHEAD_MIN * 8), ("b", AHEAD_MIN * 2), ("c", AHEAD_MIN * 2), ("d", 1)];
     for (name, len) in sizes {
         fs::File::create(dir.path().join(name)).unwrap().set_len(len).unwrap();
     }
-    let options = HashOptions::default();
-    let listing = list(dir.path(), &options).unwrap();
+    let listing = list(dir.path(), &HashOptions::default()).unwrap();
     let ahead = |threads: usize| {
         let from = listing.read_ahead_from(threads);
         let files = sizes.iter().filter(|(_, len)| *len >= from);
@@ -194,11 +193,18 @@ fn only_files_that_leave_cores_idle_are_read_ahead() {
     };
     assert_eq!(ahead(1), [""; 0]);
     assert_eq!(ahead(2), ["large"]);
-    assert_eq!(ahead(5), ["large", "b", "c"]);
+    assert_eq!(ahead(7), ["large"]);
+    assert_eq!(ahead(8), ["large", "b", "c"]);
     assert_eq!(ahead(1000), ["large", "b", "c"]);
-    let model = listing.hash(&options, &|_| ()).unwrap();
-    let large = model.files.iter().find(|file| file.name == "large").unwrap();
-    assert_eq!(large.digest, sha256(&vec![0; AHEAD_MIN as usize * 5]));
+}
+
+#[test]
+fn a_model_of_one_large_file_has_the_hash_of_its_bytes() {
+    let dir = TempDir::new().unwrap();
+    let bytes: Vec<u8> = (0..AHEAD_MIN + 5).map(|at| (at / 4096 * 7 + at % 251) as u8).collect();
+    write(dir.path(), "a", &bytes);
+    let model = hash(&dir.path().join("a"), &HashOptions::default()).unwrap();
+    assert_eq!((model.files[0].digest, model.files[0].len), (sha256(&bytes), AHEAD_MIN + 5));
 }
 
 #[test]
