@@ -156,7 +156,7 @@ impl TestLog {
 
     pub fn head(&self, size: TreeSize) -> TreeHead {
         let roots: Vec<Hash> =
-            perfect_subtrees(0, size.get()).into_iter().map(|node| self.node(node)).collect();
+            perfect_subtrees(0, size.get()).map(|node| self.node(node)).collect();
         TreeHead { size, root: join_subtrees(&roots) }
     }
 

@@ -1,24 +1,29 @@
 //! Integration: leaves in, tiles and root out. The whole of growing a log, pure.
 //!
-//! The right edge holds, for each tile level, the hashes of the tile that is still growing: at most
-//! 255 of them. With the full tiles to its left it determines every node of the tree.
+//! The right edge holds, for each tile level, the hashes of the tile that is still growing, at most
+//! 255 of them, and the nodes above them inside that tile. With the full tiles to its left it
+//! determines every node of the tree, and each node that it holds was hashed once.
 //!
 //! Invariant: `edge.extend(a).extend(b)` and `edge.extend(a ++ b)` end in the same edge and produce
 //! the same full tiles.
 
+use std::sync::Arc;
+
 use crate::hash::Hash;
-use crate::tile::{
-    TILE_HEIGHT, TILE_LEVEL_MAX, TILE_WIDTH, Tile, TileKind, hashes_at, node_in_tile, perfect_root,
-};
+use crate::tile::{TILE_HEIGHT, TILE_LEVEL_MAX, TILE_WIDTH, Tile, TileKind, hashes_at};
 use crate::tree::{Node, TreeHead, TreeSize, join_subtrees, perfect_subtrees};
 
-/// The growing tile of every level of a tree.
+mod growing;
+
+use self::growing::Growing;
+
+/// The growing tile of every level of a tree. Cheap to clone: levels that did not grow are shared.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RightEdge {
     size: TreeSize,
     /// By tile level; level `l` holds `(size >> 8 l) % 256` hashes. No empty level above the last
     /// full one is kept.
-    levels: Vec<Vec<Hash>>,
+    levels: Vec<Arc<Growing>>,
 }
 
 /// What appending leaves produced.
@@ -59,7 +64,8 @@ impl RightEdge {
         }
         levels.truncate(levels_of(size));
         levels.resize(levels_of(size), Vec::new());
-        Ok(Self { size, levels })
+        let grow = |hashes: Vec<Hash>| Arc::new(hashes.into_iter().collect());
+        Ok(Self { size, levels: levels.into_iter().map(grow).collect() })
     }
 
     /// The size of the tree.
@@ -69,23 +75,24 @@ impl RightEdge {
 
     /// The hashes of the growing tile at `level`; empty when there is none.
     pub fn growing(&self, level: u8) -> &[Hash] {
-        self.levels.get(usize::from(level)).map_or(&[], Vec::as_slice)
+        self.levels.get(usize::from(level)).map_or(&[], |growing| growing.hashes())
     }
 
-    /// The hash of `node`, if the growing tiles hold it.
+    /// The hash of `node`, if the growing tiles hold it, or those that were completed last.
     pub fn node(&self, node: Node) -> Option<Hash> {
         let tile = Tile::holding(node, self.size)?;
         let TileKind::Hashes(level) = tile.kind else { return None };
-        if tile.index != hashes_at(level, self.size) / TILE_WIDTH {
-            return None;
+        let growing = self.levels.get(usize::from(level))?;
+        match hashes_at(level, self.size) / TILE_WIDTH - tile.index {
+            0 => growing.node(node),
+            1 => growing.node_before(node),
+            _ => None,
         }
-        node_in_tile(node, self.growing(level))
     }
 
     /// The head of the tree.
     pub fn head(&self) -> TreeHead {
         let roots: Vec<Hash> = perfect_subtrees(0, self.size.get())
-            .into_iter()
             .map(|node| {
                 self.node(node).expect("the growing tiles hold each subtree that ends at the size")
             })
@@ -97,21 +104,25 @@ impl RightEdge {
     pub fn extend(&self, leaves: &[Hash]) -> Option<Extension> {
         let size = self.size.plus(leaves.len())?;
         let mut edge = Self { size, levels: self.levels.clone() };
-        edge.levels.resize(levels_of(size), Vec::new());
+        edge.levels.resize_with(levels_of(size), Arc::default);
         let mut full_tiles = Vec::new();
         let mut rising = leaves.to_vec();
-        for level in 0..edge.levels.len() {
-            let first = hashes_at(level as u8, self.size) / TILE_WIDTH;
-            let row = &mut edge.levels[level];
-            row.append(&mut rising);
-            let complete = row.len() - row.len() % TILE_WIDTH as usize;
-            for (index, hashes) in (first..).zip(row[..complete].chunks_exact(TILE_WIDTH as usize))
-            {
-                let kind = TileKind::Hashes(level as u8);
-                full_tiles.push((Tile { kind, index, width: TILE_WIDTH }, hashes.to_vec()));
-                rising.push(perfect_root(hashes));
+        for (level, row) in edge.levels.iter_mut().enumerate() {
+            if rising.is_empty() {
+                break;
             }
-            row.drain(..complete);
+            let kind = TileKind::Hashes(level as u8);
+            let mut index = hashes_at(level as u8, self.size) / TILE_WIDTH;
+            let row = Arc::make_mut(row);
+            let mut roots = Vec::new();
+            for hash in rising.drain(..) {
+                if let Some((hashes, root)) = row.push(hash) {
+                    full_tiles.push((Tile { kind, index, width: TILE_WIDTH }, hashes));
+                    roots.push(root);
+                    index += 1;
+                }
+            }
+            rising = roots;
         }
         assert!(rising.is_empty(), "the levels of a tree reach up to its size");
         let head = edge.head();

@@ -50,14 +50,14 @@ pub enum ProofError {
 /// The nodes that a proof is made of.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ProofPlan {
-    /// For each hash of the proof, the perfect subtrees that it joins, left to right.
-    parts: Vec<Vec<Node>>,
+    /// For each hash of the proof, the range of leaves that it is the root of: start and end.
+    parts: Vec<(u64, u64)>,
 }
 
 impl ProofPlan {
     /// All nodes to fetch, in the order that [`ProofPlan::build`] takes them.
     pub fn nodes(&self) -> impl Iterator<Item = Node> + '_ {
-        self.parts.iter().flatten().copied()
+        self.parts.iter().flat_map(|(start, end)| perfect_subtrees(*start, *end))
     }
 
     /// The proof, from the hashes of [`ProofPlan::nodes`].
@@ -66,8 +66,8 @@ impl ProofPlan {
         let proof = self
             .parts
             .iter()
-            .map(|part| {
-                let (joined, after) = rest.split_at(part.len());
+            .map(|(start, end)| {
+                let (joined, after) = rest.split_at(perfect_subtrees(*start, *end).count());
                 rest = after;
                 join_subtrees(joined)
             })
@@ -87,10 +87,10 @@ pub fn plan_inclusion(index: LeafIndex, size: TreeSize) -> Result<ProofPlan, Pro
     while end - start > 1 {
         let middle = start + largest_power_below(end - start);
         if index.get() < middle {
-            parts.push(perfect_subtrees(middle, end));
+            parts.push((middle, end));
             end = middle;
         } else {
-            parts.push(perfect_subtrees(start, middle));
+            parts.push((start, middle));
             start = middle;
         }
     }
@@ -113,17 +113,17 @@ pub fn plan_consistency(old: TreeSize, new: TreeSize) -> Result<ProofPlan, Proof
     while end != old {
         let middle = start + largest_power_below(end - start);
         if old <= middle {
-            parts.push(perfect_subtrees(middle, end));
+            parts.push((middle, end));
             end = middle;
         } else {
-            parts.push(perfect_subtrees(start, middle));
+            parts.push((start, middle));
             start = middle;
         }
     }
     // The verifier holds the old root already; it needs this subtree only when it is not the whole
     // old tree.
     if start > 0 {
-        parts.push(perfect_subtrees(start, end));
+        parts.push((start, end));
     }
     parts.reverse();
     Ok(ProofPlan { parts })
@@ -131,7 +131,7 @@ pub fn plan_consistency(old: TreeSize, new: TreeSize) -> Result<ProofPlan, Proof
 
 /// Plans the root of the tree of `size`: one part that joins its perfect subtrees.
 pub fn plan_root(size: TreeSize) -> ProofPlan {
-    ProofPlan { parts: vec![perfect_subtrees(0, size.get())] }
+    ProofPlan { parts: vec![(0, size.get())] }
 }
 
 /// The root that `proof` leads to from `leaf` at `index` in a tree of `size` entries.

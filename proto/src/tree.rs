@@ -109,21 +109,20 @@ impl TreeHead {
 /// them.
 ///
 /// For `start == 0` these are the set bits of `end`, largest first. An empty range has none.
-pub fn perfect_subtrees(start: u64, end: u64) -> Vec<Node> {
+pub fn perfect_subtrees(start: u64, end: u64) -> impl Iterator<Item = Node> {
     assert!(
         start <= end && end <= TREE_SIZE_MAX,
         "a range of leaves runs forward and inside the largest tree"
     );
-    let mut nodes = Vec::new();
     let mut at = start;
-    while at < end {
+    std::iter::from_fn(move || {
+        let fits = (end - at).checked_ilog2()?;
         let aligned = if at == 0 { 63 } else { at.trailing_zeros() };
-        let fits = (end - at).ilog2();
         let level = aligned.min(fits) as u8;
-        nodes.push(Node { level, index: at >> level });
+        let node = Node { level, index: at >> level };
         at += 1 << level;
-    }
-    nodes
+        Some(node)
+    })
 }
 
 /// Joins the roots of `perfect_subtrees(0, size)` into the root of the tree, right to left.
@@ -157,7 +156,7 @@ mod tests {
                 }
                 assert_eq!(at, end);
             }
-            assert_eq!(perfect_subtrees(0, end).len() as u32, end.count_ones());
+            assert_eq!(perfect_subtrees(0, end).count() as u32, end.count_ones());
         }
     }
 }

@@ -95,7 +95,6 @@ impl SelfCheck {
     /// Starts from the subtrees of a tree whose root start-up has computed from storage.
     pub fn new(edge: &RightEdge) -> Self {
         let subtrees = perfect_subtrees(0, edge.size().get())
-            .into_iter()
             .map(|node| {
                 let hash =
                     edge.node(node).expect("the edge holds every subtree that ends at its size");

@@ -126,3 +126,21 @@ fn the_largest_tree_takes_no_more_leaves() {
     assert!(edge.extend(&leaves(0, 1)).is_none());
     assert!(edge.extend(&[]).is_some());
 }
+
+#[test]
+fn the_edge_holds_every_node_that_fresh_proofs_need() {
+    // Each append ends in the tile after the one that it began in.
+    let (mut edge, mut size) = (RightEdge::EMPTY, 0);
+    for count in [200, 100, 256, 255, 257, 1] {
+        edge = edge.extend(&leaves(size, size + count)).unwrap().edge;
+        let all = leaves(0, size + count);
+        for index in (size..size + count).chain(size.checked_sub(1)) {
+            let plan = plan_inclusion(LeafIndex::new(index).unwrap(), edge.size()).unwrap();
+            let hashes: Option<Vec<Hash>> = plan.nodes().map(|node| edge.node(node)).collect();
+            let proof = plan.build(&hashes.expect("all nodes are in the last two tiles or above"));
+            let leaf = all[index as usize];
+            check_inclusion(LeafIndex::new(index).unwrap(), edge.head(), leaf, &proof).unwrap();
+        }
+        size += count;
+    }
+}

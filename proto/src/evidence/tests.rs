@@ -48,7 +48,7 @@ impl Tree {
     }
 
     fn head(&self, size: u64) -> TreeHead {
-        let nodes = perfect_subtrees(0, size).into_iter().map(|n| self.node(n.level, n.index));
+        let nodes = perfect_subtrees(0, size).map(|n| self.node(n.level, n.index));
         let root = join_subtrees(&nodes.collect::<Vec<_>>());
         TreeHead { size: TreeSize::new(size).unwrap(), root }
     }

@@ -219,8 +219,7 @@ impl Branch {
     /// # Panics
     /// If there are fewer.
     pub fn head(&self, size: u64) -> TreeHead {
-        let roots: Vec<Hash> =
-            perfect_subtrees(0, size).into_iter().map(|node| self.node(node)).collect();
+        let roots: Vec<Hash> = perfect_subtrees(0, size).map(|node| self.node(node)).collect();
         TreeHead { size: tree_size(size), root: join_subtrees(&roots) }
     }
 

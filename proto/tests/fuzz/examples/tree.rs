@@ -30,7 +30,7 @@ impl Tree {
     }
 
     pub fn head(&self, size: u64) -> TreeHead {
-        let nodes = perfect_subtrees(0, size).into_iter().map(|n| self.node(n.level, n.index));
+        let nodes = perfect_subtrees(0, size).map(|n| self.node(n.level, n.index));
         let root = join_subtrees(&nodes.collect::<Vec<_>>());
         TreeHead { size: tree_size(size), root }
     }
