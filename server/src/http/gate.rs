@@ -33,7 +33,7 @@ use super::request_id::{REQUEST_ID, RequestId};
 use super::route::Face;
 use crate::access::{Access, Credentials, Denied, DeniedStatus, Grant, PolicyView, Principal};
 use crate::admission::{self, Logged, Refused};
-use crate::journal::{Act, Journal, JournalError, Line};
+use crate::journal::{Act, Journal, JournalError, Line, Lines};
 use crate::limits::{REFUSAL_LINES_PER_SECOND, STRANGER_LINES_PER_SECOND};
 use crate::metrics::Limited;
 use crate::pool::Submitter;
@@ -43,7 +43,9 @@ pub struct Gate {
     /// Who may write what.
     pub access: Access,
     /// Where it is written down.
-    pub journal: Journal,
+    pub journal: Arc<Journal>,
+    /// By whom.
+    lines: Lines,
     /// Lines about those whom nobody knows, and about principals.
     strangers: RefusalLines,
     principals: RefusalLines,
@@ -52,8 +54,11 @@ pub struct Gate {
 impl Gate {
     /// A gate that nobody has passed.
     pub fn new(access: Access, journal: Journal) -> Self {
+        let journal = Arc::new(journal);
+        let lines = Lines::to(journal.clone());
         let strangers = RefusalLines::new(STRANGER_LINES_PER_SECOND);
-        Self { access, journal, strangers, principals: RefusalLines::new(REFUSAL_LINES_PER_SECOND) }
+        let principals = RefusalLines::new(REFUSAL_LINES_PER_SECOND);
+        Self { access, journal, lines, strangers, principals }
     }
 }
 
@@ -208,10 +213,9 @@ impl Visit {
     ///
     /// # Errors
     /// Those of `result`; 503.
-    pub fn close(self, result: Result<Reply, Fault>) -> Result<Reply, Fault> {
+    pub async fn close(self, result: Result<Reply, Fault>) -> Result<Reply, Fault> {
         let outcome = result.as_ref().map_or_else(|fault| fault.label, |_| "logged");
-        // A line may wait for another process, or for the disk; other requests go on meanwhile.
-        let written = tokio::task::block_in_place(|| self.write_down(outcome));
+        let written = self.write_down(outcome).await;
         let result = written.map_or_else(
             |error| {
                 tracing::error!(%error, request = %self.request, outcome, "no line in the journal");
@@ -228,9 +232,9 @@ impl Visit {
         })
     }
 
-    fn write_down(&self, outcome: &str) -> Result<(), JournalError> {
+    async fn write_down(&self, outcome: &str) -> Result<(), Arc<JournalError>> {
         if self.is_taken {
-            return self.write_line(Act::Submit, outcome, 0);
+            return self.write_line(Act::Submit, outcome, 0).await;
         }
         let gate = &self.app.gate;
         let lines = match (&self.principal, &self.refused) {
@@ -243,14 +247,19 @@ impl Visit {
             false => lines.next(),
         };
         let Some(repeated) = repeated else { return Ok(()) };
-        let written = self.write_line(Act::Refuse, outcome, repeated);
+        let written = self.write_line(Act::Refuse, outcome, repeated).await;
         if written.is_err() {
             lines.add(repeated + 1);
         }
         written
     }
 
-    fn write_line(&self, act: Act, outcome: &str, repeated: u64) -> Result<(), JournalError> {
+    async fn write_line(
+        &self,
+        act: Act,
+        outcome: &str,
+        repeated: u64,
+    ) -> Result<(), Arc<JournalError>> {
         let request = self.request.to_string();
         let principal = match (&self.principal, &self.refused) {
             (Some(principal), _) => principal.to_string(),
@@ -259,7 +268,7 @@ impl Visit {
         };
         let kind =
             self.entry.as_ref().map(|(kind, _)| format!("{}:{}", kind.kind(), kind.version()));
-        self.app.gate.journal.write(&Line {
+        let line = Line {
             request: &request,
             act,
             principal: &principal,
@@ -271,7 +280,8 @@ impl Visit {
             index: self.index.map(LeafIndex::get),
             outcome,
             repeated,
-        })
+        };
+        self.app.gate.lines.write(line.text()).await
     }
 
     fn too_often(&self, by: Limited, wait: TooOften) -> Fault {

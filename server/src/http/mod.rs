@@ -145,7 +145,7 @@ async fn submission(
             Ok(()) if face == Face::V1 => v1::serve_submit(&mut visit, request).await,
             Ok(()) => v2::serve_submit(&mut visit, request).await,
         };
-        visit.close(result)
+        visit.close(result).await
     });
     let answer = task.await.unwrap_or_else(|error| Err(Fault::internal(error)));
     drop(listening);

@@ -15,6 +15,7 @@
 //! [`LINE_BYTES_MAX`] bytes. Hashes without a key prove damage and clumsy hands, not malice:
 //! whoever may rewrite the files may rewrite the chain, unless its head was noted elsewhere.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::IpAddr;
 
@@ -71,7 +72,7 @@ pub struct Line<'a> {
 }
 
 /// A line as it is read back.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
     v: u8,
@@ -86,22 +87,22 @@ pub struct Record {
     /// Who did it.
     pub principal: String,
     /// From which address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub source: Option<String>,
     /// For which project.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub project: Option<String>,
     /// The rule that decided.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub rule: Option<String>,
     /// The kind of the entry.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub kind: Option<String>,
     /// The hash of its leaf, in hexadecimal.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub leaf: Option<String>,
     /// Its index.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub index: Option<u64>,
     /// How it ended.
     pub outcome: String,
@@ -111,52 +112,114 @@ pub struct Record {
     pub previous: String,
 }
 
-impl Record {
-    /// The record of `line` as the `sequence`th, after the line with the hash `previous`.
-    pub(super) fn new(line: &Line<'_>, sequence: u64, time_ms: u64, previous: &Hash) -> Self {
-        let act = match line.act {
-            Act::Submit => "submit".to_owned(),
-            Act::Refuse => "refuse".to_owned(),
-            Act::Admin(what) => capped(&format!("admin:{what}")),
-        };
-        Self {
-            v: VERSION,
-            sequence,
-            time: timestamp(time_ms),
-            request: capped(line.request),
-            act,
-            principal: capped(line.principal),
-            source: line.source.map(|address| address.to_string()),
-            project: line.project.map(capped),
-            rule: line.rule.map(capped),
-            kind: line.kind.map(capped),
-            leaf: line.leaf.map(Hash::to_hex),
-            index: line.index,
-            outcome: capped(line.outcome),
-            repeated: line.repeated,
-            previous: previous.to_hex(),
-        }
-    }
+/// A line without what its place in the chain decides: number, time, and the hash before it.
+#[derive(Clone, Debug)]
+pub struct Text(Vec<u8>);
 
-    /// The line, without its line feed.
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(512);
+/// The members of a line that say what happened, in their order.
+#[derive(Serialize)]
+struct Fields<'a> {
+    request: Cow<'a, str>,
+    act: Cow<'a, str>,
+    principal: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leaf: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<u64>,
+    outcome: Cow<'a, str>,
+    repeated: u64,
+}
+
+impl Line<'_> {
+    /// The line, ready to be given its place.
+    pub fn text(&self) -> Text {
+        let act = match self.act {
+            Act::Submit => Cow::Borrowed("submit"),
+            Act::Refuse => Cow::Borrowed("refuse"),
+            Act::Admin(what) => Cow::Owned(capped(&format!("admin:{what}")).into_owned()),
+        };
+        let fields = Fields {
+            request: capped(self.request),
+            act,
+            principal: capped(self.principal),
+            source: self.source.map(|address| address.to_string().into()),
+            project: self.project.map(capped),
+            rule: self.rule.map(capped),
+            kind: self.kind.map(capped),
+            leaf: self.leaf.map(|leaf| leaf.to_hex().into()),
+            index: self.index,
+            outcome: capped(self.outcome),
+            repeated: self.repeated,
+        };
+        fields.text()
+    }
+}
+
+impl Fields<'_> {
+    fn text(&self) -> Text {
+        let mut bytes = Vec::with_capacity(384);
         let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Ascii);
         self.serialize(&mut serializer).expect("text and numbers always have a JSON form");
         bytes.pop();
+        bytes.remove(0);
+        Text(bytes)
+    }
+}
+
+impl Text {
+    /// The line in its place, without its line feed. `time` is of the form of [`timestamp`],
+    /// `previous` the hash of the line before in hexadecimal.
+    pub(super) fn chained(&self, sequence: u64, time: &str, previous: &str) -> Vec<u8> {
+        let head = format!("{{\"v\":{VERSION},\"sequence\":{sequence},\"time\":\"{time}\",");
+        let mut bytes = Vec::with_capacity(head.len() + self.0.len() + 160);
+        bytes.extend_from_slice(head.as_bytes());
+        bytes.extend_from_slice(&self.0);
+        bytes.extend_from_slice(b",\"previous\":\"");
+        bytes.extend_from_slice(previous.as_bytes());
+        bytes.push(b'"');
         let check = sha256(&bytes);
         bytes.extend_from_slice(CHECK_KEY);
         bytes.extend_from_slice(hex::encode(&check.as_bytes()[..CHECK_BYTES]).as_bytes());
         bytes.extend_from_slice(b"\"}");
         bytes
     }
+}
+
+impl Record {
+    /// The line, without its line feed.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let optional = |field: &'_ Option<String>| field.clone().map(Cow::Owned);
+        let fields = Fields {
+            request: Cow::Borrowed(&self.request),
+            act: Cow::Borrowed(&self.act),
+            principal: Cow::Borrowed(&self.principal),
+            source: optional(&self.source),
+            project: optional(&self.project),
+            rule: optional(&self.rule),
+            kind: optional(&self.kind),
+            leaf: optional(&self.leaf),
+            index: self.index,
+            outcome: Cow::Borrowed(&self.outcome),
+            repeated: self.repeated,
+        };
+        fields.text().chained(self.sequence, &self.time, &self.previous)
+    }
 
     /// Reads a line without its line feed; `None` if it is not exactly as it was written.
     pub fn parse(line: &[u8]) -> Option<Self> {
+        let is_printable = line.iter().all(|byte| matches!(byte, b' '..=b'~'));
         let mut json = line.get(..line.len().checked_sub(CHECK_LEN)?)?.to_vec();
         json.push(b'}');
         let record: Self = serde_json::from_slice(&json).ok()?;
-        (record.v == VERSION && record.to_bytes() == line).then_some(record)
+        (is_printable && record.v == VERSION && record.to_bytes() == line).then_some(record)
     }
 
     /// When it was written, Unix milliseconds; `None` if the time is none.
@@ -167,16 +230,16 @@ impl Record {
 }
 
 /// RFC 3339 in UTC with milliseconds.
-fn timestamp(time_ms: u64) -> String {
+pub(super) fn timestamp(time_ms: u64) -> String {
     let time =
         i64::try_from(time_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     // A clock beyond the year 9999 is wrong; the line is written all the same.
     time.unwrap_or(jiff::Timestamp::MAX).strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
-fn capped(text: &str) -> String {
+fn capped(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(FIELD_CHARS_MAX) {
-        None => text.to_owned(),
+        None => Cow::Borrowed(text),
         Some(_) => text.chars().take(FIELD_CHARS_MAX - 1).chain(['\u{2026}']).collect(),
     }
 }
@@ -189,6 +252,9 @@ impl serde_json::ser::Formatter for Ascii {
     where
         W: ?Sized + io::Write,
     {
+        if fragment.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return writer.write_all(fragment.as_bytes());
+        }
         for character in fragment.chars() {
             if matches!(character, ' '..='~') {
                 writer.write_all(&[character as u8])?;

@@ -25,6 +25,7 @@
 //! Out of scope: reading for other programs (the lines are plain JSON), and malice of whoever may
 //! write the files. `verify` compares with a head that was noted elsewhere.
 
+mod group;
 mod line;
 mod segment;
 mod verify;
@@ -33,12 +34,15 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use treering_proto::hash::sha256;
 
-pub use self::line::{Act, LINE_BYTES_MAX, Line, Record};
+pub use self::group::Lines;
+use self::line::timestamp;
+pub use self::line::{Act, LINE_BYTES_MAX, Line, Record, Text};
 pub use self::segment::Head;
 pub use self::verify::{Finding, Problem, Report, read, verify};
 use crate::anchor::sync_directory_of;
@@ -122,6 +126,9 @@ pub struct Journal {
     /// How long others may keep the lock.
     patience: Duration,
     state: Mutex<State>,
+    /// Whether the last line could not be written, or none can be any more: known without waiting
+    /// for whoever writes.
+    failing: AtomicBool,
 }
 
 /// Writes some bytes at the end of a file, as `write(2)` does.
@@ -169,11 +176,12 @@ impl Journal {
         let mut state = State::open(directory)?;
         state.catch_up(directory)?;
         let is_new = state.head == segment::EMPTY;
-        let note = is_new.then(|| own_line("journal-started", 0));
-        state.append(directory, note.as_ref(), clock::read().wall_ms, &*append)?;
+        let note = is_new.then(|| own_line("journal-started", 0).text());
+        state.append(directory, note.as_slice(), clock::read().wall_ms, &*append)?;
         drop(held);
         let (directory, state) = (directory.to_owned(), Mutex::new(state));
-        Ok(Self { directory, lock, append, patience: LOCK_TIME_MAX, state })
+        let failing = AtomicBool::new(false);
+        Ok(Self { directory, lock, append, patience: LOCK_TIME_MAX, state, failing })
     }
 
     /// Writes a line. It is in the file when this returns, and on disk after the next
@@ -182,22 +190,24 @@ impl Journal {
     /// # Errors
     /// Then the request that it tells of must fail. The next line may succeed.
     pub fn write(&self, line: &Line<'_>) -> Result<(), JournalError> {
-        self.write_at(line, clock::read().wall_ms)
+        self.write_all_at(&[line.text()], clock::read().wall_ms)
     }
 
-    fn write_at(&self, line: &Line<'_>, time_ms: u64) -> Result<(), JournalError> {
+    /// Writes lines, all of them or none, as at one time, Unix milliseconds.
+    fn write_all_at(&self, lines: &[Text], time_ms: u64) -> Result<(), JournalError> {
         let mut state = self.state();
-        let written = self.write_locked(&mut state, line, time_ms);
+        let written = self.write_locked(&mut state, lines, time_ms);
         if written.is_err() {
-            state.lost = state.lost.saturating_add(1);
+            state.lost = state.lost.saturating_add(lines.len() as u64);
         }
+        self.failing.store(state.is_failing(), Ordering::Relaxed);
         written
     }
 
     fn write_locked(
         &self,
         state: &mut State,
-        line: &Line<'_>,
+        lines: &[Text],
         time_ms: u64,
     ) -> Result<(), JournalError> {
         if state.unsynced {
@@ -209,7 +219,7 @@ impl Journal {
         state.busy = matches!(held, Err(JournalError::Busy { .. }));
         let _held = held?;
         state.catch_up(&self.directory)?;
-        state.append(&self.directory, Some(line), time_ms, &*self.append)
+        state.append(&self.directory, lines, time_ms, &*self.append)
     }
 
     /// Puts on disk what was written.
@@ -226,6 +236,7 @@ impl Journal {
         };
         file.sync_data().map_err(|source| {
             self.state().unsynced = true;
+            self.failing.store(true, Ordering::Relaxed);
             JournalError::Io { path: segment::path_of(&self.directory, segment), source }
         })
     }
@@ -237,8 +248,7 @@ impl Journal {
 
     /// Whether the last line could not be written, or none can be any more.
     pub fn is_failing(&self) -> bool {
-        let state = self.state();
-        state.unsynced || state.lost > 0
+        self.failing.load(Ordering::Relaxed)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -247,6 +257,10 @@ impl Journal {
 }
 
 impl State {
+    fn is_failing(&self) -> bool {
+        self.unsynced || self.lost > 0
+    }
+
     /// Finds the newest segment and where it ends; makes the first one.
     fn open(directory: &Path) -> Result<Self, JournalError> {
         let numbers = segment::numbers(directory)?;
@@ -316,23 +330,23 @@ impl State {
         Ok(())
     }
 
-    /// Writes what has to be told first, and then `line`.
+    /// Writes what has to be told first, and then `lines`.
     fn append(
         &mut self,
         directory: &Path,
-        line: Option<&Line<'_>>,
+        lines: &[Text],
         time_ms: u64,
         append: &Append,
     ) -> Result<(), JournalError> {
         self.begin_segment_if_due(directory, time_ms)?;
-        let repaired = self.repaired.then(|| own_line("journal-repaired", 0));
-        let resumed = (self.lost > 0).then(|| own_line("journal-resumed", self.lost));
-        let (mut bytes, mut head) = (Vec::new(), self.head);
-        for line in [repaired.as_ref(), resumed.as_ref(), line].into_iter().flatten() {
-            let record = Record::new(line, head.sequence + 1, time_ms, &head.hash);
-            let text = record.to_bytes();
-            head = Head { sequence: record.sequence, hash: sha256(&text) };
-            bytes.extend_from_slice(&text);
+        let repaired = self.repaired.then(|| own_line("journal-repaired", 0).text());
+        let resumed = (self.lost > 0).then(|| own_line("journal-resumed", self.lost).text());
+        let (mut bytes, mut head, time) = (Vec::new(), self.head, timestamp(time_ms));
+        for text in repaired.iter().chain(&resumed).chain(lines) {
+            let sequence = head.sequence + 1;
+            let line = text.chained(sequence, &time, &head.hash.to_hex());
+            head = Head { sequence, hash: sha256(&line) };
+            bytes.extend_from_slice(&line);
             bytes.push(b'\n');
         }
         if let Err(source) = write_all(&self.file, &bytes, append) {

@@ -26,6 +26,10 @@ fn line(request: &str) -> Line<'_> {
     }
 }
 
+fn chained(line: &Line<'_>, sequence: u64, time_ms: u64, previous: Hash) -> Vec<u8> {
+    line.text().chained(sequence, &timestamp(time_ms), &previous.to_hex())
+}
+
 fn place() -> (TempDir, PathBuf) {
     let top = tempfile::tempdir().unwrap();
     let directory = top.path().join("journal");
@@ -69,15 +73,16 @@ fn a_line_has_these_golden_bytes() {
         leaf: Some(&Hash([0xab; 32])),
         ..line("8f3c")
     };
-    let record = Record::new(&full, 2, NOON, &Hash([0xcd; 32]));
+    let bytes = chained(&full, 2, NOON, Hash([0xcd; 32]));
+    let record = Record::parse(&bytes).unwrap();
     let golden = GOLDEN.replace("{ab}", &"ab".repeat(32)).replace("{cd}", &"cd".repeat(32));
-    assert_eq!(String::from_utf8(record.to_bytes()).unwrap(), golden);
+    assert_eq!(String::from_utf8(bytes).unwrap(), golden);
     assert_eq!(Record::parse(golden.as_bytes()), Some(record.clone()));
     assert_eq!(record.time_ms(), Some(NOON));
 
-    let least = Record::new(&own_line("journal-started", 0), 1, 0, &Hash([0; 32]));
+    let least = chained(&own_line("journal-started", 0), 1, 0, Hash([0; 32]));
     let golden = GOLDEN_LEAST.replace("{00}", &"00".repeat(32));
-    assert_eq!(String::from_utf8(least.to_bytes()).unwrap(), golden);
+    assert_eq!(String::from_utf8(least).unwrap(), golden);
 }
 
 const GOLDEN: &str = r#"{"v":1,"sequence":2,"time":"2026-01-02T03:04:05.678Z","request":"8f3c","act":"submit","principal":"ci\n\u202e\"","source":"192.0.2.7","project":"llm","rule":"ci-writes","kind":"dsse","leaf":"{ab}","index":7,"outcome":"logged","repeated":0,"previous":"{cd}","check":"adc941eb633308db"}"#;
@@ -95,7 +100,7 @@ fn a_line_is_short_and_printable_whatever_a_stranger_sends() {
         outcome: &long,
         ..line("")
     };
-    let bytes = Record::new(&stranger, u64::MAX, u64::MAX, &Hash([0; 32])).to_bytes();
+    let bytes = chained(&stranger, u64::MAX, u64::MAX, Hash([0; 32]));
     assert!(bytes.len() < LINE_BYTES_MAX, "{}", bytes.len());
     assert!(bytes.iter().all(|byte| matches!(byte, b' '..=b'~')));
     let record = Record::parse(&bytes).unwrap();
@@ -107,12 +112,12 @@ fn a_line_is_short_and_printable_whatever_a_stranger_sends() {
 fn lines_are_chained_across_restarts_and_days() {
     let (_top, directory) = place();
     let journal = Journal::open(&directory).unwrap();
-    journal.write_at(&line("1"), clock::read().wall_ms).unwrap();
+    journal.write_all_at(&[line("1").text()], clock::read().wall_ms).unwrap();
     drop(journal);
     let journal = Journal::open(&directory).unwrap();
     let tomorrow = clock::read().wall_ms + DAY_MS;
-    journal.write_at(&line("2"), tomorrow).unwrap();
-    journal.write_at(&line("3"), tomorrow - DAY_MS).unwrap();
+    journal.write_all_at(&[line("2").text()], tomorrow).unwrap();
+    journal.write_all_at(&[line("3").text()], tomorrow - DAY_MS).unwrap();
     journal.sync().unwrap();
     assert_eq!(acts(&directory), ["admin:journal-started", "submit", "submit", "submit"]);
     let report = assert_whole(&directory);
@@ -194,7 +199,7 @@ fn a_missing_segment_is_found() {
     let (_top, directory) = place();
     let journal = Journal::open(&directory).unwrap();
     for day in 1..=2 {
-        journal.write_at(&line("1"), clock::read().wall_ms + day * DAY_MS).unwrap();
+        journal.write_all_at(&[line("1").text()], clock::read().wall_ms + day * DAY_MS).unwrap();
     }
     assert_eq!(assert_whole(&directory).segments, 3);
     fs::remove_file(segment::path_of(&directory, 2)).unwrap();
@@ -259,7 +264,7 @@ fn full_after(room: &Arc<AtomicUsize>, is_written: bool) -> Box<Append> {
 
 #[test]
 fn a_full_disk_fails_the_line_and_the_chain_goes_on() {
-    let length = Record::new(&line("lost"), 2, NOON, &Hash([0; 32])).to_bytes().len() + 1;
+    let length = chained(&line("lost"), 2, NOON, Hash([0; 32])).len() + 1;
     for is_written in [false, true] {
         for left in (0..length - 1).step_by(7).chain([1, length - 2]) {
             let (_top, directory) = place();
@@ -268,13 +273,13 @@ fn a_full_disk_fails_the_line_and_the_chain_goes_on() {
             let journal = Journal::open_with(&directory, append).unwrap();
             room.store(left, Ordering::Relaxed);
             for _ in 0..2 {
-                let lost = journal.write_at(&line("lost"), NOON);
+                let lost = journal.write_all_at(&[line("lost").text()], NOON);
                 assert_eq!(lost.unwrap_err().label(), "io", "{left}");
                 assert!(journal.is_failing());
                 assert_whole(&directory);
             }
             room.store(usize::MAX, Ordering::Relaxed);
-            journal.write_at(&line("kept"), NOON).unwrap();
+            journal.write_all_at(&[line("kept").text()], NOON).unwrap();
             assert!(!journal.is_failing());
             let lines = records(&directory);
             let acts: Vec<&str> = lines.iter().map(|line| line.act.as_str()).collect();
@@ -341,7 +346,8 @@ fn is_a_process_that_writes() {
     for count in 0..CHILD_LINES {
         // Every process crosses the same midnights, so that each meets segments of others.
         let time_ms = clock::read().wall_ms + DAY_MS * (count as u64 / 20);
-        journal.write_at(&line(&format!("{}-{count}", std::process::id())), time_ms).unwrap();
+        let request = format!("{}-{count}", std::process::id());
+        journal.write_all_at(&[line(&request).text()], time_ms).unwrap();
     }
     journal.sync().unwrap();
 }
@@ -385,4 +391,25 @@ fn what_root_begins_belongs_to_whom_the_directory_belongs() {
     for path in made {
         assert_eq!(fs::metadata(&path).unwrap().uid(), 12_345, "{}", path.display());
     }
+}
+
+#[tokio::test]
+async fn a_group_is_one_chain_and_its_writers_hear_of_it_together() {
+    let (_top, directory) = place();
+    let journal = Arc::new(Journal::open(&directory).unwrap());
+    let lines = Lines::to(journal.clone());
+    let numbers: Vec<String> = (0..40).map(|number| number.to_string()).collect();
+    let all: Vec<_> = numbers.iter().map(|number| lines.write(line(number).text())).collect();
+    for written in all {
+        written.await.unwrap();
+    }
+    let requests: Vec<_> =
+        records(&directory).into_iter().skip(1).map(|record| record.request).collect();
+    assert_eq!(requests, numbers);
+    assert_whole(&directory);
+
+    fs::remove_file(first_segment(&directory)).unwrap();
+    let failed = lines.write(line("lost").text()).await.unwrap_err();
+    assert!(matches!(*failed, JournalError::Removed { .. }), "{failed}");
+    assert!(journal.is_failing());
 }
