@@ -82,7 +82,14 @@ pub struct BadSignature;
 pub struct PublicKey {
     spki: Vec<u8>,
     kind: KeyKind,
-    ed25519: Option<VerifyingKey>,
+    parsed: Parsed,
+}
+
+/// The key as its library holds it. For the others it comes with the hash of [`KeyKind::hash`].
+#[derive(Clone)]
+enum Parsed {
+    Ed25519(Box<VerifyingKey>),
+    Other(ParsedPublicKey),
 }
 
 impl PublicKey {
@@ -97,10 +104,10 @@ impl PublicKey {
         }
         let key_bytes = parsed.subject_public_key.as_bytes().ok_or(KeyError::Malformed)?;
         let kind = kind_of(&parsed, key_bytes)?;
-        let mut ed25519 = None;
-        match kind.message_algorithm() {
+        let parsed = match kind.digest_algorithm(kind.hash()) {
             Some(algorithm) => {
-                ParsedPublicKey::new(algorithm, spki).map_err(|_| KeyError::Malformed)?;
+                let key = ParsedPublicKey::new(algorithm, spki);
+                Parsed::Other(key.map_err(|_| KeyError::Malformed)?)
             }
             None => {
                 let bytes = key_bytes.try_into().map_err(|_| KeyError::Malformed)?;
@@ -108,10 +115,10 @@ impl PublicKey {
                 if key.is_weak() {
                     return Err(KeyError::Weak);
                 }
-                ed25519 = Some(key);
+                Parsed::Ed25519(Box::new(key))
             }
-        }
-        Ok(Self { spki: spki.to_vec(), kind, ed25519 })
+        };
+        Ok(Self { spki: spki.to_vec(), kind, parsed })
     }
 
     /// Reads exactly one `PUBLIC KEY` PEM block; white space around it is ignored.
@@ -149,13 +156,13 @@ impl PublicKey {
     /// and RSA, SHA-384 for P-384, SHA-512 for P-521; pure Ed25519. ECDSA signatures are ASN.1
     /// DER, or r || s.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
-        match &self.ed25519 {
-            Some(key) => {
+        match &self.parsed {
+            Parsed::Ed25519(key) => {
                 let signature =
                     ed25519_dalek::Signature::from_slice(signature).map_err(|_| BadSignature)?;
                 key.verify_strict(message, &signature).map_err(|_| BadSignature)
             }
-            None => {
+            Parsed::Other(_) => {
                 let hash = self.kind.hash();
                 self.verify_digest(hash, &hash.digest(message), signature)
             }
@@ -175,7 +182,7 @@ impl PublicKey {
     /// Verifies `signature` over `message` as Rekor v1 does where a format has no hash: SHA-256 for
     /// ECDSA on every curve and for RSA; pure Ed25519.
     pub fn verify_sha256(&self, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
-        if self.ed25519.is_some() {
+        if self.kind == KeyKind::Ed25519 {
             return self.verify(message, signature);
         }
         let hash = HashAlgorithm::Sha256;
@@ -194,17 +201,24 @@ impl PublicKey {
         if digest.len() != hash.len() {
             return Err(BadSignature);
         }
-        if let Some(key) = &self.ed25519 {
-            let prehashed: [u8; 64] = digest.try_into().map_err(|_| BadSignature)?;
-            let signature =
-                ed25519_dalek::Signature::from_slice(signature).map_err(|_| BadSignature)?;
-            return key
-                .verify_prehashed_strict(Prehashed(prehashed), None, &signature)
-                .map_err(|_| BadSignature);
-        }
+        let other;
+        let key = match &self.parsed {
+            Parsed::Ed25519(key) => {
+                let prehashed: [u8; 64] = digest.try_into().map_err(|_| BadSignature)?;
+                let signature =
+                    ed25519_dalek::Signature::from_slice(signature).map_err(|_| BadSignature)?;
+                return key
+                    .verify_prehashed_strict(Prehashed(prehashed), None, &signature)
+                    .map_err(|_| BadSignature);
+            }
+            Parsed::Other(key) if hash == self.kind.hash() => key,
+            Parsed::Other(_) => {
+                let algorithm = self.kind.digest_algorithm(hash).ok_or(BadSignature)?;
+                other = ParsedPublicKey::new(algorithm, &self.spki).map_err(|_| BadSignature)?;
+                &other
+            }
+        };
         let imported = Digest::import_less_safe(digest, hash.aws()).map_err(|_| BadSignature)?;
-        let algorithm = self.kind.digest_algorithm(hash).ok_or(BadSignature)?;
-        let key = ParsedPublicKey::new(algorithm, &self.spki).map_err(|_| BadSignature)?;
         key.verify_digest_sig(&imported, signature).or_else(|_| {
             let signature = self.kind.asn1_signature(signature).ok_or(BadSignature)?;
             key.verify_digest_sig(&imported, &signature).map_err(|_| BadSignature)
@@ -237,10 +251,6 @@ impl KeyKind {
                 HashAlgorithm::Sha256
             }
         }
-    }
-
-    fn message_algorithm(self) -> Option<&'static dyn VerificationAlgorithm> {
-        self.digest_algorithm(self.hash())
     }
 
     /// `None` for pairs of key and hash that are not verified.

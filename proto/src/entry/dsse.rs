@@ -157,7 +157,9 @@ impl Dsse {
         let Envelope { payload_type, payload, .. } = envelope;
         let statement = admit(&payload_type, payload, self.payload_hash)?;
         let facts = self.facts(statement.as_ref().map(|statement| statement.payload.as_slice()));
-        VerifiedEntry::new(self.kind, self.to_body(), facts, statement)
+        let (kind, body) = (self.kind, self.to_body());
+        let verifiers = self.signatures.into_iter().map(|signature| signature.verifier).collect();
+        VerifiedEntry::new(kind, body, facts, verifiers, statement)
     }
 }
 

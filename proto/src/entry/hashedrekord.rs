@@ -177,7 +177,8 @@ impl Hashedrekord {
             return Err(EntryError::AlgorithmNotAllowed);
         }
         self.check()?;
-        VerifiedEntry::new(self.kind, self.to_body(), self.facts(), None)
+        let (body, facts) = (self.to_body(), self.facts());
+        VerifiedEntry::new(self.kind, body, facts, vec![self.verifier], None)
     }
 }
 

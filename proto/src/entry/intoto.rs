@@ -186,7 +186,8 @@ impl Intoto {
     ) -> Result<VerifiedEntry, EntryError> {
         let statement = admit_intoto(payload_type, payload, self.payload_hash)?;
         let facts = self.facts(statement.as_ref().map(|statement| statement.payload.as_slice()));
-        VerifiedEntry::new(self.kind(), self.to_body(), facts, statement)
+        let verifiers = self.verifiers().into_iter().cloned().collect();
+        VerifiedEntry::new(self.kind(), self.to_body(), facts, verifiers, statement)
     }
 }
 

@@ -79,6 +79,7 @@ pub struct VerifiedEntry {
     body: Vec<u8>,
     leaf: Hash,
     facts: Vec<Fact>,
+    verifiers: Vec<Verifier>,
     statement: Option<Statement>,
 }
 
@@ -283,12 +284,13 @@ impl VerifiedEntry {
         kind: EntryKind,
         body: Vec<u8>,
         facts: Vec<Fact>,
+        verifiers: Vec<Verifier>,
         statement: Option<Statement>,
     ) -> Result<Self, EntryError> {
         if body.len() > ENTRY_LEN_MAX {
             return Err(EntryError::TooLong { len: body.len() });
         }
-        Ok(Self { kind, leaf: hash_leaf(&body), body, facts, statement })
+        Ok(Self { kind, leaf: hash_leaf(&body), body, facts, verifiers, statement })
     }
 
     /// Kind and version.
@@ -309,6 +311,11 @@ impl VerifiedEntry {
     /// What the entry can be found by.
     pub fn facts(&self) -> &[Fact] {
         &self.facts
+    }
+
+    /// The keys and certificates that are named in it, as [`Entry::verifiers`] reads them.
+    pub fn verifiers(&self) -> &[Verifier] {
+        &self.verifiers
     }
 
     /// The in-toto statement that came with the entry.

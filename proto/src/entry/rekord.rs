@@ -121,7 +121,8 @@ pub(super) fn read(spec: &str) -> Result<Rekord, EntryError> {
 /// Reads and verifies the `spec` of a Rekor v1 submission.
 pub(super) fn verify(spec: &str) -> Result<VerifiedEntry, EntryError> {
     let rekord = read(spec)?;
-    VerifiedEntry::new(EntryKind::RekordV001, rekord.to_body(), rekord.facts(), None)
+    let (body, facts) = (rekord.to_body(), rekord.facts());
+    VerifiedEntry::new(EntryKind::RekordV001, body, facts, vec![rekord.verifier], None)
 }
 
 fn require_x509(format: &str) -> Result<(), EntryError> {

@@ -377,11 +377,12 @@ fn bytes_that_are_not_canonical_are_not_an_entry() {
 
 #[test]
 fn an_entry_above_65535_bytes_is_refused() {
-    let facts = Vec::new();
-    let at_limit =
-        VerifiedEntry::new(EntryKind::DsseV001, vec![0; ENTRY_LEN_MAX], facts.clone(), None);
-    assert!(at_limit.is_ok());
-    let above = VerifiedEntry::new(EntryKind::DsseV001, vec![0; ENTRY_LEN_MAX + 1], facts, None);
+    let of_len = |len| {
+        let (body, facts, verifiers) = (vec![0; len], Vec::new(), Vec::new());
+        VerifiedEntry::new(EntryKind::DsseV001, body, facts, verifiers, None)
+    };
+    assert!(of_len(ENTRY_LEN_MAX).is_ok());
+    let above = of_len(ENTRY_LEN_MAX + 1);
     assert!(matches!(above, Err(EntryError::TooLong { len: 65_536 })));
 }
 

@@ -1,12 +1,12 @@
 //! What the policy looks at in an entry: kind, size, names, signers.
 //!
-//! Read from the entry and its statement, not from its facts: facts have limits, and a name that
+//! From the entry and its statement, not from its facts: facts have limits, and a name that
 //! was left out of them could not be refused.
 //!
 //! Out of scope: whether a certificate is anybody's word. The log verifies a signature under the
 //! key in a certificate, and no chain; identities are what the certificate says.
 
-use treering_proto::entry::{Entry, EntryKind, VerifiedEntry};
+use treering_proto::entry::{EntryKind, VerifiedEntry};
 use treering_proto::statement::Statement;
 use treering_proto::verifier::Verifier;
 
@@ -57,17 +57,9 @@ impl EntrySummary {
             bytes: (entry.body().len() + payload.map_or(0, <[u8]>::len)) as u64,
             names,
             has_unnamed,
-            signers: signers(entry.body()),
+            signers: entry.verifiers().iter().map(Signer::of).collect(),
         }
     }
-}
-
-/// The signers of an entry's canonical bytes. Bytes that cannot be read have none, and no rule that
-/// asks for signers takes them.
-fn signers(body: &[u8]) -> Vec<Signer> {
-    let entry = Entry::parse(body).ok();
-    let of = |entry: Entry| entry.verifiers().into_iter().map(Signer::of).collect();
-    entry.map(of).unwrap_or_default()
 }
 
 impl Signer {
