@@ -3,6 +3,12 @@
 
 use std::process::ExitCode;
 
+use tikv_jemallocator::Jemalloc;
+
+/// For RocksDB's allocations too. Measured against the system's: `docs/performance.md`.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
+
 fn main() -> ExitCode {
     treering_server::cli::run()
 }
