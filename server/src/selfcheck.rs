@@ -129,16 +129,18 @@ impl SelfCheck {
 
     /// Appends the entries up to `size`, read from storage.
     fn append(&mut self, store: &Store, size: TreeSize) -> Result<(), StoreError> {
+        let entries = store.entries(self.size, size.get() - self.size)?;
+        let leaves: Vec<[u8; 32]> = entries.iter().map(|entry| Rfc6962::hash(entry)).collect();
+        let mut rest = leaves.as_slice();
         for subtree in perfect_subtrees(self.size, size.get()) {
-            let count = 1 << subtree.level;
-            let entries = store.entries(self.size, count)?;
-            let leaves: Vec<[u8; 32]> = entries.iter().map(|entry| Rfc6962::hash(entry)).collect();
-            let root = MerkleTree::<Rfc6962>::from_leaves(&leaves)
+            let (leaves, after) = rest.split_at(1 << subtree.level);
+            let root = MerkleTree::<Rfc6962>::from_leaves(leaves)
                 .root()
                 .expect("a subtree has at least one leaf");
             self.push(subtree.level, root);
-            self.size += count;
+            rest = after;
         }
+        self.size = size.get();
         Ok(())
     }
 
