@@ -101,6 +101,8 @@ fn options(shape: Shape, cache: &Cache) -> Options {
         Shape::Hashes => options.set_compression_type(DBCompressionType::None),
         Shape::Lookup => {
             blocks.set_bloom_filter(10.0, false);
+            options.set_memtable_prefix_bloom_ratio(0.1);
+            options.set_memtable_whole_key_filtering(true);
             options.set_compression_type(DBCompressionType::None);
         }
         Shape::Blob => {
