@@ -55,6 +55,8 @@ impl Lines {
 
 fn write_groups(journal: &Journal, lines: &Receiver<Waiting>) {
     while let Ok(first) = lines.recv() {
+        // Lines of one batch are handed over one after the other, as fast as the processor allows.
+        std::thread::yield_now();
         let more = lines.try_iter().take(GROUP_LINES_MAX - 1);
         let (texts, waiting): (Vec<_>, Vec<_>) = std::iter::once(first)
             .chain(more)
