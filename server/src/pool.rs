@@ -7,7 +7,9 @@
 //!   first. All others are told that it is a duplicate;
 //! - a leaf is reserved here before the store is asked for it, so no entry can become published in
 //!   between and be logged twice;
-//! - entries and bytes are bounded; beyond that submitters are sent away at once.
+//! - entries and bytes are bounded; beyond that submitters are sent away at once;
+//! - a batch is not kept back for a time of the clock: it is taken at once if nobody else is known
+//!   to be coming, and waits for those who are no longer than its taker allows.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -73,6 +75,21 @@ impl Submitter {
     }
 }
 
+/// A submission that is being read and verified, for the pool that it is on its way to. Dropped, it
+/// does not come.
+pub struct Arriving(Option<Arc<Pool>>);
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        let Some(pool) = self.0.take() else { return };
+        let mut inner = pool.lock();
+        inner.arriving -= 1;
+        if inner.arriving == 0 {
+            pool.arrived.notify_one();
+        }
+    }
+}
+
 /// Why a submission was sent away before it waited.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Rejected {
@@ -109,6 +126,8 @@ struct Inner {
     /// being looked up.
     waiters: HashMap<Hash, Vec<Waiter>>,
     bytes: usize,
+    /// How many are known to be coming.
+    arriving: usize,
     stopping: bool,
     /// Something other than an entry wants the sequencer's attention.
     nudged: bool,
@@ -138,24 +157,32 @@ impl Pool {
         Self { store, health, forgotten, inner: Mutex::default(), arrived: Condvar::new() }
     }
 
-    /// Takes a submission of whoever has the receiver, which hears its outcome exactly once.
-    pub fn submit(&self, entry: VerifiedEntry) -> Result<oneshot::Receiver<Outcome>, Rejected> {
-        self.take(entry, None)
+    /// Announces a submission.
+    pub fn arriving(self: &Arc<Self>) -> Arriving {
+        self.lock().arriving += 1;
+        Arriving(Some(self.clone()))
     }
 
-    /// The same for a client, who may hang up while the receiver is waited at.
+    /// Takes a submission of whoever has the receiver, which hears its outcome exactly once.
+    pub fn submit(&self, entry: VerifiedEntry) -> Result<oneshot::Receiver<Outcome>, Rejected> {
+        self.take(entry, None, Arriving(None))
+    }
+
+    /// The same for a client, who was announced, and may hang up while the receiver is waited at.
     pub fn submit_for(
         &self,
         submitter: Submitter,
+        arriving: Arriving,
         entry: VerifiedEntry,
     ) -> Result<oneshot::Receiver<Outcome>, Rejected> {
-        self.take(entry, Some(submitter))
+        self.take(entry, Some(submitter), arriving)
     }
 
     fn take(
         &self,
         entry: VerifiedEntry,
         submitter: Option<Submitter>,
+        mut arriving: Arriving,
     ) -> Result<oneshot::Receiver<Outcome>, Rejected> {
         if let Some(refusal) = self.health.refusal() {
             return Err(Rejected::Refused(refusal));
@@ -189,7 +216,12 @@ impl Pool {
                 let mut inner = self.lock();
                 inner.bytes += weight(&entry);
                 inner.waiting.push_back(entry);
-                self.arrived.notify_one();
+                inner.arriving -= usize::from(arriving.0.take().is_some());
+                // Between the first and the last of a batch there is nothing to do for its taker.
+                let is_first = inner.waiting.len() == 1;
+                if is_first || inner.arriving == 0 || inner.waiting.len() >= BATCH_ENTRIES_MAX {
+                    self.arrived.notify_one();
+                }
             }
             // A latch comes before its batch is sent away, so an index that was committed and never
             // published is not told to anybody.
@@ -213,15 +245,17 @@ impl Pool {
         known.filter(|index| index.get() >= self.forgotten)
     }
 
-    /// The next batch: whatever waits, within bounds. Empty after `idle` without work, or when
-    /// nudged; `None` when stopping and done.
-    pub fn next_batch(&self, idle: Duration) -> Option<Vec<VerifiedEntry>> {
-        let mut inner = self.lock();
+    /// The next batch: whatever waits, within bounds, and who comes within `gather`. Empty after
+    /// `idle` without work, or when nudged; `None` when stopping and done.
+    pub fn next_batch(&self, idle: Duration, gather: Duration) -> Option<Vec<VerifiedEntry>> {
         let is_idle =
             |inner: &mut Inner| inner.waiting.is_empty() && !inner.stopping && !inner.nudged;
-        if is_idle(&mut inner) {
-            let waited = self.arrived.wait_timeout_while(inner, idle, is_idle);
-            inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let mut inner = self.wait_while(self.lock(), idle, is_idle);
+        if !inner.waiting.is_empty() {
+            inner = self.wait_while(inner, gather, |inner| {
+                let has_room = inner.waiting.len() < BATCH_ENTRIES_MAX;
+                inner.arriving > 0 && has_room && !inner.stopping
+            });
         }
         inner.nudged = false;
         if inner.waiting.is_empty() && inner.stopping {
@@ -241,6 +275,19 @@ impl Pool {
             batch.extend(inner.waiting.pop_front());
         }
         Some(batch)
+    }
+
+    fn wait_while<'a>(
+        &self,
+        mut inner: MutexGuard<'a, Inner>,
+        time: Duration,
+        condition: impl Fn(&mut Inner) -> bool,
+    ) -> MutexGuard<'a, Inner> {
+        if !condition(&mut inner) {
+            return inner;
+        }
+        let waited = self.arrived.wait_timeout_while(inner, time, condition);
+        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Tells everybody who waits for `entry` that it is logged.
@@ -321,12 +368,16 @@ mod tests {
     #[test]
     fn the_first_who_still_waits_hears_that_the_entry_is_logged() {
         let log = TestLog::new();
-        let pool = Pool::new(log.store.clone(), Health::default());
+        let pool = Arc::new(Pool::new(log.store.clone(), Health::default()));
         let entry = entries(1).remove(0);
         let gave_up = pool.submit(entry.clone()).unwrap();
         let mut waits = pool.submit(entry.clone()).unwrap();
         let mut later = pool.submit(entry.clone()).unwrap();
-        assert_eq!(pool.next_batch(Duration::ZERO).unwrap().len(), 1, "it is on its way once");
+        assert_eq!(
+            pool.next_batch(Duration::ZERO, Duration::ZERO).unwrap().len(),
+            1,
+            "it is on its way once"
+        );
         drop(gave_up);
         let index = LeafIndex::new(0).unwrap();
         let snapshot = Arc::new(log.snapshot());
@@ -346,13 +397,14 @@ mod tests {
 
     /// What each of those who submitted one entry, and then did this, hears in the end.
     fn heard(log: &TestLog, did: &[Did]) -> Vec<Option<Outcome>> {
-        let pool = Pool::new(log.store.clone(), Health::default());
+        let pool = Arc::new(Pool::new(log.store.clone(), Health::default()));
         let entry = entries(1).remove(0);
         let clients: Vec<_> = did
             .iter()
             .map(|did| {
                 let listening = Listening::default();
-                let receiver = pool.submit_for(listening.submitter(), entry.clone()).unwrap();
+                let receiver =
+                    pool.submit_for(listening.submitter(), pool.arriving(), entry.clone()).unwrap();
                 (did, listening, receiver)
             })
             .collect();
@@ -368,7 +420,11 @@ mod tests {
         assert_eq!(pool.depth(), Depth { entries: 1, listening });
         let index = LeafIndex::new(0).unwrap();
         let snapshot = Arc::new(log.snapshot());
-        assert_eq!(pool.next_batch(Duration::ZERO).unwrap().len(), 1, "it is on its way once");
+        assert_eq!(
+            pool.next_batch(Duration::ZERO, Duration::ZERO).unwrap().len(),
+            1,
+            "it is on its way once"
+        );
         pool.resolve(&entry, Logged { index, time: 0, snapshot, set: None });
         assert_eq!(pool.depth(), Depth::default());
         let hear = |receiver: Option<oneshot::Receiver<Outcome>>| {

@@ -11,7 +11,10 @@
 //! - an error after the commit began leaves the outcome unknown, so the log latches: it never
 //!   retries a failed write, never signs past a failed check, and takes nothing until a restart has
 //!   verified the tail;
-//! - there is no timer between batches: while one is synced the next one gathers;
+//! - there is no timer between batches: while one is synced the next one gathers. A batch waits for
+//!   submissions that are being read and verified at that moment, so that a busy log writes few
+//!   large batches, and no longer than the batch before took to be written; alone, an entry does
+//!   not wait;
 //! - whoever waits for an entry hears of it only when a published head covers it. The pool bounds
 //!   how many wait, and with them how far fenced heads run ahead of published ones.
 
@@ -39,6 +42,9 @@ use crate::witness::{Advance, RENEWAL_MS, Witnessing};
 
 /// How often an idle sequencer looks at clock and disk.
 const IDLE: Duration = Duration::from_millis(500);
+
+/// How long a batch waits for others that are known to be coming, at most.
+const GATHER_MAX: Duration = Duration::from_millis(4);
 
 /// Everything the loop owns.
 pub struct Sequencer {
@@ -77,6 +83,8 @@ pub struct Sequencer {
     pub free_disk_min: u64,
     /// How far old notes have been thinned.
     pub thinning: Thinning,
+    /// How long the last batch took to be written.
+    pub last_took: Duration,
 }
 
 /// Entries below a fenced head, whose submitters wait until it is published.
@@ -112,7 +120,7 @@ impl Fault {
 impl Sequencer {
     /// Runs until the pool stops.
     pub fn run(mut self) {
-        while let Some(batch) = self.pool.next_batch(self.pause()) {
+        while let Some(batch) = self.pool.next_batch(self.pause(), self.gather()) {
             self.heartbeat.beat();
             self.look_around();
             if let Err(fault) = self.pass(batch) {
@@ -171,6 +179,11 @@ impl Sequencer {
         self.witnessing.as_ref().map_or(IDLE, |witnessing| witnessing.pause(boot_ms, IDLE))
     }
 
+    /// How long to wait for entries that are known to be coming.
+    fn gather(&self) -> Duration {
+        self.last_took.min(GATHER_MAX)
+    }
+
     /// Takes one batch through every step up to the fence. From the commit on it is part of
     /// `unpublished`, so that its submitters hear of a fault.
     fn sequence(&mut self, entries: Vec<VerifiedEntry>) -> Result<(), Fault> {
@@ -214,6 +227,7 @@ impl Sequencer {
         self.metrics.synced(Synced::Anchor, began.elapsed());
         self.newest = fenced.clone();
         self.edge = edge;
+        self.last_took = started.elapsed();
         CrashPoint::Fenced.pass(in_flight);
         match &mut self.witnessing {
             Some(witnessing) => witnessing.offer(fenced, clock::read().boot_ms),

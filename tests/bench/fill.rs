@@ -53,6 +53,7 @@ pub(crate) fn fill(data: &Path, entries: u64, threads: usize) -> anyhow::Result<
         data: directory.path().to_owned(),
         free_disk_min: FREE_DISK_BYTES_MIN,
         thinning: Thinning::default(),
+        last_took: Duration::ZERO,
     };
     let sequencing = std::thread::spawn(move || sequencer.run());
     let at_once = POOL_ENTRIES_MAX / (2 * threads);

@@ -36,7 +36,7 @@ use crate::admission::{self, Logged, Refused};
 use crate::journal::{Act, Journal, JournalError, Line, Lines};
 use crate::limits::{REFUSAL_LINES_PER_SECOND, STRANGER_LINES_PER_SECOND};
 use crate::metrics::Limited;
-use crate::pool::Submitter;
+use crate::pool::{Arriving, Submitter};
 
 /// What keeps the gate.
 pub struct Gate {
@@ -71,6 +71,8 @@ pub struct Visit {
     peer: Arc<Peer>,
     /// Who may hang up before the visit is over.
     submitter: Submitter,
+    /// Announces the entry to the pool, until it is there or refused.
+    arriving: Option<Arriving>,
     request: RequestId,
     principal: Option<Principal>,
     /// The policy when they came in, which decides the rest, too.
@@ -87,10 +89,12 @@ pub struct Visit {
 impl Visit {
     /// Somebody knocks.
     pub fn new(app: Arc<App>, peer: Arc<Peer>, submitter: Submitter, request: RequestId) -> Self {
+        let arriving = Some(app.pool.arriving());
         Self {
             app,
             peer,
             submitter,
+            arriving,
             request,
             principal: None,
             policy: None,
@@ -115,6 +119,11 @@ impl Visit {
     /// The same, as the pool sees them.
     pub fn submitter(&self) -> Submitter {
         self.submitter.clone()
+    }
+
+    /// The announcement of the entry, which now comes.
+    pub fn arrives(&mut self) -> Arriving {
+        self.arriving.take().expect("an entry comes once")
     }
 
     /// Lets in whoever may write something through `face` now. Nothing of the body is read before.
@@ -213,7 +222,8 @@ impl Visit {
     ///
     /// # Errors
     /// Those of `result`; 503.
-    pub async fn close(self, result: Result<Reply, Fault>) -> Result<Reply, Fault> {
+    pub async fn close(mut self, result: Result<Reply, Fault>) -> Result<Reply, Fault> {
+        self.arriving = None;
         let outcome = result.as_ref().map_or_else(|fault| fault.label, |_| "logged");
         let written = self.write_down(outcome).await;
         let result = written.map_or_else(

@@ -119,7 +119,7 @@ where
     visit.authorise(&entry)?;
     let entry = visit.admit(entry).await?;
     let (kind, leaf, body) = (entry.kind(), entry.leaf(), entry.body().to_vec());
-    let receiver = match app.pool.submit_for(visit.submitter(), entry) {
+    let receiver = match app.pool.submit_for(visit.submitter(), visit.arrives(), entry) {
         Ok(receiver) => {
             visit.taken();
             receiver

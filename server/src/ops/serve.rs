@@ -420,6 +420,7 @@ fn sequencer(
         data: directory.path().to_owned(),
         free_disk_min: service.free_disk_min,
         thinning: Thinning::default(),
+        last_took: Duration::ZERO,
     };
     DirectorySequencer { sequencer, _directory: directory }
 }

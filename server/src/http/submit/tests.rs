@@ -35,7 +35,11 @@ async fn a_log_that_publishes_nothing_sends_away_in_time_and_takes_the_same_agai
         while app.pool.depth().listening == 0 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(app.pool.next_batch(Duration::ZERO).unwrap().len(), 1, "it is there once");
+        assert_eq!(
+            app.pool.next_batch(Duration::ZERO, Duration::ZERO).unwrap().len(),
+            1,
+            "it is there once"
+        );
         let index = LeafIndex::new(0).unwrap();
         let snapshot = app.published.snapshot();
         app.pool.resolve(&entry, Logged { index, time: 0, snapshot, set: None });
