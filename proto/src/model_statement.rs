@@ -411,14 +411,18 @@ impl ModelStatement {
         if self.ignore_paths.len() > IGNORE_PATHS_MAX {
             return Err(Error::TooManyIgnorePaths);
         }
-        let mut ignored = BTreeSet::new();
-        for path in &self.ignore_paths {
-            ignored.insert(paths::check_ignored(path)?);
-        }
+        let directory = |path: &String| Ok(paths::check_ignored(path)?.to_owned() + "/");
+        let ignored = self.ignore_paths.iter().map(directory);
+        let mut ignored = ignored.collect::<Result<Vec<String>, Error>>()?;
+        ignored.sort_unstable();
+        // What lies below another ignored path adds nothing. Of those that are left, only the last
+        // one that sorts before a path can lie above it: a path of thousands of components, among
+        // as many ignored ones, costs one look.
+        ignored.dedup_by(|path, above| path.starts_with(above.as_str()));
         let listed = self.resources.iter().find(|resource| {
-            let path = self.path(resource);
-            let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
-            parents.chain([path]).any(|part| ignored.contains(part))
+            let path = self.path(resource).to_owned() + "/";
+            let before = ignored.partition_point(|ignored| *ignored <= path);
+            before.checked_sub(1).is_some_and(|last| path.starts_with(&ignored[last]))
         });
         match listed {
             None => Ok(()),

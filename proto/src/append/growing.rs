@@ -1,7 +1,7 @@
 //! One growing tile, with every node that its hashes determine, and the full tile before it.
 //!
-//! Invariants: row `h` holds the roots of the perfect subtrees of `2^h` hashes, so it is as long as
-//! row 0 shifted right by `h`; no row is longer than `255 >> h`, because a full tile leaves at once.
+//! Invariants: row `h` holds the roots of the perfect subtrees of `2^h` hashes, so it is as long
+//! as row 0 shifted right by `h`; no row is longer than `255 >> h`: a full tile leaves at once.
 
 use std::sync::Arc;
 

@@ -5,6 +5,7 @@ use crate::hash::{hash_leaf, hash_node};
 use crate::proof::{
     ProofPlan, check_consistency, check_inclusion, plan_consistency, plan_inclusion,
 };
+use crate::tile::node_in_tile;
 use crate::tree::LeafIndex;
 
 fn leaves(from: u64, to: u64) -> Vec<Hash> {

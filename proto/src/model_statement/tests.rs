@@ -259,6 +259,24 @@ fn refuses_a_file_that_is_listed_and_ignored() {
 }
 
 #[test]
+fn finds_a_listed_file_below_any_of_many_ignored_paths() {
+    let paths = ["a", "a/b", "a/b/c", "a-", "a-/b", "a.b", "ab", "ab/c", "b"];
+    for (first, second) in paths.iter().flat_map(|first| paths.map(|second| (*first, second))) {
+        for listed in paths {
+            let mut value = sample(&[(listed, 1)]);
+            let ignored = [first, second];
+            value["predicate"]["serialization"]["ignore_paths"] = json!(ignored);
+            let is_below = |path: &&str| listed == *path || listed.starts_with(&format!("{path}/"));
+            assert_eq!(
+                parse(&value).is_err(),
+                ignored.iter().any(is_below),
+                "{listed} {ignored:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn refuses_fields_of_the_wrong_type() {
     for (pointer, key, new, field) in [
         ("/predicate", "serialization", Value::Null, "method"),
