@@ -366,6 +366,29 @@ mod tests {
     use crate::test_log::{TestLog, entries};
 
     #[test]
+    fn a_batch_waits_for_those_who_are_announced_and_for_nobody_else() {
+        const LONG: Duration = Duration::from_secs(600);
+        let log = TestLog::new();
+        let pool = Arc::new(Pool::new(log.store.clone(), Health::default()));
+        let mut entries = entries(3);
+        let listening = Listening::default();
+        let submit = |arriving, entry| pool.submit_for(listening.submitter(), arriving, entry);
+        let batch_len = || pool.next_batch(LONG, LONG).unwrap().len();
+        // Alone, or with somebody who waits for another reason, nobody else is waited for.
+        let _alone = submit(pool.arriving(), entries.remove(0)).unwrap();
+        assert_eq!(batch_len(), 1);
+        let (first, second, third) = (pool.arriving(), pool.arriving(), pool.arriving());
+        let _first = submit(first, entries.remove(0)).unwrap();
+        let taken = std::thread::scope(|scope| {
+            let taken = scope.spawn(batch_len);
+            let _second = submit(second, entries.remove(0)).unwrap();
+            drop(third);
+            taken.join().unwrap()
+        });
+        assert_eq!(taken, 2, "the second was coming, the third came to nothing");
+    }
+
+    #[test]
     fn the_first_who_still_waits_hears_that_the_entry_is_logged() {
         let log = TestLog::new();
         let pool = Arc::new(Pool::new(log.store.clone(), Health::default()));
