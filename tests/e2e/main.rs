@@ -15,6 +15,7 @@ mod cve;
 mod fsck;
 mod gate;
 mod golden;
+mod hammer;
 mod lies;
 mod listeners;
 mod new_log;

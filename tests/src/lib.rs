@@ -11,6 +11,7 @@ pub mod certificate;
 pub mod check;
 pub mod checker;
 pub mod convictions;
+pub mod hammer;
 pub mod history;
 pub mod http;
 pub mod load;

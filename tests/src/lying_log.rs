@@ -10,7 +10,8 @@
 //!
 //! Two clients that are shown different trees are two addresses with the same keys. Without a lie a
 //! scene is an honest log: `check_served` finds nothing in it, and its answers are those of the
-//! server, byte for byte, where neither time nor randomness is in them.
+//! server, byte for byte, where neither time nor randomness is in them. Beside that it takes raw
+//! leaves (`POST /add`), as test servers of other logs do.
 //!
 //! Out of scope: durability, limits, and requests that no client of ours makes.
 
@@ -143,6 +144,7 @@ impl Scene {
         match (request.method.as_str(), path) {
             ("POST", v1::ENTRIES) => v1::submit(self, request),
             ("POST", "/api/v2/log/entries") => native::submit(self, request),
+            ("POST", "/add") => native::add(self, request),
             ("POST", "/api/treering/v1/statements") => native::statements(self, request),
             ("GET" | "HEAD", path) => instead.unwrap_or_else(|| self.read(path, request)),
             _ => Answer::error(405, "method-not-allowed", "this path does not take that method"),

@@ -8,9 +8,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use treering_proto::entry::{EntryKind, Statement, VerifiedEntry};
+use treering_proto::entry::{EntryError, EntryKind, Statement, VerifiedEntry};
 use treering_proto::facts::search_key;
-use treering_proto::hash::Hash;
+use treering_proto::hash::{Hash, hash_leaf};
 use treering_proto::proof::{ProofPlan, plan_consistency, plan_inclusion};
 use treering_proto::tile::{TILE_HEIGHT, TILE_WIDTH, Tile, TileKind, perfect_root};
 use treering_proto::tree::{LeafIndex, Node, TreeHead, TreeSize, join_subtrees, perfect_subtrees};
@@ -143,6 +143,23 @@ impl Branch {
         });
         self.publish();
         self.size() - 1
+    }
+
+    /// Logs canonical bytes that nobody verified, and publishes the new tree.
+    ///
+    /// # Errors
+    /// If they name no kind of entry.
+    pub fn append_raw(&mut self, body: &[u8]) -> Result<u64, EntryError> {
+        self.logged.push(Logged {
+            kind: EntryKind::of_body(body)?,
+            body: body.to_vec(),
+            leaf: hash_leaf(body),
+            time: self.clock.now(),
+            search_keys: BTreeSet::new(),
+            statement: None,
+        });
+        self.publish();
+        Ok(self.size() - 1)
     }
 
     /// Logs entries of another branch as they stand there, and publishes the new tree once.

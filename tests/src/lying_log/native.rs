@@ -27,6 +27,14 @@ pub(super) fn checkpoint(scene: &Scene) -> Answer {
     Answer::ok(TEXT, scene.shown_note())
 }
 
+/// `POST /add`: the body is the leaf, the answer its index.
+pub(super) fn add(scene: &mut Scene, request: &Request) -> Answer {
+    match scene.branch.append_raw(&request.body) {
+        Ok(index) => Answer::ok(TEXT, index.to_string()),
+        Err(error) => Answer::error(400, "malformed-entry", &error.to_string()),
+    }
+}
+
 /// `GET /api/treering/v1/identity`.
 pub(super) fn identity(scene: &Scene) -> Answer {
     Answer::ok(TEXT, scene.branch.keys().document())
