@@ -171,8 +171,8 @@ impl Listing {
     }
 
     /// Hashes every file, several at a time, largest first; `progress` gets the bytes done since
-    /// its last call, from any thread. A file that would keep one core busy when the others are done
-    /// is read by one and hashed by another.
+    /// its last call, from any thread. A file that would keep one core busy when the others are
+    /// done is read by one and hashed by another.
     ///
     /// # Errors
     /// [`HashModelError::Read`] and [`HashModelError::Changed`], and those of [`list`] for what

@@ -100,6 +100,13 @@ impl RightEdge {
         TreeHead { size: self.size, root: join_subtrees(&roots) }
     }
 
+    /// Whether every node above the hashes of the growing tiles, and of those that were completed
+    /// last, is the hash of what is below it, computed anew. The root depends on few of them, so a
+    /// flipped bit in memory would else show in proofs alone.
+    pub fn is_sound(&self) -> bool {
+        self.levels.iter().all(|level| level.is_sound())
+    }
+
     /// Appends `leaves`; `None` if the tree would outgrow the largest one.
     pub fn extend(&self, leaves: &[Hash]) -> Option<Extension> {
         let size = self.size.plus(leaves.len())?;
@@ -108,8 +115,11 @@ impl RightEdge {
         let mut full_tiles = Vec::new();
         let mut rising = leaves.to_vec();
         for (level, row) in edge.levels.iter_mut().enumerate() {
+            if row.has_before() {
+                Arc::make_mut(row).forget_before();
+            }
             if rising.is_empty() {
-                break;
+                continue;
             }
             let kind = TileKind::Hashes(level as u8);
             let mut index = hashes_at(level as u8, self.size) / TILE_WIDTH;

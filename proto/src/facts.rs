@@ -90,8 +90,8 @@ pub struct FactSources<'a> {
     pub artifact: Option<(HashAlgorithm, &'a [u8])>,
     /// SHA-256 of the DSSE payload.
     pub payload_hash: Option<Hash>,
-    /// The DSSE payload; what is no statement gives nothing.
-    pub payload: Option<&'a [u8]>,
+    /// The statement in the DSSE payload, if it is one.
+    pub statement: Option<&'a Statement>,
     /// SHA-256 of the envelope text as submitted.
     pub envelope_sha256: Option<Hash>,
 }
@@ -113,8 +113,8 @@ pub fn extract(sources: &FactSources<'_>) -> Vec<Fact> {
     }
     // No entry commits to its payload's type, so facts must not depend on it: anybody must be able
     // to compute them from the entry and the payload.
-    if let Some(Ok(statement)) = sources.payload.map(Statement::parse) {
-        facts.add_statement(&statement);
+    if let Some(statement) = sources.statement {
+        facts.add_statement(statement);
     }
     facts.finish()
 }

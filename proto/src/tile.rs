@@ -178,7 +178,9 @@ pub fn perfect_root(hashes: &[Hash]) -> Hash {
 
 /// The hashes of a tile as bytes.
 pub fn encode_hashes(hashes: &[Hash]) -> Vec<u8> {
-    hashes.iter().flat_map(|hash| hash.0).collect()
+    let mut bytes = Vec::with_capacity(hashes.len() * Hash::LEN);
+    hashes.iter().for_each(|hash| bytes.extend_from_slice(hash.as_bytes()));
+    bytes
 }
 
 /// The hashes in the bytes of a tile; `None` unless they are whole, and between 1 and 256.

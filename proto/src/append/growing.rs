@@ -13,8 +13,8 @@ use crate::tree::Node;
 #[derive(Clone, Default, Debug)]
 pub(super) struct Growing {
     rows: Rows,
-    /// The tile that was completed last, whole: proofs for the entries of one append that fills it
-    /// need its nodes once more. Not there when the edge was read back.
+    /// The tile that the last append completed, whole: proofs for its entries need its nodes once
+    /// more.
     before: Option<Arc<Rows>>,
 }
 
@@ -35,6 +35,49 @@ impl Growing {
     /// The hash of `node`, which lies in the tile before this one, if that is remembered.
     pub(super) fn node_before(&self, node: Node) -> Option<Hash> {
         node_in_rows(node, self.before.as_deref()?)
+    }
+
+    /// Whether a tile before this one is remembered.
+    pub(super) fn has_before(&self) -> bool {
+        self.before.is_some()
+    }
+
+    /// Forgets the tile before this one.
+    pub(super) fn forget_before(&mut self) {
+        self.before = None;
+    }
+
+    /// Whether each node is the hash of the two below it, computed anew.
+    pub(super) fn is_sound(&self) -> bool {
+        let are_sound = |rows: &Rows| {
+            let pairs = rows.iter().zip(&rows[1..]);
+            pairs.into_iter().all(|(below, above)| {
+                let hashed = below.chunks_exact(2).map(|pair| hash_node(&pair[0], &pair[1]));
+                hashed.eq(above.iter().copied())
+            })
+        };
+        are_sound(&self.rows) && self.before.as_deref().is_none_or(are_sound)
+    }
+
+    /// Flips a bit of each node in turn, and shows the tile so.
+    #[cfg(test)]
+    pub(super) fn flip_each(&self, mut show: impl FnMut(Self)) {
+        let nodes = |rows: &Rows| -> Vec<(usize, usize)> {
+            let of =
+                |(height, row): (usize, &Vec<Hash>)| (0..row.len()).map(move |at| (height, at));
+            rows.iter().enumerate().flat_map(of).collect()
+        };
+        for (height, at) in nodes(&self.rows) {
+            let mut flipped = self.clone();
+            flipped.rows[height][at].0[7] ^= 1;
+            show(flipped);
+        }
+        for (height, at) in self.before.as_deref().map(nodes).unwrap_or_default() {
+            let mut flipped = self.clone();
+            let before = flipped.before.as_mut().map(Arc::make_mut);
+            before.expect("it has one").get_mut(height).expect("it has that row")[at].0[7] ^= 1;
+            show(flipped);
+        }
     }
 
     /// Adds the next hash. When the tile is full by it, the tile starts anew, and its hashes and

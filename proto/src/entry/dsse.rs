@@ -22,7 +22,7 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::envelope::{Signed, admit};
+use super::envelope::{Signed, admit, signed_statement};
 use super::hashedrekord::{
     HashV001, KeyDetails, missing, sha256_value, submitted_verifier, verifier_from_base64_pem,
     verifier_v002,
@@ -34,6 +34,7 @@ use crate::encoding::{from_base64, from_base64_lenient, to_base64};
 use crate::facts::{self, Fact, FactSources};
 use crate::hash::{Hash, sha256};
 use crate::key::{HashAlgorithm, KeyKind, PublicKey};
+use crate::statement::Statement;
 use crate::verifier::Verifier;
 
 /// How many signatures and verifiers one envelope may have, as in Rekor v2.
@@ -103,12 +104,16 @@ impl Dsse {
 
     /// What the entry is found by; `payload` counts if it is the one that was signed.
     pub(super) fn facts(&self, payload: Option<&[u8]>) -> Vec<Fact> {
+        self.facts_with(signed_statement(payload, self.payload_hash).as_ref())
+    }
+
+    fn facts_with(&self, statement: Option<&Statement>) -> Vec<Fact> {
         let verifiers: Vec<Verifier> =
             self.signatures.iter().map(|signature| signature.verifier.clone()).collect();
         facts::extract(&FactSources {
             verifiers: &verifiers,
             payload_hash: Some(self.payload_hash),
-            payload: payload.filter(|payload| sha256(payload) == self.payload_hash),
+            statement,
             envelope_sha256: self.envelope_hash,
             ..FactSources::default()
         })
@@ -155,8 +160,9 @@ impl Dsse {
 
     fn into_verified(self, envelope: Envelope) -> Result<VerifiedEntry, EntryError> {
         let Envelope { payload_type, payload, .. } = envelope;
-        let statement = admit(&payload_type, payload, self.payload_hash)?;
-        let facts = self.facts(statement.as_ref().map(|statement| statement.payload.as_slice()));
+        let admitted = admit(&payload_type, payload, self.payload_hash)?;
+        let facts = self.facts_with(admitted.as_ref().map(|admitted| &admitted.read));
+        let statement = admitted.map(|admitted| admitted.kept);
         let (kind, body) = (self.kind, self.to_body());
         let verifiers = self.signatures.into_iter().map(|signature| signature.verifier).collect();
         VerifiedEntry::new(kind, body, facts, verifiers, statement)

@@ -10,18 +10,24 @@ use std::cell::OnceCell;
 
 use super::{Claim, EntryError, Statement};
 use crate::dsse_envelope::IN_TOTO_PAYLOAD_TYPE;
-use crate::hash::Hash;
+use crate::hash::{Hash, sha256};
 use crate::key::{HashAlgorithm, KeyKind, PublicKey};
 use crate::model_statement::{MODEL_PREDICATE_TYPES, ModelStatement, is_model_statement};
 use crate::notice::NOTICE_TYPES;
 use crate::statement;
+
+/// A statement that may be logged: its bytes, and what they say.
+pub(super) struct Admitted {
+    pub(super) kept: Statement,
+    pub(super) read: statement::Statement,
+}
 
 /// Admits the payload of a `dsse` envelope. Returns it if it is a statement, whatever it is called.
 pub(super) fn admit(
     payload_type: &str,
     payload: Vec<u8>,
     payload_hash: Hash,
-) -> Result<Option<Statement>, EntryError> {
+) -> Result<Option<Admitted>, EntryError> {
     let Some(statement) = read(payload_type, &payload)? else { return Ok(None) };
     let claim = if is_model_statement(&statement.predicate_type) {
         ModelStatement::parse(&statement)?.renews().map(Claim::Renews)
@@ -29,7 +35,8 @@ pub(super) fn admit(
         statement.predicate_type.starts_with(NOTICE_TYPES).then_some(Claim::Notice)
     };
     let is_in_toto = payload_type == IN_TOTO_PAYLOAD_TYPE;
-    Ok(Some(Statement { payload_hash, payload, is_in_toto, claim }))
+    let kept = Statement { payload_hash, payload, is_in_toto, claim };
+    Ok(Some(Admitted { kept, read: statement }))
 }
 
 /// The same for `intoto`, which has no claims.
@@ -37,14 +44,15 @@ pub(super) fn admit_intoto(
     payload_type: &str,
     payload: Vec<u8>,
     payload_hash: Hash,
-) -> Result<Option<Statement>, EntryError> {
+) -> Result<Option<Admitted>, EntryError> {
     let Some(statement) = read(payload_type, &payload)? else { return Ok(None) };
-    let predicate_type = statement.predicate_type;
+    let predicate_type = &statement.predicate_type;
     if [MODEL_PREDICATE_TYPES, NOTICE_TYPES].iter().any(|kept| predicate_type.starts_with(kept)) {
         return Err(EntryError::OnlyAsDsse(predicate_type.chars().take(SHOWN_MAX).collect()));
     }
     let is_in_toto = payload_type == IN_TOTO_PAYLOAD_TYPE;
-    Ok(Some(Statement { payload_hash, payload, is_in_toto, claim: None }))
+    let kept = Statement { payload_hash, payload, is_in_toto, claim: None };
+    Ok(Some(Admitted { kept, read: statement }))
 }
 
 /// The statement in a payload, whatever the payload is called; what is called one must be one.
@@ -54,6 +62,15 @@ fn read(payload_type: &str, payload: &[u8]) -> Result<Option<statement::Statemen
         Err(error) if payload_type == IN_TOTO_PAYLOAD_TYPE => Err(error.into()),
         Err(_) => Ok(None),
     }
+}
+
+/// The statement in a payload that may not be the one that was signed; then it does not count.
+pub(super) fn signed_statement(
+    payload: Option<&[u8]>,
+    payload_hash: Hash,
+) -> Option<statement::Statement> {
+    let payload = payload.filter(|payload| sha256(payload) == payload_hash)?;
+    statement::Statement::parse(payload).ok()
 }
 
 /// Bytes that were signed. They may be megabytes, and ten keys may be tried on ten signatures, so

@@ -25,7 +25,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::envelope::{Signed, admit_intoto};
+use super::envelope::{Signed, admit_intoto, signed_statement};
 use super::hashedrekord::{
     HashV001, missing, sha256_value, submitted_verifier, verifier_from_base64_pem,
 };
@@ -36,6 +36,7 @@ use crate::encoding::{from_base64_lines, to_base64};
 use crate::facts::{self, Fact, FactSources};
 use crate::hash::{Hash, sha256};
 use crate::key::PublicKey;
+use crate::statement::Statement;
 use crate::verifier::Verifier;
 
 /// A signed envelope, as logged.
@@ -136,11 +137,15 @@ impl Intoto {
 
     /// What the entry is found by; `payload` counts if it is the one that was signed.
     pub(super) fn facts(&self, payload: Option<&[u8]>) -> Vec<Fact> {
+        self.facts_with(signed_statement(payload, self.payload_hash).as_ref())
+    }
+
+    fn facts_with(&self, statement: Option<&Statement>) -> Vec<Fact> {
         let verifiers: Vec<Verifier> = self.verifiers().into_iter().cloned().collect();
         facts::extract(&FactSources {
             verifiers: &verifiers,
             payload_hash: Some(self.payload_hash),
-            payload: payload.filter(|payload| sha256(payload) == self.payload_hash),
+            statement,
             envelope_sha256: self.envelope_hash(),
             ..FactSources::default()
         })
@@ -184,8 +189,9 @@ impl Intoto {
         payload_type: &str,
         payload: Vec<u8>,
     ) -> Result<VerifiedEntry, EntryError> {
-        let statement = admit_intoto(payload_type, payload, self.payload_hash)?;
-        let facts = self.facts(statement.as_ref().map(|statement| statement.payload.as_slice()));
+        let admitted = admit_intoto(payload_type, payload, self.payload_hash)?;
+        let facts = self.facts_with(admitted.as_ref().map(|admitted| &admitted.read));
+        let statement = admitted.map(|admitted| admitted.kept);
         let verifiers = self.verifiers().into_iter().cloned().collect();
         VerifiedEntry::new(self.kind(), self.to_body(), facts, verifiers, statement)
     }

@@ -313,9 +313,15 @@ impl VerifiedEntry {
         &self.facts
     }
 
-    /// The keys and certificates that are named in it, as [`Entry::verifiers`] reads them.
+    /// The keys and certificates that are named in it, as [`Entry::verifiers`] reads them; none
+    /// once they are forgotten.
     pub fn verifiers(&self) -> &[Verifier] {
         &self.verifiers
+    }
+
+    /// Frees the memory of [`VerifiedEntry::verifiers`].
+    pub fn forget_verifiers(&mut self) {
+        self.verifiers = Vec::new();
     }
 
     /// The in-toto statement that came with the entry.

@@ -125,6 +125,7 @@ fn an_ed25519ph_hashedrekord_has_these_golden_bytes_in_both_versions() {
     );
     for entry in [v1, v2] {
         let parsed = Entry::parse(entry.body()).unwrap();
+        assert_eq!(entry.verifiers().iter().collect::<Vec<_>>(), parsed.verifiers());
         assert_eq!(parsed.kind(), entry.kind());
         assert_eq!(parsed.to_body(), entry.body());
     }
@@ -143,7 +144,9 @@ fn canonical_bytes_are_what_rfc_8785_makes_of_them() {
     for entry in [dsse, hashedrekord] {
         let value = crate::canonical::parse(entry.body()).unwrap();
         assert_eq!(crate::canonical::to_canonical(&value), entry.body());
-        assert_eq!(Entry::parse(entry.body()).unwrap().to_body(), entry.body());
+        let parsed = Entry::parse(entry.body()).unwrap();
+        assert_eq!(entry.verifiers().iter().collect::<Vec<_>>(), parsed.verifiers());
+        assert_eq!(parsed.to_body(), entry.body());
     }
 }
 
@@ -190,7 +193,9 @@ fn a_dsse_entry_carries_its_statement_and_can_be_found_by_it() {
     let entry =
         VerifiedEntry::from_v1_request(v1_dsse(&text, &[pair.pem_base64()]).as_bytes()).unwrap();
     assert_eq!(entry.statement().unwrap().payload, payload);
-    let Entry::Dsse(logged) = Entry::parse(entry.body()).unwrap() else { panic!("not dsse") };
+    let parsed = Entry::parse(entry.body()).unwrap();
+    assert_eq!(entry.verifiers().iter().collect::<Vec<_>>(), parsed.verifiers());
+    let Entry::Dsse(logged) = parsed else { panic!("not dsse") };
     assert_eq!(logged.envelope_hash(), Some(crate::hash::sha256(text.as_bytes())));
     assert_eq!(logged.payload_hash(), crate::hash::sha256(&payload));
     for tag in [
@@ -296,7 +301,9 @@ fn a_v2_envelope_is_logged_without_its_hash_and_refuses_a_label_that_does_not_fi
     let verify = |request: String| VerifiedEntry::from_v2_request(request.as_bytes());
     let entry = verify(request("PKIX_ECDSA_P256_SHA_256")).unwrap();
     assert_eq!((entry.kind().kind(), entry.kind().version()), ("dsse", "0.0.2"));
-    assert_eq!(Entry::parse(entry.body()).unwrap().to_body(), entry.body());
+    let parsed = Entry::parse(entry.body()).unwrap();
+    assert_eq!(entry.verifiers().iter().collect::<Vec<_>>(), parsed.verifiers());
+    assert_eq!(parsed.to_body(), entry.body());
     for details in ["PKIX_ECDSA_P384_SHA_384", "PKIX_ED25519", "PKIX_ECDSA_P384_SHA_256"] {
         let refused = verify(request(details));
         assert!(matches!(refused, Err(EntryError::AlgorithmNotAllowed)), "{details:?}");

@@ -18,9 +18,10 @@ fn key() -> PublicKey {
 }
 
 fn of_payload(payload: &[u8]) -> Vec<Fact> {
+    let statement = Statement::parse(payload).ok();
     extract(&FactSources {
         payload_hash: Some(sha256(payload)),
-        payload: Some(payload),
+        statement: statement.as_ref(),
         ..FactSources::default()
     })
 }
@@ -102,7 +103,7 @@ fn keys_artifacts_payloads_and_envelopes_are_found_by_digest() {
         verifiers: &verifiers,
         artifact: Some((HashAlgorithm::Sha512, &[0xab; 64])),
         payload_hash: Some(sha256(b"hello")),
-        payload: Some(b"hello"),
+        statement: None,
         envelope_sha256: Some(Hash([0xcd; 32])),
     });
     let hello = sha256(b"hello").to_hex();

@@ -209,7 +209,8 @@ fn no_index_is_beyond_the_largest_tree() {
 #[test]
 fn notices_are_found_by_the_model_id() {
     let payload = all()[0].to_payload().unwrap();
-    let facts = extract(&FactSources { payload: Some(&payload), ..FactSources::default() });
+    let statement = Statement::parse(&payload).ok();
+    let facts = extract(&FactSources { statement: statement.as_ref(), ..FactSources::default() });
     let value = format!("{MODEL_ID_ALGORITHM}:{}", "02".repeat(32)).into_bytes();
     assert!(facts.iter().any(|fact| fact.tag == Tag::ArtifactDigest && fact.value == value));
     assert!(facts.iter().all(|fact| fact.tag != Tag::ModelId));

@@ -62,6 +62,7 @@ fn a_chain_stands_in_every_kind_and_the_leaf_gives_the_facts() {
         let key = if is_as_submitted { to_base64(odd.as_bytes()) } else { canonical.clone() };
         assert!(body.contains(&format!(r#""{key}""#)), "{body}");
         let parsed = Entry::parse(entry.body()).unwrap();
+        assert_eq!(entry.verifiers().iter().collect::<Vec<_>>(), parsed.verifiers());
         assert_eq!(parsed.to_body(), entry.body());
         let payload = statement();
         assert_eq!(parsed.facts(Some(&payload)), entry.facts());

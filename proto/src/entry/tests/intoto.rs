@@ -79,6 +79,7 @@ fn version_0_0_1_keeps_two_hashes_and_the_key() {
     assert_eq!(values(&entry, Tag::SubjectName), ["a"]);
 
     let parsed = Entry::parse(entry.body()).unwrap();
+    assert_eq!(entry.verifiers().iter().collect::<Vec<_>>(), parsed.verifiers());
     assert_eq!(parsed.to_body(), entry.body());
     assert_eq!(parsed.facts(Some(&payload)), entry.facts());
     assert!(!parsed.keeps_signatures());
@@ -117,6 +118,7 @@ fn version_0_0_2_keeps_what_was_submitted_but_the_payload() {
     assert_eq!(entry.statement().unwrap().payload, payload);
 
     let parsed = Entry::parse(entry.body()).unwrap();
+    assert_eq!(entry.verifiers().iter().collect::<Vec<_>>(), parsed.verifiers());
     assert_eq!((parsed.kind(), parsed.to_body()), (EntryKind::IntotoV002, entry.body().to_vec()));
     assert_eq!(parsed.facts(Some(&payload)), entry.facts());
     assert_eq!(parsed.payload_type(), Some(IN_TOTO_PAYLOAD_TYPE));
@@ -210,6 +212,7 @@ fn other_payloads_are_taken_and_only_statements_are_kept() {
     let entry = submit("text/plain", b"words").unwrap();
     assert_eq!(entry.statement(), None);
     let parsed = Entry::parse(entry.body()).unwrap();
+    assert_eq!(entry.verifiers().iter().collect::<Vec<_>>(), parsed.verifiers());
     assert_eq!(parsed.recheck(Some(b"words")), Recheck::Valid);
     let kept = submit("text/plain", &statement()).unwrap().statement().unwrap().clone();
     assert_eq!((kept.payload, kept.is_in_toto), (statement(), false));

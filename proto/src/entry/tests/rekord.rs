@@ -47,6 +47,7 @@ fn the_digest_is_kept_in_place_of_the_content() {
     assert_eq!(entry.facts().len(), 2);
 
     let parsed = Entry::parse(entry.body()).unwrap();
+    assert_eq!(entry.verifiers().iter().collect::<Vec<_>>(), parsed.verifiers());
     assert_eq!((parsed.to_body(), parsed.payload_hash()), (entry.body().to_vec(), None));
     assert_eq!(parsed.facts(None), entry.facts());
     assert_eq!(parsed.recheck(None), Recheck::Valid);
@@ -65,6 +66,7 @@ fn ed25519_signs_the_content_itself() {
     let body = expected(b"content", &sign(b"content"), &pem);
     assert_eq!(String::from_utf8_lossy(entry.body()), body);
     let parsed = Entry::parse(entry.body()).unwrap();
+    assert_eq!(entry.verifiers().iter().collect::<Vec<_>>(), parsed.verifiers());
     assert_eq!((parsed.recheck(None), parsed.keeps_signatures()), (Recheck::NotKept, false));
     let prehashed = pair.sign_prehashed(sha2::Sha512::new().chain_update(b"content"), None);
     for wrong in [sign(b"another"), prehashed.unwrap().to_bytes()] {

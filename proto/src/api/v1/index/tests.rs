@@ -7,6 +7,7 @@ use crate::encoding::to_base64;
 use crate::facts::{FactSources, extract};
 use crate::hash::sha256;
 use crate::key::{HashAlgorithm, PublicKey};
+use crate::statement::Statement;
 
 fn key() -> PublicKey {
     let spki = SigningKey::from_bytes(&[7; 32]).verifying_key().to_public_key_der().unwrap();
@@ -94,11 +95,12 @@ fn a_hash_gets_its_algorithm_by_its_length_and_lower_case() {
 fn every_digest_and_key_of_an_entry_is_found_by_what_a_rekor_client_sends() {
     let verifier = Verifier::from_pem(&key().to_pem()).unwrap();
     let payload = br#"{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"a","digest":{"sha256":"2D711642B726B04401627CA9FBAC32F5C8530FB1903CC4DB02258717921A4881"}}],"predicateType":"https://slsa.dev/provenance/v0.2","predicate":{"materials":[{"uri":"b","digest":{"sha1":"1e5dcbb59b753cb1d46e234d8f6180285b8b86ad"}}]}}"#;
+    let statement = Statement::parse(payload).ok();
     let facts = extract(&FactSources {
         verifiers: &[verifier],
         artifact: Some((HashAlgorithm::Sha512, &[0xcd; 64])),
         payload_hash: Some(sha256(payload)),
-        payload: Some(payload),
+        statement: statement.as_ref(),
         envelope_sha256: Some(sha256(b"envelope")),
     });
     let mut keys: Vec<Hash> = Vec::new();
