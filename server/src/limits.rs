@@ -29,6 +29,11 @@ pub const POOL_ENTRIES_MAX: usize = 4096;
 /// Bytes of the same, statements included: bounds memory when submissions are large.
 pub const POOL_BYTES_MAX: usize = 128 << 20;
 
+/// Submissions that are open, from their headers to their line in the journal, those whose clients
+/// hung up too: what the pool takes, and as much three times over that is still read or verified,
+/// joins an entry on its way, or waits for its line.
+pub const SUBMISSIONS_MAX: usize = 4 * POOL_ENTRIES_MAX;
+
 /// Requests that wait for one and the same entry: a client retries a few times, not more.
 pub const WAITERS_MAX: usize = 64;
 
@@ -123,7 +128,8 @@ pub const ANSWER_TIME_MAX: Duration = Duration::from_secs(20);
 /// log that is alone publishes within milliseconds, so that after 4 s something is wrong.
 pub const V2_ANSWER_TIME_MAX: Duration = Duration::from_secs(4);
 
-/// Time that open requests get when the server stops; service managers kill after 10 s.
+/// Time that open requests get when the server stops; service managers kill after 10 s. Submissions
+/// that outlive their connections get as much again, of which a log that works needs milliseconds.
 pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(8);
 
 /// Entries in one page of search results.
@@ -194,6 +200,9 @@ pub const STRANGER_LINES_PER_SECOND: u32 = 4;
 /// stranger can hide them.
 pub const REFUSAL_LINES_PER_SECOND: u32 = 50;
 
+/// Lines of the journal in one write: those of one batch.
+pub const JOURNAL_GROUP_LINES_MAX: usize = BATCH_ENTRIES_MAX;
+
 /// Free disk space below which no submission is acknowledged. RocksDB needs room to open again.
 pub const FREE_DISK_BYTES_MIN: u64 = 1 << 30;
 
@@ -206,6 +215,7 @@ const _: () = assert!(
     REQUEST_BYTES_MAX > 16 * V1_BODY_BYTES_MAX,
     "a few large submissions do not send everybody else away"
 );
+const _: () = assert!(SUBMISSIONS_MAX > POOL_ENTRIES_MAX, "the pool can be full");
 const _: () = assert!(POOL_ENTRIES_MAX > BATCH_ENTRIES_MAX, "a batch always fits the pool");
 
 /// Raises the limit of open files as far as allowed; returns what it is then.

@@ -2,25 +2,29 @@
 //! journal that says how it ended.
 //!
 //! ```text
-//! address rate -> offered -> writes possible -> principal -> its rate -> body, signature -> policy
-//!      429       405, 501        503            401, 403      429           400           403, 429
-//!              -> what it says of logged models, if anything -> pool
-//!                        400, 403
+//! place -> address rate -> offered -> writes possible -> principal -> its rate
+//!  503         429        405, 501         503           401, 403      429
+//!       -> body, signature -> policy -> what it says of logged models, if anything -> pool
+//!               400          403, 429                400, 403
 //! ```
 //!
 //! Invariants: whatever becomes of a submission that may be in the log, one line of the journal
 //! says so before the client hears it, and without the line the client hears 503; while lines
-//! cannot be written nothing is taken. What an entry that is certainly not in the log took from a
-//! quota goes back. Of refusals in a flood one line stands for many, and says for how many.
+//! cannot be written, or take too long, nothing is taken. What an entry that is certainly not in
+//! the log took from a quota goes back. Of refusals in a flood one line stands for many, and says
+//! for how many. Open submissions are bounded, and with them the lines that wait; each holds its
+//! place until its line is written, also when its client has gone.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HeaderMap, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use treering_proto::entry::{EntryKind, VerifiedEntry};
 use treering_proto::hash::Hash;
 use treering_proto::tree::LeafIndex;
@@ -34,7 +38,9 @@ use super::route::Face;
 use crate::access::{Access, Credentials, Denied, DeniedStatus, Grant, PolicyView, Principal};
 use crate::admission::{self, Logged, Refused};
 use crate::journal::{Act, Journal, JournalError, Line, Lines};
-use crate::limits::{REFUSAL_LINES_PER_SECOND, STRANGER_LINES_PER_SECOND};
+use crate::limits::{
+    DRAIN_TIME_MAX, REFUSAL_LINES_PER_SECOND, STRANGER_LINES_PER_SECOND, SUBMISSIONS_MAX,
+};
 use crate::metrics::Limited;
 use crate::pool::{Arriving, Submitter};
 
@@ -49,6 +55,8 @@ pub struct Gate {
     /// Lines about those whom nobody knows, and about principals.
     strangers: RefusalLines,
     principals: RefusalLines,
+    /// One for each submission that may be open.
+    places: Arc<Semaphore>,
 }
 
 impl Gate {
@@ -58,7 +66,26 @@ impl Gate {
         let lines = Lines::to(journal.clone());
         let strangers = RefusalLines::new(STRANGER_LINES_PER_SECOND);
         let principals = RefusalLines::new(REFUSAL_LINES_PER_SECOND);
-        Self { access, journal, lines, strangers, principals }
+        let places = Arc::new(Semaphore::new(SUBMISSIONS_MAX));
+        Self { access, journal, lines, strangers, principals, places }
+    }
+
+    /// Lets nobody in any more, and waits until all submissions have ended, for `DRAIN_TIME_MAX` at
+    /// most.
+    pub async fn close(&self) {
+        // Who waits for all places gets each that becomes free, before anybody who knocks, and has
+        // them until there are no places any more.
+        let all = self.places.acquire_many(u32::try_from(SUBMISSIONS_MAX).unwrap_or(u32::MAX));
+        let ended = tokio::time::timeout(DRAIN_TIME_MAX, all).await;
+        if ended.is_err() {
+            tracing::warn!("submissions were still open when the time to stop was over");
+        }
+        self.places.close();
+    }
+
+    /// Takes no more lines; those that were handed over are written when the thread has ended.
+    pub fn end_lines(&self) -> Option<JoinHandle<()>> {
+        self.lines.end()
     }
 }
 
@@ -84,12 +111,15 @@ pub struct Visit {
     /// Whether the entry may be in the log.
     is_taken: bool,
     index: Option<LeafIndex>,
+    /// Its place among those that may be open, if it got one; the last that it lets go of.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Visit {
     /// Somebody knocks.
     pub fn new(app: Arc<App>, peer: Arc<Peer>, submitter: Submitter, request: RequestId) -> Self {
         let arriving = Some(app.pool.arriving());
+        let place = app.gate.places.clone().try_acquire_owned().ok();
         Self {
             app,
             peer,
@@ -103,6 +133,7 @@ impl Visit {
             entry: None,
             is_taken: false,
             index: None,
+            place,
         }
     }
 
@@ -131,6 +162,9 @@ impl Visit {
     /// # Errors
     /// The answer.
     pub async fn enter(&mut self, face: Face, headers: &HeaderMap) -> Result<(), Fault> {
+        if self.place.is_none() {
+            return Err(Fault::unavailable("pool-full", "reached max pushback; retry"));
+        }
         let app = self.app();
         let by_address = app.rates.write(self.peer.address);
         by_address.map_err(|wait| self.too_often(Limited::Address, wait))?;
@@ -140,7 +174,7 @@ impl Visit {
         if let Some(refusal) = app.health.refusal() {
             return Err(Fault::unavailable(refusal.label(), refusal.public_message()));
         }
-        if app.gate.journal.is_failing() {
+        if app.gate.journal.is_failing() || app.gate.lines.is_stalled() {
             return Err(not_written_down());
         }
         let credentials = Credentials {
@@ -251,6 +285,12 @@ impl Visit {
             (None, None) | (Some(Principal::Anonymous), _) => &gate.strangers,
             _ => &gate.principals,
         };
+        // Whoever has no place may not wait for a line, and nobody begins to wait for a disk that
+        // has stalled: the next line counts them.
+        if self.place.is_none() || gate.lines.is_stalled() {
+            lines.add(1);
+            return Ok(());
+        }
         // While lines fail each refusal tries to write one: the first that succeeds ends that.
         let repeated = match gate.journal.is_failing() {
             true => Some(lines.unwritten()),
@@ -387,6 +427,55 @@ impl RefusalLines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::test_app::TestApp;
+    use crate::pool::Listening;
+
+    #[tokio::test]
+    async fn beyond_the_bound_a_submission_is_refused_and_only_counted() {
+        let log = TestApp::new(false);
+        let (gate, listening) = (&log.app.gate, Listening::default());
+        let first = log.visit(Face::V1, &listening).await;
+        let all = u32::try_from(SUBMISSIONS_MAX).unwrap();
+        assert!(gate.places.try_acquire_many(all).is_err(), "who is in has a place");
+        let others = gate.places.try_acquire_many(all - 1).unwrap();
+        let (head, peer) = (gate.journal.head(), first.peer());
+        let submitter = listening.submitter();
+        let mut second = Visit::new(log.app.clone(), peer, submitter, RequestId::next());
+        let refused = second.enter(Face::V1, &HeaderMap::new()).await.unwrap_err();
+        assert_eq!((refused.status.as_u16(), refused.label), (503, "pool-full"));
+        let answer = second.close(Err(refused)).await;
+        assert!(answer.is_err_and(|fault| fault.label == "pool-full"));
+        assert_eq!(gate.journal.head(), head);
+        assert_eq!(gate.strangers.unwritten.load(Ordering::Relaxed), 1);
+
+        // The one who is in has a line, which counts the other, and then leaves.
+        drop(others);
+        let refused = Fault::bad_request("bad-entry", "no entry");
+        assert!(first.close(Err(refused)).await.is_err());
+        assert_eq!(gate.journal.head().sequence, head.sequence + 1);
+        assert_eq!(gate.strangers.unwritten.load(Ordering::Relaxed), 0);
+        assert!(gate.places.try_acquire_many(all).is_ok(), "nobody is in");
+    }
+
+    #[tokio::test]
+    async fn a_gate_that_closes_waits_for_whoever_is_in_and_for_their_lines() {
+        let log = TestApp::new(false);
+        let (gate, listening) = (&log.app.gate, Listening::default());
+        let visit = log.visit(Face::V1, &listening).await;
+        let (head, peer) = (gate.journal.head(), visit.peer());
+        let leaves = async {
+            let submitter = listening.submitter();
+            let knocks = Visit::new(log.app.clone(), peer, submitter, RequestId::next());
+            assert!(knocks.place.is_none(), "nobody is let in any more");
+            visit.close(Err(Fault::bad_request("bad-entry", "no entry"))).await
+        };
+        let closes = async {
+            gate.close().await;
+            assert_eq!(gate.journal.head().sequence, head.sequence + 1, "the line is there");
+        };
+        let ((), answer) = tokio::join!(biased; closes, leaves);
+        assert!(answer.is_err_and(|fault| fault.label == "bad-entry"));
+    }
 
     #[test]
     fn a_flood_of_refusals_is_counted_and_not_written() {

@@ -12,9 +12,11 @@
 //! same chain: each takes the lock for one write, and first follows what others wrote since.
 //!
 //! Invariants:
-//! - a write reaches the file in whole lines or is cut off again; what could not be cut off, and
-//!   what a killed process left, is cut off by the next writer, who says so in a line of its own;
-//! - lines that were lost to a full disk are counted by the first line that fits again;
+//! - a write reaches the file whole or is cut off again. Of one that could not be cut off, or that
+//!   a killed process left, the next writer keeps the whole lines, cuts off the rest and says so in
+//!   a line of its own;
+//! - lines that were lost to a full disk are counted by the first line that fits again; of several
+//!   that failed at once and could not be cut off, those that were kept are counted, too;
 //! - after a sync of unknown outcome nothing is written until the journal is opened again: what the
 //!   cache says of the file may not be what the disk holds;
 //! - a new segment begins only when the one before is synced.
@@ -40,7 +42,7 @@ use std::time::{Duration, Instant};
 
 use treering_proto::hash::sha256;
 
-pub use self::group::Lines;
+pub use self::group::{Lines, abort_on_panic};
 use self::line::timestamp;
 pub use self::line::{Act, LINE_BYTES_MAX, Line, Record, Text};
 pub use self::segment::Head;
@@ -100,11 +102,14 @@ pub enum JournalError {
     /// An earlier sync failed, and nobody knows what the disk holds.
     #[error("the journal could not be synced, and nobody knows what the disk holds of it; restart")]
     Unsynced,
+    /// The line came after the last that a server that stops writes.
+    #[error("the journal takes no more lines: the server stops")]
+    Ended,
 }
 
 impl JournalError {
     /// Every label, for metrics.
-    pub const LABELS: [&str; 5] = ["io", "busy", "broken", "removed", "unsynced"];
+    pub const LABELS: [&str; 6] = ["io", "busy", "broken", "removed", "unsynced", "ended"];
 
     /// The stable label, in answers and metrics.
     pub fn label(&self) -> &'static str {
@@ -114,6 +119,7 @@ impl JournalError {
             Self::Broken { .. } => "broken",
             Self::Removed { .. } => "removed",
             Self::Unsynced => "unsynced",
+            Self::Ended => "ended",
         }
     }
 }
@@ -146,7 +152,7 @@ struct State {
     first_ms: Option<u64>,
     /// Torn bytes that were cut off and not told of yet.
     repaired: bool,
-    /// Lines that could not be written since the last that could.
+    /// Lines that failed their requests since the last that was written.
     lost: u64,
     unsynced: bool,
     /// Whether somebody else held the lock for too long the last time.
@@ -193,7 +199,7 @@ impl Journal {
         self.write_all_at(&[line.text()], clock::read().wall_ms)
     }
 
-    /// Writes lines, all of them or none, as at one time, Unix milliseconds.
+    /// Writes lines as at one time, Unix milliseconds: all of them, or it fails for all of them.
     fn write_all_at(&self, lines: &[Text], time_ms: u64) -> Result<(), JournalError> {
         let mut state = self.state();
         let written = self.write_locked(&mut state, lines, time_ms);
@@ -350,7 +356,7 @@ impl State {
             bytes.push(b'\n');
         }
         if let Err(source) = write_all(&self.file, &bytes, append) {
-            // If it cannot be cut off now, whoever writes next finds it and does.
+            // If it cannot be cut off now, whoever writes next finds it, and keeps its whole lines.
             let _ = self.file.set_len(self.len);
             let path = segment::path_of(directory, self.segment);
             return Err(JournalError::Io { path, source });

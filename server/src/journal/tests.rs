@@ -1,6 +1,7 @@
 use std::fs;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use tempfile::TempDir;
 use treering_proto::hash::Hash;
@@ -291,6 +292,32 @@ fn a_full_disk_fails_the_line_and_the_chain_goes_on() {
 }
 
 #[test]
+fn of_a_group_that_does_not_fit_no_line_stays_and_all_are_counted() {
+    let group = ["1", "2", "3"].map(|request| line(request).text());
+    let length = chained(&line("1"), 2, NOON, Hash([0; 32])).len() + 1;
+    for is_written in [false, true] {
+        // In the middle of each line, and at the ends of the first two.
+        for left in
+            (0..group.len() * length).step_by(length.div_ceil(3)).chain([length, 2 * length])
+        {
+            let (_top, directory) = place();
+            let room = Arc::new(AtomicUsize::new(usize::MAX));
+            let append = full_after(&room, is_written);
+            let journal = Journal::open_with(&directory, append).unwrap();
+            room.store(left, Ordering::Relaxed);
+            assert_eq!(journal.write_all_at(&group, NOON).unwrap_err().label(), "io", "{left}");
+            assert_eq!(acts(&directory), ["admin:journal-started"], "{left}");
+            room.store(usize::MAX, Ordering::Relaxed);
+            journal.write_all_at(&[line("kept").text()], NOON).unwrap();
+            let lines = records(&directory);
+            assert_eq!(acts(&directory)[1..], ["admin:journal-resumed", "submit"]);
+            assert_eq!((lines[1].repeated, lines[2].request.as_str()), (3, "kept"));
+            assert_whole(&directory);
+        }
+    }
+}
+
+#[test]
 fn a_segment_that_is_taken_away_fails_the_line() {
     let (_top, directory) = place();
     let journal = Journal::open(&directory).unwrap();
@@ -391,6 +418,57 @@ fn what_root_begins_belongs_to_whom_the_directory_belongs() {
     for path in made {
         assert_eq!(fs::metadata(&path).unwrap().uid(), 12_345, "{}", path.display());
     }
+}
+
+/// A disk that says when a write begins, and goes on when it is told to; always, once nobody can
+/// tell it any more.
+fn held_up() -> (Box<Append>, Receiver<()>, Sender<()>) {
+    let (begins, begun) = channel();
+    let (go_on, goes_on) = channel();
+    let goes_on = Mutex::new(goes_on);
+    let append = move |mut file: &File, bytes: &[u8]| {
+        begins.send(()).unwrap();
+        let _ = goes_on.lock().unwrap().recv();
+        io::Write::write(&mut file, bytes)
+    };
+    (Box::new(append), begun, go_on)
+}
+
+#[tokio::test]
+async fn lines_that_come_while_one_is_written_are_one_write_and_a_long_one_is_noticed() {
+    let (_top, directory) = place();
+    let (append, begun, go_on) = held_up();
+    go_on.send(()).unwrap();
+    let journal = Journal::open_with(&directory, append).unwrap();
+    begun.recv().unwrap();
+    let lines = Lines::to(Arc::new(journal));
+    assert!(!lines.is_stalled_at(u64::MAX), "nothing is written");
+    let before_ms = clock::read().boot_ms;
+    let all: Vec<_> = (0..40).map(|_| lines.write(line("1").text())).collect();
+    begun.recv().unwrap();
+    let after_ms = clock::read().boot_ms;
+    assert!(!lines.is_stalled_at(before_ms + group::STALLED_MS));
+    assert!(lines.is_stalled_at(after_ms + group::STALLED_MS + 1));
+    drop(go_on);
+    for written in all {
+        written.await.unwrap();
+    }
+    assert!(!lines.is_stalled_at(u64::MAX), "nothing is written any more");
+    assert!(begun.try_iter().count() <= 1, "all that came during the first write are the second");
+    assert_eq!(assert_whole(&directory).lines, 1 + 40);
+}
+
+#[tokio::test]
+async fn lines_that_were_handed_over_before_the_end_are_written_and_no_others() {
+    let (_top, directory) = place();
+    let lines = Lines::to(Arc::new(Journal::open(&directory).unwrap()));
+    let before = lines.write(line("1").text());
+    lines.end().unwrap().join().unwrap();
+    let after = lines.write(line("2").text());
+    assert_eq!(acts(&directory), ["admin:journal-started", "submit"]);
+    before.await.unwrap();
+    assert_eq!(after.await.unwrap_err().label(), "ended");
+    assert!(lines.end().is_none());
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ use crate::http::heavy::Heavy;
 use crate::http::offer::{Offer, ReadOnly};
 use crate::http::rates::{RateSettings, Rates};
 use crate::http::{App, accept};
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Journal, JournalError, abort_on_panic};
 use crate::metrics::Metrics;
 use crate::ops::keeper::{self, End, Keeper};
 use crate::pool::Pool;
@@ -190,23 +190,38 @@ pub async fn serve(service: Service) -> Result<(), ServeError> {
     announce::ready(&app, &service, address, read_address, started.elapsed());
     manager.ready(announce::status(&app));
     health.report_to(manager.clone());
-    accept::serve(app, listeners, tls, stop).await;
+    // What is true if the process dies from here on: what was acknowledged is in the log and has
+    // its line; whoever heard nothing submits again.
+    accept::serve(app.clone(), listeners, tls, stop).await;
     manager.stopping();
     scrubbing.stop();
     health.set_passing(Some(Refusal::Stopping));
+    // Submissions outlive their connections. What waits is still logged: until the sequencer has
+    // ended, entries may be in the log that have no line.
     pool.stop();
     if let Some(sequencing) = sequencing {
-        let joined = tokio::task::spawn_blocking(move || sequencing.join()).await;
-        assert!(matches!(joined, Ok(Ok(()))), "the sequencer ends when its pool stops");
+        joined(sequencing).await;
     }
-    drop(held);
+    // Now each submission knows how it ends. When all have ended, each entry of this process has
+    // its line, but for power loss. If the time was over before, some may have none; nobody was
+    // told that these are logged.
+    app.gate.close().await;
+    let writing = app.gate.end_lines().expect("nobody else ends the lines");
+    drop((held, app));
+    joined(writing).await;
+    // No line comes any more. The keeper's last round syncs them all, and power loss takes none.
     end.end();
     for thread in [keeping, scrubber] {
-        let joined = tokio::task::spawn_blocking(move || thread.join()).await;
-        assert!(matches!(joined, Ok(Ok(()))), "a thread ends when it is told to");
+        joined(thread).await;
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Waits for a thread that was told to end.
+async fn joined(thread: JoinHandle<()>) {
+    let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+    assert!(matches!(joined, Ok(Ok(()))), "a thread ends when it is told to");
 }
 
 /// A log that is served.
@@ -237,7 +252,7 @@ fn run_log(
     let sequencer = sequencer(log, clock, &app, service, witnessing, heartbeat.clone());
     let sequencing = std::thread::Builder::new()
         .name("sequencer".into())
-        .spawn(move || abort_on_panic(|| sequencer.run()))
+        .spawn(move || abort_on_panic("sequencer", || sequencer.run()))
         .expect("a process that just started can start a thread");
     Ok(Running { app, sequencing: Some(sequencing), held: None })
 }
@@ -434,15 +449,6 @@ struct DirectorySequencer {
 impl DirectorySequencer {
     fn run(self) {
         self.sequencer.run();
-    }
-}
-
-/// A broken promise of our own in the loop ends the process: half a sequencer must not go on
-/// signing.
-fn abort_on_panic(run: impl FnOnce()) {
-    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
-        tracing::error!("the sequencer broke a promise of its own; the process ends");
-        std::process::abort();
     }
 }
 
