@@ -76,15 +76,23 @@ impl Submitter {
 }
 
 /// A submission that is being read and verified, for the pool that it is on its way to. Dropped, it
-/// does not come.
-pub struct Arriving(Option<Arc<Pool>>);
+/// does not come. Once a batch has waited for it in vain, none does any more: who sends slowly
+/// keeps others waiting once.
+pub struct Arriving(Option<(Arc<Pool>, u64)>);
+
+impl Arriving {
+    /// A submission that nobody waits for.
+    pub fn unannounced() -> Self {
+        Self(None)
+    }
+}
 
 impl Drop for Arriving {
     fn drop(&mut self) {
-        let Some(pool) = self.0.take() else { return };
+        let Some((pool, generation)) = self.0.take() else { return };
         let mut inner = pool.lock();
-        inner.arriving -= 1;
-        if inner.arriving == 0 {
+        inner.arrives(generation);
+        if inner.is_gathering && !inner.gathers() {
             pool.arrived.notify_one();
         }
     }
@@ -126,11 +134,28 @@ struct Inner {
     /// being looked up.
     waiters: HashMap<Hash, Vec<Waiter>>,
     bytes: usize,
-    /// How many are known to be coming.
+    /// How many are known to be coming, of those that no batch has waited for in vain.
     arriving: usize,
+    /// Of whom `arriving` counts.
+    generation: u64,
+    /// Whether a batch waits for them.
+    is_gathering: bool,
     stopping: bool,
     /// Something other than an entry wants the sequencer's attention.
     nudged: bool,
+}
+
+impl Inner {
+    /// One who was announced comes, or will not.
+    fn arrives(&mut self, generation: u64) {
+        self.arriving -= usize::from(generation == self.generation);
+    }
+
+    /// Whether somebody is coming for whom a batch has room.
+    fn gathers(&self) -> bool {
+        let has_room = self.waiting.len() < BATCH_ENTRIES_MAX && self.bytes < BATCH_BYTES_MAX;
+        self.arriving > 0 && has_room && !self.stopping
+    }
 }
 
 /// One who waits for an outcome.
@@ -159,13 +184,14 @@ impl Pool {
 
     /// Announces a submission.
     pub fn arriving(self: &Arc<Self>) -> Arriving {
-        self.lock().arriving += 1;
-        Arriving(Some(self.clone()))
+        let mut inner = self.lock();
+        inner.arriving += 1;
+        Arriving(Some((self.clone(), inner.generation)))
     }
 
     /// Takes a submission of whoever has the receiver, which hears its outcome exactly once.
     pub fn submit(&self, entry: VerifiedEntry) -> Result<oneshot::Receiver<Outcome>, Rejected> {
-        self.take(entry, None, Arriving(None))
+        self.take(entry, None, Arriving::unannounced())
     }
 
     /// The same for a client, who was announced, and may hang up while the receiver is waited at.
@@ -216,10 +242,11 @@ impl Pool {
                 let mut inner = self.lock();
                 inner.bytes += weight(&entry);
                 inner.waiting.push_back(entry);
-                inner.arriving -= usize::from(arriving.0.take().is_some());
+                if let Some((_, generation)) = arriving.0.take() {
+                    inner.arrives(generation);
+                }
                 // Between the first and the last of a batch there is nothing to do for its taker.
-                let is_first = inner.waiting.len() == 1;
-                if is_first || inner.arriving == 0 || inner.waiting.len() >= BATCH_ENTRIES_MAX {
+                if !inner.is_gathering || !inner.gathers() {
                     self.arrived.notify_one();
                 }
             }
@@ -252,10 +279,12 @@ impl Pool {
             |inner: &mut Inner| inner.waiting.is_empty() && !inner.stopping && !inner.nudged;
         let mut inner = self.wait_while(self.lock(), idle, is_idle);
         if !inner.waiting.is_empty() {
-            inner = self.wait_while(inner, gather, |inner| {
-                let has_room = inner.waiting.len() < BATCH_ENTRIES_MAX;
-                inner.arriving > 0 && has_room && !inner.stopping
-            });
+            inner.is_gathering = true;
+            inner = self.wait_while(inner, gather, |inner| inner.gathers());
+            inner.is_gathering = false;
+            if inner.gathers() {
+                (inner.generation, inner.arriving) = (inner.generation + 1, 0);
+            }
         }
         inner.nudged = false;
         if inner.waiting.is_empty() && inner.stopping {
@@ -361,121 +390,4 @@ fn weight(entry: &VerifiedEntry) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::test_log::{TestLog, entries};
-
-    #[test]
-    fn a_batch_waits_for_those_who_are_announced_and_for_nobody_else() {
-        const LONG: Duration = Duration::from_secs(600);
-        let log = TestLog::new();
-        let pool = Arc::new(Pool::new(log.store.clone(), Health::default()));
-        let mut entries = entries(3);
-        let listening = Listening::default();
-        let submit = |arriving, entry| pool.submit_for(listening.submitter(), arriving, entry);
-        let batch_len = || pool.next_batch(LONG, LONG).unwrap().len();
-        // Alone, or with somebody who waits for another reason, nobody else is waited for.
-        let _alone = submit(pool.arriving(), entries.remove(0)).unwrap();
-        assert_eq!(batch_len(), 1);
-        let (first, second, third) = (pool.arriving(), pool.arriving(), pool.arriving());
-        let _first = submit(first, entries.remove(0)).unwrap();
-        let taken = std::thread::scope(|scope| {
-            let taken = scope.spawn(batch_len);
-            let _second = submit(second, entries.remove(0)).unwrap();
-            drop(third);
-            taken.join().unwrap()
-        });
-        assert_eq!(taken, 2, "the second was coming, the third came to nothing");
-    }
-
-    #[test]
-    fn the_first_who_still_waits_hears_that_the_entry_is_logged() {
-        let log = TestLog::new();
-        let pool = Arc::new(Pool::new(log.store.clone(), Health::default()));
-        let entry = entries(1).remove(0);
-        let gave_up = pool.submit(entry.clone()).unwrap();
-        let mut waits = pool.submit(entry.clone()).unwrap();
-        let mut later = pool.submit(entry.clone()).unwrap();
-        assert_eq!(
-            pool.next_batch(Duration::ZERO, Duration::ZERO).unwrap().len(),
-            1,
-            "it is on its way once"
-        );
-        drop(gave_up);
-        let index = LeafIndex::new(0).unwrap();
-        let snapshot = Arc::new(log.snapshot());
-        pool.resolve(&entry, Logged { index, time: 0, snapshot, set: None });
-        assert!(matches!(waits.try_recv(), Ok(Outcome::Logged(logged)) if logged.index == index));
-        assert!(matches!(later.try_recv(), Ok(Outcome::Duplicate(at)) if at == index));
-        assert_eq!(pool.depth(), Depth::default());
-    }
-
-    /// What a submitter did before its entry was logged.
-    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-    enum Did {
-        Listen,
-        HangUp,
-        GiveUp,
-    }
-
-    /// What each of those who submitted one entry, and then did this, hears in the end.
-    fn heard(log: &TestLog, did: &[Did]) -> Vec<Option<Outcome>> {
-        let pool = Arc::new(Pool::new(log.store.clone(), Health::default()));
-        let entry = entries(1).remove(0);
-        let clients: Vec<_> = did
-            .iter()
-            .map(|did| {
-                let listening = Listening::default();
-                let receiver =
-                    pool.submit_for(listening.submitter(), pool.arriving(), entry.clone()).unwrap();
-                (did, listening, receiver)
-            })
-            .collect();
-        assert_eq!(pool.depth(), Depth { entries: 1, listening: did.len() });
-        // Dropping is hanging up, or giving up.
-        let receivers = clients.into_iter().map(|(did, listening, receiver)| match did {
-            Did::Listen => (Some(listening), Some(receiver)),
-            Did::HangUp => (None, Some(receiver)),
-            Did::GiveUp => (Some(listening), None),
-        });
-        let receivers: Vec<_> = receivers.collect();
-        let listening = did.iter().filter(|did| **did == Did::Listen).count();
-        assert_eq!(pool.depth(), Depth { entries: 1, listening });
-        let index = LeafIndex::new(0).unwrap();
-        let snapshot = Arc::new(log.snapshot());
-        assert_eq!(
-            pool.next_batch(Duration::ZERO, Duration::ZERO).unwrap().len(),
-            1,
-            "it is on its way once"
-        );
-        pool.resolve(&entry, Logged { index, time: 0, snapshot, set: None });
-        assert_eq!(pool.depth(), Depth::default());
-        let hear = |receiver: Option<oneshot::Receiver<Outcome>>| {
-            receiver.map(|mut receiver| receiver.try_recv().expect("who waits hears something"))
-        };
-        receivers.into_iter().map(|(_listening, receiver)| hear(receiver)).collect()
-    }
-
-    #[test]
-    fn of_all_who_submit_one_entry_exactly_one_who_listens_hears_that_it_is_logged() {
-        const ALL: [Did; 3] = [Did::Listen, Did::HangUp, Did::GiveUp];
-        let log = TestLog::new();
-        let of_three = ALL.into_iter().flat_map(|first| {
-            ALL.into_iter().flat_map(move |second| ALL.map(|third| [first, second, third]))
-        });
-        for did in of_three {
-            let heard = heard(&log, &did);
-            let first = |wanted: Did| did.iter().position(|did| *did == wanted);
-            let logged = first(Did::Listen).or(first(Did::HangUp));
-            for (at, heard) in heard.iter().enumerate() {
-                let is_right = match heard {
-                    None => did[at] == Did::GiveUp,
-                    Some(Outcome::Logged(heard)) => logged == Some(at) && heard.index.get() == 0,
-                    Some(Outcome::Duplicate(index)) => logged != Some(at) && index.get() == 0,
-                    Some(Outcome::Refused(_)) => false,
-                };
-                assert!(is_right, "the one at {at} of {did:?} heard {heard:?}");
-            }
-        }
-    }
-}
+mod tests;

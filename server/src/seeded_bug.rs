@@ -79,7 +79,6 @@ pub const FLIP_VARIABLE: &str = "TREERING_FLIP_ENTRY";
 mod choice {
     use super::SeededBug;
     use std::borrow::Cow;
-    use treering_proto::hash::Hash;
 
     /// Whether this process has the bug: never.
     pub const fn is(_: SeededBug) -> bool {
@@ -91,9 +90,9 @@ mod choice {
         Cow::Borrowed(entry)
     }
 
-    /// The hashes of a tile as they are served: as they are.
-    pub fn served(_: (u8, u64), hashes: Vec<Hash>) -> Vec<Hash> {
-        hashes
+    /// The bytes of a tile as they are served: as they are.
+    pub fn served(_: (u8, u64), bytes: Vec<u8>) -> Vec<u8> {
+        bytes
     }
 }
 
@@ -104,7 +103,6 @@ mod choice {
     use std::collections::HashMap;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::{Mutex, OnceLock, PoisonError};
-    use treering_proto::hash::Hash;
 
     /// Whether this process has the bug.
     ///
@@ -136,14 +134,14 @@ mod choice {
         Cow::Owned(damaged)
     }
 
-    /// The hashes of a tile as they are served: those that were asked for first.
-    pub fn served(tile: (u8, u64), hashes: Vec<Hash>) -> Vec<Hash> {
-        static CACHE: Mutex<Option<HashMap<(u8, u64), Vec<Hash>>>> = Mutex::new(None);
+    /// The bytes of a tile as they are served: those that were asked for first.
+    pub fn served(tile: (u8, u64), bytes: Vec<u8>) -> Vec<u8> {
+        static CACHE: Mutex<Option<HashMap<(u8, u64), Vec<u8>>>> = Mutex::new(None);
         if !is(SeededBug::StaleTile) {
-            return hashes;
+            return bytes;
         }
         let mut cache = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
-        cache.get_or_insert_default().entry(tile).or_insert(hashes).clone()
+        cache.get_or_insert_default().entry(tile).or_insert(bytes).clone()
     }
 }
 

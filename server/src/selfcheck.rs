@@ -19,6 +19,10 @@ use treering_proto::tree::{TreeHead, TreeSize, perfect_subtrees};
 use crate::seeded_bug::{self, SeededBug};
 use crate::store::{Durable, Store, StoreError};
 
+/// Entries that are read at once: whoever claims a log, or starts it with an old anchor, checks
+/// more than a batch, and all of it need not fit memory.
+const READ_AT_ONCE: u64 = 1024;
+
 /// Why a head must not be signed.
 #[derive(Debug, thiserror::Error)]
 pub enum SelfCheckError {
@@ -45,6 +49,9 @@ pub enum SelfCheckError {
         /// Which.
         path: String,
     },
+    /// The growing tiles in memory are not what they were made of.
+    #[error("self-check: nodes of the growing tiles in memory do not match the hashes below them")]
+    EdgeMismatch,
     /// The batch does not continue the head that was checked last.
     #[error(
         "self-check: the batch continues a tree of {batch}, the last checked tree has {checked}"
@@ -123,24 +130,31 @@ impl SelfCheck {
             return Err(SelfCheckError::RootMismatch { from, to, read_back, appended: head.root });
         }
         check_tiles(store, before.size, durable.edge())?;
+        // What proofs are made of, beyond the few nodes that the root depends on.
+        if !durable.edge().is_sound() || durable.edge().head() != head {
+            return Err(SelfCheckError::EdgeMismatch);
+        }
         *self = grown;
         Ok(Checked(durable))
     }
 
-    /// Appends the entries up to `size`, read from storage.
+    /// Appends the entries up to `size`, read from storage, so many at once.
     fn append(&mut self, store: &Store, size: TreeSize) -> Result<(), StoreError> {
-        let entries = store.entries(self.size, size.get() - self.size)?;
-        let leaves: Vec<[u8; 32]> = entries.iter().map(|entry| Rfc6962::hash(entry)).collect();
-        let mut rest = leaves.as_slice();
-        for subtree in perfect_subtrees(self.size, size.get()) {
-            let (leaves, after) = rest.split_at(1 << subtree.level);
-            let root = MerkleTree::<Rfc6962>::from_leaves(leaves)
-                .root()
-                .expect("a subtree has at least one leaf");
-            self.push(subtree.level, root);
-            rest = after;
+        while self.size < size.get() {
+            let end = size.get().min(self.size + READ_AT_ONCE);
+            let entries = store.entries(self.size, end - self.size)?;
+            let leaves: Vec<[u8; 32]> = entries.iter().map(|entry| Rfc6962::hash(entry)).collect();
+            let mut rest = leaves.as_slice();
+            for subtree in perfect_subtrees(self.size, end) {
+                let (leaves, after) = rest.split_at(1 << subtree.level);
+                let root = MerkleTree::<Rfc6962>::from_leaves(leaves)
+                    .root()
+                    .expect("a subtree has at least one leaf");
+                self.push(subtree.level, root);
+                rest = after;
+            }
+            self.size = end;
         }
-        self.size = size.get();
         Ok(())
     }
 

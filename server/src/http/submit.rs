@@ -117,7 +117,9 @@ where
 {
     let entry = verify(app, body, parse).await?;
     visit.authorise(&entry)?;
-    let entry = visit.admit(entry).await?;
+    let mut entry = visit.admit(entry).await?;
+    // It is decided who may log it; what waits in the pool need not keep them.
+    entry.forget_verifiers();
     let (kind, leaf, body) = (entry.kind(), entry.leaf(), entry.body().to_vec());
     let receiver = match app.pool.submit_for(visit.submitter(), visit.arrives(), entry) {
         Ok(receiver) => {

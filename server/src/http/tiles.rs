@@ -6,9 +6,7 @@
 
 use std::sync::Arc;
 
-use treering_proto::tile::{
-    ENTRY_LEN_MAX, TILE_WIDTH, Tile, TileKind, encode_entry, encode_hashes,
-};
+use treering_proto::tile::{ENTRY_LEN_MAX, TILE_WIDTH, Tile, TileKind, encode_entry};
 
 use super::App;
 use super::reply::{BYTES, Fault, Reply, TEXT, immutable, plain};
@@ -31,8 +29,8 @@ pub async fn serve_tile(app: &Arc<App>, path: &str) -> Result<Reply, Fault> {
     }
     let bytes = match tile.kind {
         TileKind::Hashes(level) => {
-            let hashes = app.store.tile(level, tile, &snapshot.edge).map_err(Fault::internal)?;
-            encode_hashes(&seeded_bug::served((level, tile.index), hashes))
+            let bytes = app.store.tile_bytes(level, tile, &snapshot.edge);
+            seeded_bug::served((level, tile.index), bytes.map_err(Fault::internal)?)
         }
         TileKind::Entries => {
             let store = app.store.clone();

@@ -18,6 +18,16 @@ fn what_was_appended_right_passes_in_batches_of_every_kind() {
 }
 
 #[test]
+fn a_gap_larger_than_what_is_read_at_once_passes() {
+    let entries = entries(2 * READ_AT_ONCE as usize + 700);
+    let mut log = TestLog::new();
+    let durable = log.append(&entries);
+    let head = durable.head();
+    let checked = SelfCheck::new(&RightEdge::EMPTY).check(&log.store, durable).unwrap();
+    assert_eq!(checked.head(), head);
+}
+
+#[test]
 fn a_leaf_that_changed_before_it_entered_the_tree_is_never_signed() {
     let entries = entries(300);
     let mut flipped = leaves(&entries);

@@ -6,7 +6,7 @@ use treering_proto::append::RightEdge;
 use treering_proto::hash::{Hash, hash_leaf};
 use treering_proto::proof::ProofPlan;
 use treering_proto::tile::{
-    TILE_WIDTH, Tile, TileKind, decode_hashes, hashes_at, node_in_tile, perfect_root,
+    TILE_WIDTH, Tile, TileKind, decode_hashes, encode_hashes, hashes_at, node_in_tile, perfect_root,
 };
 use treering_proto::tree::{LeafIndex, Node, TreeHead, TreeSize};
 
@@ -148,7 +148,7 @@ impl Store {
 
     /// The hashes of `tile` in the tree that ends at `edge`; the caller has checked that the tree
     /// has it.
-    pub fn tile(&self, level: u8, tile: Tile, edge: &RightEdge) -> Result<Vec<Hash>, StoreError> {
+    fn tile(&self, level: u8, tile: Tile, edge: &RightEdge) -> Result<Vec<Hash>, StoreError> {
         let width = tile.width as usize;
         if tile.index == hashes_at(level, edge.size()) / TILE_WIDTH {
             return Ok(edge.growing(level)[..width].to_vec());
@@ -156,6 +156,24 @@ impl Store {
         let mut hashes = self.full_tile(level, tile.index)?;
         hashes.truncate(width);
         Ok(hashes)
+    }
+
+    /// The same as the bytes of the tile: those of a full one are stored as they are served.
+    pub fn tile_bytes(
+        &self,
+        level: u8,
+        tile: Tile,
+        edge: &RightEdge,
+    ) -> Result<Vec<u8>, StoreError> {
+        let width = tile.width as usize;
+        if tile.index == hashes_at(level, edge.size()) / TILE_WIDTH {
+            return Ok(encode_hashes(&edge.growing(level)[..width]));
+        }
+        let stored = self.read(TILE_BY_COORDINATE, &tile_key(level, tile.index))?;
+        let whole = stored.filter(|bytes| bytes.len() as u64 == TILE_WIDTH * Hash::LEN as u64);
+        let mut bytes = whole.ok_or_else(|| self.damaged(TILE_BY_COORDINATE, tile.path()))?;
+        bytes.truncate(width * Hash::LEN);
+        Ok(bytes)
     }
 
     /// The hashes of a proof over the tree that ends at `edge`.
