@@ -1,5 +1,5 @@
-# What the scripts have in common: messages, missing tools, one build, one Python, one Node.js,
-# child processes.
+# What the scripts have in common: messages, missing tools, one build, Go modules, one Python, one
+# Node.js, child processes.
 #
 # Sourced, not run. All scripts build in one place below the user's cache, so that RocksDB, which
 # takes most of the first build, is compiled once for the quickstart, the tests and every clone:
@@ -126,6 +126,28 @@ build() {
     say "once. Later builds take seconds. All of it is kept in $cache."
   fi
   (cd "$root" && cargo build --release --locked --workspace "$@")
+}
+
+# --- Go ----------------------------------------------------------------------------------------
+
+# need_go WHAT: without Go, says what was not done for that reason, and the exit code says so.
+need_go() {
+  if ! command -v go >/dev/null; then
+    say "error: there is no Go on this machine, so $1."
+    say "https://go.dev/doc/install says how to install it."
+    exit 5
+  fi
+  # Torchwood needs 1.27; the go command takes exactly this version from the module proxy.
+  export GOTOOLCHAIN=go1.27.3
+  # Nobody's SQLite is C here, so no C compiler is needed.
+  export CGO_ENABLED=0
+}
+
+# build_module DIRECTORY OUTPUT PACKAGE...: builds packages that the module in this directory of the
+# repository pins. OUTPUT is a file, or a directory that ends with a slash.
+build_module() {
+  say "building ${*:3}"
+  (cd "$root/$1" && go build -mod=readonly -trimpath -o "$2" "${@:3}")
 }
 
 # --- Python ------------------------------------------------------------------------------------

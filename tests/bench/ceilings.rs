@@ -1,4 +1,5 @@
-//! Ceilings: what this machine can do at best of each thing that the log cannot do without.
+//! Ceilings: what this machine can do at best of each thing that the log cannot do without, beside
+//! verifying signatures (`verifies`).
 //!
 //! Measured while nothing else of this run works: no server, no generator.
 
@@ -9,16 +10,8 @@ use std::path::Path;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _,
-    UnparsedPublicKey,
-};
 use rustix::time::{ClockId, clock_gettime};
 use sha2::{Digest as _, Sha256};
-
-/// Signatures that each thread has ready; each under its own key, over its own message.
-const SIGNATURES_PER_THREAD: usize = 4096;
 
 /// What one entry appends to the write-ahead log, nearly.
 const APPEND_LEN: usize = 1200;
@@ -37,39 +30,6 @@ pub(crate) struct SyncTimes {
     pub(crate) append: Vec<Duration>,
     /// 112 bytes overwritten in another file, then fdatasync: what the anchor does.
     pub(crate) overwrite: Vec<Duration>,
-}
-
-/// ECDSA P-256 verifications.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Verifies {
-    /// A second, on all threads together.
-    pub(crate) rate: f64,
-    /// CPU time of one, in seconds.
-    pub(crate) cpu_seconds: f64,
-}
-
-/// Verifies with `threads` threads, each signature under another key.
-pub(crate) fn verifies(threads: usize, time: Duration) -> anyhow::Result<Verifies> {
-    let parts = on_all_threads(threads, |barrier| {
-        let signed: Vec<_> = (0..SIGNATURES_PER_THREAD).map(sign_one).collect();
-        let mut cycle = signed.iter().cycle();
-        barrier.wait();
-        let before = thread_cpu_seconds();
-        let (done, rate) = repeat(time, || {
-            for (key, message, signature) in cycle.by_ref().take(64) {
-                let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, key);
-                key.verify(message, signature).expect("it was signed with this key");
-            }
-            64
-        });
-        let cpu_seconds = (thread_cpu_seconds() - before) / done as f64 / threads as f64;
-        Verifies { rate, cpu_seconds }
-    })?;
-    let sum = |sum: Verifies, part: Verifies| Verifies {
-        rate: sum.rate + part.rate,
-        cpu_seconds: sum.cpu_seconds + part.cpu_seconds,
-    };
-    Ok(parts.into_iter().fold(Verifies::default(), sum))
 }
 
 /// SHA-256 in bytes a second with `threads` threads.
@@ -115,7 +75,7 @@ impl SyncTimes {
 }
 
 /// What `work` returns on each of `threads` threads that start together.
-fn on_all_threads<T: Send>(
+pub(crate) fn on_all_threads<T: Send>(
     threads: usize,
     work: impl Fn(&Barrier) -> T + Sync,
 ) -> anyhow::Result<Vec<T>> {
@@ -128,7 +88,7 @@ fn on_all_threads<T: Send>(
 }
 
 /// Repeats `step` for `time`: how much it did, and how much in a second.
-fn repeat(time: Duration, mut step: impl FnMut() -> u64) -> (u64, f64) {
+pub(crate) fn repeat(time: Duration, mut step: impl FnMut() -> u64) -> (u64, f64) {
     let start = Instant::now();
     let mut done = 0;
     while start.elapsed() < time {
@@ -137,15 +97,8 @@ fn repeat(time: Duration, mut step: impl FnMut() -> u64) -> (u64, f64) {
     (done, done as f64 / start.elapsed().as_secs_f64())
 }
 
-fn thread_cpu_seconds() -> f64 {
+/// CPU time of this thread so far.
+pub(crate) fn thread_cpu_seconds() -> f64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-}
-
-fn sign_one(number: usize) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
-    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING);
-    let pair = pair.expect("the system has randomness");
-    let message = format!("message {number:024}").into_bytes();
-    let signature = pair.sign(&SystemRandom::new(), &message).expect("P-256 signs any message");
-    (pair.public_key().as_ref().to_vec(), message, signature.as_ref().to_vec())
 }

@@ -5,18 +5,20 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use treering_client::hash_model::{self, HashOptions};
 
-/// Bytes of one write; the content repeats with this period, which SHA-256 does not notice.
-const BLOCK_LEN: usize = 1 << 20;
+use crate::quantity::Spread;
 
-/// How often the model is hashed; the middle counts.
+/// Bytes of one write; the content repeats with this period, which SHA-256 does not notice.
+const BLOCK_LEN: u64 = 1 << 20;
+
+/// How often the model is hashed.
 const ROUNDS: usize = 5;
 
 /// Bytes a second of the client's `hash_model` over a model of `len` bytes in `files` files, which
 /// are in the page cache.
-pub(crate) fn hashed_bytes_per_second(work: &Path, len: u64, files: u64) -> anyhow::Result<f64> {
+pub(crate) fn hashed_bytes_per_second(work: &Path, len: u64, files: u64) -> anyhow::Result<Spread> {
     let root = work.join("model");
     write_model(&root, len / files, files)?;
     let options = HashOptions::default();
@@ -33,19 +35,22 @@ pub(crate) fn hashed_bytes_per_second(work: &Path, len: u64, files: u64) -> anyh
         }
     }
     fs::remove_dir_all(&root)?;
-    rates.sort_by(f64::total_cmp);
-    Ok(rates[ROUNDS / 2])
+    Spread::of(rates).context("a model is hashed more than once")
 }
 
-fn write_model(root: &Path, file_len: u64, files: u64) -> anyhow::Result<()> {
+/// Writes a model of random bytes.
+pub(crate) fn write_model(root: &Path, file_len: u64, files: u64) -> anyhow::Result<()> {
     fs::create_dir(root)?;
-    let mut block = vec![0; BLOCK_LEN];
+    let mut block = vec![0; file_len.min(BLOCK_LEN) as usize];
     for number in 0..files {
         let filled = aws_lc_rs::rand::fill(&mut block);
         filled.map_err(|_| anyhow::anyhow!("the system has no randomness"))?;
         let mut file = File::create(root.join(format!("model-{number:05}.safetensors")))?;
-        for _ in 0..file_len / BLOCK_LEN as u64 {
-            file.write_all(&block)?;
+        let mut left = file_len;
+        while left > 0 {
+            let part = left.min(BLOCK_LEN);
+            file.write_all(&block[..part as usize])?;
+            left -= part;
         }
         // Otherwise the system would write it to disk while it is hashed.
         file.sync_all()?;

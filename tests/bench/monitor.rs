@@ -1,14 +1,14 @@
 //! The client's monitor, reading a whole log from its server: hashes, tiles, roots, facts and the
 //! index of them on disk; and the same with every submitter's signature.
 
-use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
-use crate::server::{Log, Server};
+use crate::desk;
+use crate::server::Live;
 
 /// How long the monitor took by its own summary.
 pub(crate) struct Reading {
@@ -20,17 +20,13 @@ pub(crate) struct Reading {
     pub(crate) signatures: u64,
 }
 
-/// Lets `client` read the log from `server` into a new index; every entry must be verified, and
-/// nothing found.
-pub(crate) fn read(
-    client: &Path,
-    log: &Log,
-    server: &Server,
-    signatures: bool,
-) -> anyhow::Result<Reading> {
-    let work = tempfile::tempdir_in(log.data().parent().context("a log lies in a directory")?)?;
-    let trust = trust_file(log, server, work.path())?;
-    let mut command = Command::new(client);
+/// Lets `client` read a whole log from its server into a new index; every entry must be verified,
+/// and nothing found.
+pub(crate) fn read(client: &Path, live: &Live, signatures: bool) -> anyhow::Result<Reading> {
+    let beside = live.log.data().parent().context("a log lies in a directory")?;
+    let work = tempfile::tempdir_in(beside)?;
+    let trust = live.log.export_trust(&live.server, work.path())?;
+    let mut command = desk::command(client);
     command.args(["monitor", "--once", "--output", "json", "--deadline", "10m", "--trust"]);
     command.arg(&trust).arg("--state").arg(work.path().join("state"));
     if !signatures {
@@ -54,13 +50,4 @@ pub(crate) fn read(
     ensure!(verified == if signatures { entries } else { 0 }, "signatures: {summary}");
     let seconds = round["seconds"].as_f64().context("no seconds in the summary")?;
     Ok(Reading { entries, seconds, signatures: verified })
-}
-
-/// The log's own trust file, with the address of its server.
-fn trust_file(log: &Log, server: &Server, work: &Path) -> anyhow::Result<std::path::PathBuf> {
-    let path = log.export_trust(work)?;
-    let mut trust: Value = serde_json::from_slice(&fs::read(&path)?)?;
-    trust["log"]["url"] = format!("http://{}", server.address).into();
-    fs::write(&path, trust.to_string())?;
-    Ok(path)
 }

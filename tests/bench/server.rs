@@ -2,42 +2,41 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use tokio::runtime::Runtime;
-use treering_proto::identity::LogIdentity;
+use treering_server::data_directory::default_anchor;
 use treering_tests::binaries;
+use treering_tests::hammer::log_key::LogKey;
+use treering_tests::hammer::target::Target;
 
 use crate::child::Running;
-use crate::load;
 
 /// A log on disk.
 pub(crate) struct Log {
     program: PathBuf,
     data: PathBuf,
     messages: PathBuf,
-    identity: LogIdentity,
+    key: LogKey,
 }
 
 /// The server of a log, ready for requests.
 pub(crate) struct Server {
     pub(crate) running: Running,
     pub(crate) address: SocketAddr,
-    /// What its ready line says about how long it took to start.
+    /// From starting the program to its ready line.
     pub(crate) start: Duration,
 }
 
-/// What a log takes on disk, in bytes.
-pub(crate) struct DiskUse {
-    /// Sorted tables and blobs.
-    pub(crate) tables: u64,
-    /// The write-ahead log, which has a bound of its own.
-    pub(crate) wal: u64,
+/// A log that is served, and how many entries it must have.
+pub(crate) struct Live {
+    pub(crate) log: Log,
+    pub(crate) server: Server,
+    pub(crate) size: u64,
 }
 
 /// What the server counted about its batches, since it started.
@@ -58,39 +57,47 @@ impl Log {
             .output()
             .with_context(|| format!("cannot start {}", program.display()))?;
         ensure!(made.status.success(), "init: {}", String::from_utf8_lossy(&made.stderr).trim());
-        let identity = LogIdentity::open(&fs::read(data.join("identity"))?)?;
+        let key = LogKey::read(&fs::read_to_string(data.join("identity"))?)?;
         let messages = work.join(format!("{name}.messages"));
-        Ok(Self { program: program.to_owned(), data, messages, identity })
+        Ok(Self { program: program.to_owned(), data, messages, key })
     }
 
-    /// Starts the server of this log, after checking that it is built from these sources.
+    /// Starts the server of this log.
     pub(crate) fn serve(&self) -> anyhow::Result<Server> {
-        check_program(&self.program)?;
         let mut command = Command::new(&self.program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--open-writes", "--data"]);
+        let begun = Instant::now();
         let (running, line) = Running::start(command.arg(&self.data), &self.messages)?;
+        let start = begun.elapsed();
         let ready: serde_json::Value = serde_json::from_str(&line)?;
         let address = ready["listen"].as_str().and_then(|address| address.parse().ok());
-        let start = ready["startMilliseconds"].as_u64().map(Duration::from_millis);
-        let (Some(address), Some(start)) = (address, start) else {
-            bail!("the ready line is {line}");
-        };
+        let Some(address) = address else { bail!("the ready line is {line}") };
         Ok(Server { running, address, start })
     }
 
-    /// Writes its trust file below `out`; returns where.
-    pub(crate) fn export_trust(&self, out: &Path) -> anyhow::Result<PathBuf> {
+    /// Starts the server of this log, which has `size` entries.
+    pub(crate) fn live(self, size: u64) -> anyhow::Result<Live> {
+        let server = self.serve()?;
+        Ok(Live { log: self, server, size })
+    }
+
+    /// Writes its trust file below `out`, with the address of its server; returns where.
+    pub(crate) fn export_trust(&self, server: &Server, out: &Path) -> anyhow::Result<PathBuf> {
         let mut command = Command::new(&self.program);
         command.args(["trust", "export", "--data"]).arg(&self.data).arg("--out").arg(out);
         let exported = command.output()?;
         let said = String::from_utf8_lossy(&exported.stderr);
         ensure!(exported.status.success(), "trust export: {}", said.trim());
-        Ok(out.join("trust.json"))
+        let path = out.join("trust.json");
+        let mut trust: serde_json::Value = serde_json::from_slice(&fs::read(&path)?)?;
+        trust["log"]["url"] = format!("http://{}", server.address).into();
+        fs::write(&path, trust.to_string())?;
+        Ok(path)
     }
 
     /// Who the log is.
-    pub(crate) fn identity(&self) -> &LogIdentity {
-        &self.identity
+    pub(crate) fn key(&self) -> &LogKey {
+        &self.key
     }
 
     /// Where it is.
@@ -98,26 +105,37 @@ impl Log {
         &self.data
     }
 
-    /// What its database takes on disk. Small files of the database count as tables.
-    pub(crate) fn disk_use(&self) -> anyhow::Result<DiskUse> {
-        let mut used = DiskUse { tables: 0, wal: 0 };
-        for shard in fs::read_dir(self.data.join("shards"))? {
-            for file in fs::read_dir(shard?.path())? {
-                let file = file?;
-                // Blocks count, not the length: the write-ahead log is allocated ahead.
-                let bytes = file.metadata()?.blocks() * 512;
-                let is_wal = file.path().extension().is_some_and(|extension| extension == "log");
-                *if is_wal { &mut used.wal } else { &mut used.tables } += bytes;
-            }
-        }
-        Ok(used)
+    /// Removes it with its anchor.
+    pub(crate) fn remove(self) -> anyhow::Result<()> {
+        fs::remove_dir_all(&self.data)?;
+        Ok(fs::remove_file(default_anchor(&self.data))?)
+    }
+}
+
+impl Live {
+    /// Ends the server, and starts it again.
+    pub(crate) fn restart(self) -> anyhow::Result<Self> {
+        let Self { log, server, size } = self;
+        server.running.stop()?;
+        log.live(size)
+    }
+
+    /// Ends the server, and removes the log.
+    pub(crate) fn remove(self) -> anyhow::Result<()> {
+        self.server.running.stop()?;
+        self.log.remove()
     }
 }
 
 impl Server {
+    /// The body of the answer to one GET.
+    pub(crate) fn fetch(&self, runtime: &Runtime, path: &str) -> anyhow::Result<Bytes> {
+        runtime.block_on(Target::new(self.address).fetch(path))
+    }
+
     /// What the server has counted about its batches so far.
     pub(crate) fn batches(&self, runtime: &Runtime) -> anyhow::Result<Batches> {
-        let text = load::get(runtime, self.address, "/metrics")?;
+        let text = self.fetch(runtime, "/metrics")?;
         let value = |name: &str| metric(&text, name).with_context(|| format!("no metric {name}"));
         Ok(Batches {
             count: value("treering_batch_entries_count")?,
@@ -128,11 +146,10 @@ impl Server {
 }
 
 impl Batches {
-    /// Mean entries and milliseconds of a batch since `before`.
-    pub(crate) fn mean_since(&self, before: &Self) -> (f64, f64) {
+    /// Mean entries and seconds of a batch since `before`.
+    pub(crate) fn mean_since(self, before: Self) -> (f64, f64) {
         let count = (self.count - before.count).max(1.0);
-        let entries = (self.entries - before.entries) / count;
-        (entries, (self.seconds - before.seconds) / count * 1e3)
+        ((self.entries - before.entries) / count, (self.seconds - before.seconds) / count)
     }
 }
 
@@ -142,9 +159,10 @@ fn metric(text: &Bytes, name: &str) -> Option<f64> {
     line?.trim().parse().ok()
 }
 
-/// Several clones may build in one target directory: what is measured must be what is here.
-fn check_program(program: &Path) -> anyhow::Result<()> {
+/// Checks that `program` is built from the sources with this hash. Several clones may build in one
+/// target directory: what is measured must be what is here.
+pub(crate) fn check_program(program: &Path, sources: &str) -> anyhow::Result<()> {
     let version = binaries::version_of(program);
-    let checked = binaries::check_version(&version, &binaries::hash_of_this_tree());
+    let checked = binaries::check_version(&version, sources);
     checked.map_err(|why| anyhow::anyhow!("{}: {why}", program.display()))
 }
