@@ -35,8 +35,15 @@ all_monitors() {
     monitored_loginfo
   if [[ -n ${REKOR_MONITOR:-} ]]; then
     monitor=$(HOME=$home go version -m "$REKOR_MONITOR" | awk '$1 == "mod" { print $3 }')
-    row rekor-monitor "$monitor" "rekor_monitor" "v2: growth proved, a name found" monitors_it v2
-    row rekor-monitor "$monitor" "rekor_monitor" "v1: growth proved, a name found" monitors_it v1
+    row rekor-monitor "$monitor" "rekor_monitor" "v2 alone: growth proved, a name found" \
+      monitors_it v2 two
+    make_log one "$monitored"
+    serve_log one 127.0.0.1:0 --write-faces v1
+    export HTTP_PROXY=$url
+    url=$monitored
+    export_for_clients one
+    row rekor-monitor "$monitor" "rekor_monitor" "v1 alone: growth proved, a name found" \
+      monitors_it v1 one
   else
     say "rekor-monitor was not tried: REKOR_MONITOR names no program"
   fi
@@ -98,20 +105,26 @@ monitored_loginfo() {
   says '"ActiveTreeSize":' cli loginfo
 }
 
-# monitors_it FACE: rekor-monitor takes its trusted root and signing configuration from a TUF
+# monitors_it FACE LOG: rekor-monitor takes its trusted root and signing configuration from a TUF
 # repository alone, and tells from the latter which version of Rekor to speak.
 monitors_it() {
   local found=$work/found.$1.json
   children=()
   trap stop_children EXIT
   start tuf "$tools/sigstore" tuf --dir "$work/tuf.$1" \
-    --trusted-root "$work/two.$1/trusted_root.json" \
-    --signing-config "$work/two.$1/signing_config.json"
+    --trusted-root "$work/$2.$1/trusted_root.json" \
+    --signing-config "$work/$2.$1/signing_config.json"
   local monitor=("$REKOR_MONITOR" --once --url "$url" --file "$work/monitored.$1"
     --tuf-repository "$ready" --tuf-root-path "$work/tuf.$1/1.root.json" --config
     "{outputIdentities: $found, monitoredValues: {certIdentities: [{certSubject: $email}]}}")
+  local sign=(sign_blob cosign3 --key "$work/author/cosign3.key"
+    --certificate "$work/author/certificate.pem"
+    --signing-config "$work/$2.$1/signing_config.json"
+    --trusted-root "$work/$2.$1/trusted_root.json")
+  # It remembers no checkpoint of an empty log.
+  "${sign[@]}"
   "${monitor[@]}"
-  signs_monitored v2 --certificate "$work/author/certificate.pem"
+  "${sign[@]}"
   says 'Root hash consistency verified' "${monitor[@]}"
   cat "$found"
   grep --fixed-strings "$email" "$found"
