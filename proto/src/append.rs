@@ -100,11 +100,12 @@ impl RightEdge {
         TreeHead { size: self.size, root: join_subtrees(&roots) }
     }
 
-    /// Whether every node above the hashes of the growing tiles, and of those that were completed
-    /// last, is the hash of what is below it, computed anew. The root depends on few of them, so a
-    /// flipped bit in memory would else show in proofs alone.
-    pub fn is_sound(&self) -> bool {
-        self.levels.iter().all(|level| level.is_sound())
+    /// Whether this is the edge of the tree of `head`, and every node above the hashes of the
+    /// growing tiles, and of those that were completed last, is the hash of what is below it,
+    /// computed anew. The root depends on few of them, so a flipped bit in memory would else show
+    /// in proofs alone.
+    pub fn is_sound(&self, head: TreeHead) -> bool {
+        self.head() == head && self.levels.iter().all(|level| level.is_sound())
     }
 
     /// Appends `leaves`; `None` if the tree would outgrow the largest one.

@@ -122,7 +122,8 @@ pub struct Pool {
     health: Health,
     /// Indexes below this are taken for unknown: 0, or there is a seeded bug.
     forgotten: u64,
-    /// Held for a few map operations, never while storage or a signature is waited for.
+    /// Held for a few map operations, or to count who waits; never while storage or a signature is
+    /// waited for.
     inner: Mutex<Inner>,
     arrived: Condvar,
 }

@@ -1,3 +1,5 @@
+use treering_proto::append::Extension;
+
 use super::*;
 use crate::test_log::{TestLog, entries, leaves};
 
@@ -48,6 +50,19 @@ fn a_tile_that_was_written_wrong_is_never_signed() {
     let durable = log.commit(&entries, extension);
     let refused = SelfCheck::new(&RightEdge::EMPTY).check(&log.store, durable);
     assert!(matches!(refused, Err(SelfCheckError::TileMismatch { path }) if path == "tile/0/000"));
+}
+
+#[test]
+fn growing_tiles_that_are_not_those_of_the_head_are_never_signed() {
+    let entries = entries(3);
+    let mut other = leaves(&entries);
+    other[0].0[0] ^= 1;
+    let mut log = TestLog::new();
+    let edge = log.edge.extend(&other).unwrap().edge;
+    let extension = Extension { edge, ..log.edge.extend(&leaves(&entries)).unwrap() };
+    let durable = log.commit(&entries, extension);
+    let refused = SelfCheck::new(&RightEdge::EMPTY).check(&log.store, durable);
+    assert!(matches!(refused, Err(SelfCheckError::EdgeMismatch)), "{refused:?}");
 }
 
 #[test]
