@@ -12,9 +12,12 @@ use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 
+use crate::encoding::{from_hex_lower, to_hex};
 use crate::hash::Hash;
 use crate::key::HashAlgorithm;
-use crate::model_statement::{Method, ModelHash, ModelStatement, RESOURCES_MAX};
+use crate::model_statement::{
+    Method, ModelHash, ModelStatement, ModelStatementError, RESOURCES_MAX,
+};
 use crate::statement::{SUBJECTS_MAX, Statement};
 use crate::verifier::Verifier;
 
@@ -91,9 +94,38 @@ pub struct FactSources<'a> {
     /// SHA-256 of the DSSE payload.
     pub payload_hash: Option<Hash>,
     /// The statement in the DSSE payload, if it is one.
-    pub statement: Option<&'a Statement>,
+    pub statement: Option<&'a ReadStatement>,
     /// SHA-256 of the envelope text as submitted.
     pub envelope_sha256: Option<Hash>,
+}
+
+/// A statement, and what it says of a model. Both are read once: a model of thousands of files
+/// takes milliseconds.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ReadStatement {
+    statement: Statement,
+    model: Result<ModelStatement, ModelStatementError>,
+}
+
+impl ReadStatement {
+    /// Reads what `statement` says of a model.
+    pub fn new(statement: Statement) -> Self {
+        let model = ModelStatement::parse(&statement);
+        Self { statement, model }
+    }
+
+    /// The statement.
+    pub fn statement(&self) -> &Statement {
+        &self.statement
+    }
+
+    /// What it says of a model.
+    ///
+    /// # Errors
+    /// Why it is not admitted as a statement about a model; most are about something else.
+    pub fn model(&self) -> Result<&ModelStatement, &ModelStatementError> {
+        self.model.as_ref()
+    }
 }
 
 /// All facts of an entry, sorted by tag and value.
@@ -139,7 +171,15 @@ pub fn digest_value(algorithm: &str, digest: &str) -> Option<Vec<u8>> {
     let hexadecimal = !digest.is_empty()
         && digest.len().is_multiple_of(2)
         && digest.bytes().all(|b| b.is_ascii_hexdigit());
-    (named && hexadecimal).then(|| format!("{algorithm}:{digest}").to_ascii_lowercase().into())
+    (named && hexadecimal).then(|| {
+        let mut value = joined(algorithm, digest);
+        value.make_ascii_lowercase();
+        value
+    })
+}
+
+fn joined(algorithm: &str, digest: &str) -> Vec<u8> {
+    [algorithm.as_bytes(), b":", digest.as_bytes()].concat()
 }
 
 impl Tag {
@@ -246,7 +286,8 @@ impl Facts {
         }
     }
 
-    fn add_statement(&mut self, statement: &Statement) {
+    fn add_statement(&mut self, read: &ReadStatement) {
+        let statement = read.statement();
         self.add(Tag::PredicateType, statement.predicate_type.as_str());
         for subject in &statement.subjects {
             if let Some(name) = &subject.name {
@@ -256,8 +297,8 @@ impl Facts {
                 self.add_digest(Tag::ArtifactDigest, algorithm, digest);
             }
         }
-        if let Ok(model) = ModelStatement::parse(statement) {
-            self.add_model(&model);
+        if let Ok(model) = read.model() {
+            self.add_model(model);
         }
         for (algorithm, digest) in predicates::parents(statement) {
             self.add_digest(Tag::ParentDigest, &algorithm, &digest);
@@ -274,13 +315,16 @@ impl Facts {
         if model.method() != Method::Files {
             return;
         }
-        let empty = empty_digest(model.hash());
-        for resource in model.resources() {
-            let digest = hex::encode(&resource.digest);
-            if digest != empty {
-                self.add_digest(Tag::FileDigest, model.hash().name(), &digest);
-            }
-        }
+        let empty = from_hex_lower(empty_digest(model.hash()));
+        let digests = model.resources().iter().map(|resource| &resource.digest);
+        let mut digests: Vec<&Vec<u8>> =
+            digests.filter(|digest| Some(*digest) != empty.as_ref()).collect();
+        // They are equally long, so their texts sort as they do, and a set of what is sorted is
+        // made at once. There are no more of them than there may be facts of this tag.
+        digests.sort_unstable();
+        digests.dedup();
+        let values = digests.into_iter().map(|digest| joined(model.hash().name(), &to_hex(digest)));
+        self.found[Tag::FileDigest as usize] = values.collect();
     }
 
     fn finish(self) -> Vec<Fact> {

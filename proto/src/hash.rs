@@ -8,6 +8,8 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use crate::encoding::to_hex;
+
 /// A SHA-256 value: of a leaf, of a node, or of a whole tree.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Hash(pub [u8; Hash::LEN]);
@@ -28,7 +30,7 @@ impl Hash {
 
     /// Lower-case hexadecimal, 64 characters: the spelling of the Rekor v1 API.
     pub fn to_hex(&self) -> String {
-        hex::encode(self.0)
+        to_hex(&self.0)
     }
 }
 

@@ -12,7 +12,7 @@
 //!
 //! Out of scope: reading files; the identity of the model (see `model_id`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
@@ -361,14 +361,17 @@ impl ModelStatement {
         if self.resources.len() > RESOURCES_MAX {
             return Err(Error::TooManyResources);
         }
-        let mut names = BTreeSet::new();
         for resource in &self.resources {
-            if !names.insert(resource.name.as_str()) {
-                return Err(Error::DuplicateName(resource.name.clone()));
-            }
             if resource.digest.len() != self.hash.digest_len() {
                 return Err(Error::BadDigest(resource.name.clone()));
             }
+        }
+        // Signers list them in order, which sorts at once.
+        let names = self.resources.iter().map(|resource| resource.name.as_str());
+        let mut names: Vec<&str> = names.collect();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::DuplicateName(twice[0].to_owned()));
         }
         self.check_paths()?;
         self.check_ignore_paths()?;
@@ -379,28 +382,23 @@ impl ModelStatement {
     }
 
     fn check_paths(&self) -> Result<(), Error> {
+        let names = self.resources.iter().map(|resource| resource.name.as_str());
+        let Method::Shards { size } = self.method else {
+            let alone = self.resources.len() == 1;
+            let mut checked = names.filter(|name| !(alone && *name == SINGLE_FILE_NAME));
+            return checked.try_for_each(paths::check);
+        };
         let mut shards: BTreeMap<&str, Vec<(u64, u64)>> = BTreeMap::new();
-        for resource in &self.resources {
-            let name = resource.name.as_str();
-            match self.method {
-                Method::Files => {
-                    shards.insert(name, Vec::new());
-                }
-                Method::Shards { .. } => {
-                    let shard =
-                        Shard::parse(name).ok_or_else(|| Error::BadShardName(name.to_owned()))?;
-                    shards.entry(shard.path).or_default().push((shard.start, shard.end));
-                }
-            }
+        for name in names {
+            let shard = Shard::parse(name).ok_or_else(|| Error::BadShardName(name.to_owned()))?;
+            shards.entry(shard.path).or_default().push((shard.start, shard.end));
         }
         let alone = shards.len() == 1;
         for (path, mut ranges) in shards {
             if !(alone && path == SINGLE_FILE_NAME) {
                 paths::check(path)?;
             }
-            if let Method::Shards { size } = self.method
-                && !paths::are_contiguous(&mut ranges, size)
-            {
+            if !paths::are_contiguous(&mut ranges, size) {
                 return Err(Error::ShardGap(path.to_owned()));
             }
         }
@@ -419,8 +417,10 @@ impl ModelStatement {
         // one that sorts before a path can lie above it: a path of thousands of components, among
         // as many ignored ones, costs one look.
         ignored.dedup_by(|path, above| path.starts_with(above.as_str()));
+        let mut path = String::new();
         let listed = self.resources.iter().find(|resource| {
-            let path = self.path(resource).to_owned() + "/";
+            path.clear();
+            path.extend([self.path(resource), "/"]);
             let before = ignored.partition_point(|ignored| *ignored <= path);
             before.checked_sub(1).is_some_and(|last| path.starts_with(&ignored[last]))
         });

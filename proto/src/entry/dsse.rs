@@ -31,10 +31,9 @@ use super::request_v2::{Bytes, Message, SignatureV002, VerifierV002};
 use super::{EntryError, EntryKind, VerifiedEntry, malformed};
 use crate::dsse_envelope::{Envelope, EnvelopeSignature, pae};
 use crate::encoding::{from_base64, from_base64_lenient, to_base64};
-use crate::facts::{self, Fact, FactSources};
+use crate::facts::{self, Fact, FactSources, ReadStatement};
 use crate::hash::{Hash, sha256};
 use crate::key::{HashAlgorithm, KeyKind, PublicKey};
-use crate::statement::Statement;
 use crate::verifier::Verifier;
 
 /// How many signatures and verifiers one envelope may have, as in Rekor v2.
@@ -107,7 +106,7 @@ impl Dsse {
         self.facts_with(signed_statement(payload, self.payload_hash).as_ref())
     }
 
-    fn facts_with(&self, statement: Option<&Statement>) -> Vec<Fact> {
+    fn facts_with(&self, statement: Option<&ReadStatement>) -> Vec<Fact> {
         let verifiers: Vec<Verifier> =
             self.signatures.iter().map(|signature| signature.verifier.clone()).collect();
         facts::extract(&FactSources {

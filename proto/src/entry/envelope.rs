@@ -10,16 +10,17 @@ use std::cell::OnceCell;
 
 use super::{Claim, EntryError, Statement};
 use crate::dsse_envelope::IN_TOTO_PAYLOAD_TYPE;
+use crate::facts::ReadStatement;
 use crate::hash::{Hash, sha256};
 use crate::key::{HashAlgorithm, KeyKind, PublicKey};
-use crate::model_statement::{MODEL_PREDICATE_TYPES, ModelStatement, is_model_statement};
+use crate::model_statement::{MODEL_PREDICATE_TYPES, is_model_statement};
 use crate::notice::NOTICE_TYPES;
 use crate::statement;
 
 /// A statement that may be logged: its bytes, and what they say.
 pub(super) struct Admitted {
     pub(super) kept: Statement,
-    pub(super) read: statement::Statement,
+    pub(super) read: ReadStatement,
 }
 
 /// Admits the payload of a `dsse` envelope. Returns it if it is a statement, whatever it is called.
@@ -28,15 +29,16 @@ pub(super) fn admit(
     payload: Vec<u8>,
     payload_hash: Hash,
 ) -> Result<Option<Admitted>, EntryError> {
-    let Some(statement) = read(payload_type, &payload)? else { return Ok(None) };
-    let claim = if is_model_statement(&statement.predicate_type) {
-        ModelStatement::parse(&statement)?.renews().map(Claim::Renews)
+    let Some(read) = read(payload_type, &payload)? else { return Ok(None) };
+    let predicate_type = &read.statement().predicate_type;
+    let claim = if is_model_statement(predicate_type) {
+        read.model().map_err(Clone::clone)?.renews().map(Claim::Renews)
     } else {
-        statement.predicate_type.starts_with(NOTICE_TYPES).then_some(Claim::Notice)
+        predicate_type.starts_with(NOTICE_TYPES).then_some(Claim::Notice)
     };
     let is_in_toto = payload_type == IN_TOTO_PAYLOAD_TYPE;
     let kept = Statement { payload_hash, payload, is_in_toto, claim };
-    Ok(Some(Admitted { kept, read: statement }))
+    Ok(Some(Admitted { kept, read }))
 }
 
 /// The same for `intoto`, which has no claims.
@@ -45,20 +47,20 @@ pub(super) fn admit_intoto(
     payload: Vec<u8>,
     payload_hash: Hash,
 ) -> Result<Option<Admitted>, EntryError> {
-    let Some(statement) = read(payload_type, &payload)? else { return Ok(None) };
-    let predicate_type = &statement.predicate_type;
+    let Some(read) = read(payload_type, &payload)? else { return Ok(None) };
+    let predicate_type = &read.statement().predicate_type;
     if [MODEL_PREDICATE_TYPES, NOTICE_TYPES].iter().any(|kept| predicate_type.starts_with(kept)) {
         return Err(EntryError::OnlyAsDsse(predicate_type.chars().take(SHOWN_MAX).collect()));
     }
     let is_in_toto = payload_type == IN_TOTO_PAYLOAD_TYPE;
     let kept = Statement { payload_hash, payload, is_in_toto, claim: None };
-    Ok(Some(Admitted { kept, read: statement }))
+    Ok(Some(Admitted { kept, read }))
 }
 
 /// The statement in a payload, whatever the payload is called; what is called one must be one.
-fn read(payload_type: &str, payload: &[u8]) -> Result<Option<statement::Statement>, EntryError> {
+fn read(payload_type: &str, payload: &[u8]) -> Result<Option<ReadStatement>, EntryError> {
     match statement::Statement::parse(payload) {
-        Ok(statement) => Ok(Some(statement)),
+        Ok(statement) => Ok(Some(ReadStatement::new(statement))),
         Err(error) if payload_type == IN_TOTO_PAYLOAD_TYPE => Err(error.into()),
         Err(_) => Ok(None),
     }
@@ -68,9 +70,9 @@ fn read(payload_type: &str, payload: &[u8]) -> Result<Option<statement::Statemen
 pub(super) fn signed_statement(
     payload: Option<&[u8]>,
     payload_hash: Hash,
-) -> Option<statement::Statement> {
+) -> Option<ReadStatement> {
     let payload = payload.filter(|payload| sha256(payload) == payload_hash)?;
-    statement::Statement::parse(payload).ok()
+    statement::Statement::parse(payload).ok().map(ReadStatement::new)
 }
 
 /// Bytes that were signed. They may be megabytes, and ten keys may be tried on ten signatures, so

@@ -33,10 +33,9 @@ use super::{EntryError, EntryKind, VerifiedEntry, malformed};
 use crate::canonical::to_canonical;
 use crate::dsse_envelope::{self, Envelope, SIGNATURES_MAX, pae};
 use crate::encoding::{from_base64_lines, to_base64};
-use crate::facts::{self, Fact, FactSources};
+use crate::facts::{self, Fact, FactSources, ReadStatement};
 use crate::hash::{Hash, sha256};
 use crate::key::PublicKey;
-use crate::statement::Statement;
 use crate::verifier::Verifier;
 
 /// A signed envelope, as logged.
@@ -140,7 +139,7 @@ impl Intoto {
         self.facts_with(signed_statement(payload, self.payload_hash).as_ref())
     }
 
-    fn facts_with(&self, statement: Option<&Statement>) -> Vec<Fact> {
+    fn facts_with(&self, statement: Option<&ReadStatement>) -> Vec<Fact> {
         let verifiers: Vec<Verifier> = self.verifiers().into_iter().cloned().collect();
         facts::extract(&FactSources {
             verifiers: &verifiers,

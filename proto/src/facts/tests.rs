@@ -18,7 +18,7 @@ fn key() -> PublicKey {
 }
 
 fn of_payload(payload: &[u8]) -> Vec<Fact> {
-    let statement = Statement::parse(payload).ok();
+    let statement = Statement::parse(payload).ok().map(ReadStatement::new);
     extract(&FactSources {
         payload_hash: Some(sha256(payload)),
         statement: statement.as_ref(),

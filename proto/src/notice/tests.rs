@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::facts::{FactSources, Tag, extract};
+use crate::facts::{FactSources, ReadStatement, Tag, extract};
 
 fn entry(index: u64, byte: u8) -> EntryRef {
     EntryRef { index: LeafIndex::new(index).unwrap(), leaf: Hash([byte; 32]) }
@@ -209,7 +209,7 @@ fn no_index_is_beyond_the_largest_tree() {
 #[test]
 fn notices_are_found_by_the_model_id() {
     let payload = all()[0].to_payload().unwrap();
-    let statement = Statement::parse(&payload).ok();
+    let statement = Statement::parse(&payload).ok().map(ReadStatement::new);
     let facts = extract(&FactSources { statement: statement.as_ref(), ..FactSources::default() });
     let value = format!("{MODEL_ID_ALGORITHM}:{}", "02".repeat(32)).into_bytes();
     assert!(facts.iter().any(|fact| fact.tag == Tag::ArtifactDigest && fact.value == value));

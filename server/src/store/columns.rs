@@ -79,7 +79,7 @@ pub(super) fn descriptors(
     cache: &Cache,
 ) -> Result<Vec<ColumnFamilyDescriptor>, rocksdb::Error> {
     let describe = |(name, shape): &(&str, Shape)| {
-        let mut options = options(*shape, cache);
+        let mut options = options(*shape, cache)?;
         // Where the columns are anyway. But a database that names no paths RocksDB brings back by
         // itself after a write for which there was no space: it syncs the write-ahead log again,
         // and what the first sync lost is a hole in it, with which the log does not open any more.
@@ -90,7 +90,7 @@ pub(super) fn descriptors(
     COLUMNS.iter().map(describe).collect()
 }
 
-fn options(shape: Shape, cache: &Cache) -> Options {
+fn options(shape: Shape, cache: &Cache) -> Result<Options, rocksdb::Error> {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
     blocks.set_cache_index_and_filter_blocks(true);
@@ -106,6 +106,9 @@ fn options(shape: Shape, cache: &Cache) -> Options {
             options.set_compression_type(DBCompressionType::None);
         }
         Shape::Blob => {
+            // Statements are mostly digests in hexadecimal, of which the first level of Zstandard
+            // makes less than the third does, in half the time.
+            options = options.get_options_from_string("blob_compression_opts={level=1}")?;
             options.set_enable_blob_files(true);
             options.set_min_blob_size(1024);
             options.set_blob_compression_type(DBCompressionType::Zstd);
@@ -113,5 +116,5 @@ fn options(shape: Shape, cache: &Cache) -> Options {
     }
     options.set_write_buffer_size(32 << 20);
     options.set_block_based_table_factory(&blocks);
-    options
+    Ok(options)
 }

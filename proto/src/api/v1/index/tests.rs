@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::encoding::to_base64;
-use crate::facts::{FactSources, extract};
+use crate::facts::{FactSources, ReadStatement, extract};
 use crate::hash::sha256;
 use crate::key::{HashAlgorithm, PublicKey};
 use crate::statement::Statement;
@@ -95,7 +95,7 @@ fn a_hash_gets_its_algorithm_by_its_length_and_lower_case() {
 fn every_digest_and_key_of_an_entry_is_found_by_what_a_rekor_client_sends() {
     let verifier = Verifier::from_pem(&key().to_pem()).unwrap();
     let payload = br#"{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"a","digest":{"sha256":"2D711642B726B04401627CA9FBAC32F5C8530FB1903CC4DB02258717921A4881"}}],"predicateType":"https://slsa.dev/provenance/v0.2","predicate":{"materials":[{"uri":"b","digest":{"sha1":"1e5dcbb59b753cb1d46e234d8f6180285b8b86ad"}}]}}"#;
-    let statement = Statement::parse(payload).ok();
+    let statement = Statement::parse(payload).ok().map(ReadStatement::new);
     let facts = extract(&FactSources {
         verifiers: &[verifier],
         artifact: Some((HashAlgorithm::Sha512, &[0xcd; 64])),
