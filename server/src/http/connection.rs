@@ -36,8 +36,8 @@ pub async fn bounded(stream: TcpStream) -> Option<Pin<Box<TimeoutStream<TcpStrea
     // acknowledgement.
     let _ = stream.set_nodelay(true);
     tokio::time::timeout(HEADER_TIME_MAX, stream.peek(&mut [0])).await.ok()?.ok()?;
+    // Silence has no timer here, which each read would set anew: [`Activity`] sees it.
     let mut stream = TimeoutStream::new(stream);
-    stream.set_read_timeout(Some(SILENCE_MAX));
     stream.set_write_timeout(Some(WRITE_TIME_MAX));
     Some(Box::pin(stream))
 }

@@ -77,7 +77,7 @@ fn writes(app: &App, address: SocketAddr) {
         }
         (false, true) => tracing::info!("writes are open to the principals of the log"),
         (false, false) => tracing::info!(
-            "writes are closed: nobody may write yet. `treering-server token create` lets somebody in, --open-writes all"
+            "writes are closed: nobody may write yet. `treering-server token create` lets somebody in; `serve --open-writes` lets in everybody"
         ),
     }
 }
