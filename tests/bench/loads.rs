@@ -140,7 +140,9 @@ impl Bench<'_> {
         let (len, connections) = (grouped(sample.len as u64), counted(connections));
         let what = format!("ceiling: bare hyper, as {what}, {connections}");
         let row = Row::new(what, runs.rate, Unit::PerSecond("answers")).times(runs.times);
-        self.report.push(part, row.note(format!("{len} bytes; {}", runs.others())));
+        let cpu = Unit::Seconds.show(runs.cpu_each);
+        let note = format!("{len} bytes; server {cpu} of CPU; {}", runs.others());
+        self.report.push(part, row.note(note));
         Ok(runs.rate)
     }
 }

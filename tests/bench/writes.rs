@@ -32,11 +32,12 @@ use crate::verifies::Scheme;
 const CONNECTIONS: [usize; 3] = [1, MANY, 256];
 
 /// Other work, over [`MANY`] connections.
-const OTHERS: [Work; 5] = [
+const OTHERS: [Work; 6] = [
     Work { kind: Kind::Rsa2048, face: Face::RekorV2 },
     Work { kind: Kind::Ed25519ph, face: Face::RekorV2 },
     DSSE_10,
     Work { kind: Kind::Dsse { files: 1_000 }, face: Face::RekorV2 },
+    Work { kind: Kind::Dsse { files: 10_000 }, face: Face::RekorV2 },
     Work { kind: Kind::P256, face: Face::RekorV1 },
 ];
 

@@ -15,6 +15,11 @@ use tokio::sync::Semaphore;
 
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
 
+/// The least time between two looks at what is due. A thread that woke for each of thousands of
+/// requests a second would take the cores again and again from the server that is measured; times
+/// are counted from when a request was due, so what this adds is counted.
+const LOOK_EVERY_MIN: Duration = Duration::from_millis(1);
+
 /// A fixed rate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Schedule {
@@ -60,6 +65,7 @@ impl Pacer {
             let mut given = 0;
             while given < count {
                 let wait = (start + schedule.due(given)).saturating_duration_since(Instant::now());
+                let wait = if given == 0 { wait } else { wait.max(LOOK_EVERY_MIN) };
                 if stopped.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
                     return;
                 }
