@@ -315,10 +315,9 @@ impl Facts {
         if model.method() != Method::Files {
             return;
         }
-        let empty = from_hex_lower(empty_digest(model.hash()));
+        let empty = from_hex_lower(empty_digest(model.hash())).expect("these are hexadecimal");
         let digests = model.resources().iter().map(|resource| &resource.digest);
-        let mut digests: Vec<&Vec<u8>> =
-            digests.filter(|digest| Some(*digest) != empty.as_ref()).collect();
+        let mut digests: Vec<&Vec<u8>> = digests.filter(|digest| **digest != empty).collect();
         // They are equally long, so their texts sort as they do, and a set of what is sorted is
         // made at once. There are no more of them than there may be facts of this tag.
         digests.sort_unstable();

@@ -101,7 +101,8 @@ pub const STREAMS_MAX: u32 = 16;
 /// connection. A client cancels a few requests at a time, a flood cancels all.
 pub const RESETS_MAX: usize = 20;
 
-/// Silence on a connection, between requests too.
+/// Silence on a connection: no request begins or ends. No request is served for so long, so that an
+/// answer that is still being read then is read too slowly.
 pub const SILENCE_MAX: Duration = Duration::from_secs(90);
 
 /// Age at which a connection is ended when its open requests are answered: nothing that a client

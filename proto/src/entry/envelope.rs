@@ -29,7 +29,8 @@ pub(super) fn admit(
     payload: Vec<u8>,
     payload_hash: Hash,
 ) -> Result<Option<Admitted>, EntryError> {
-    let Some(read) = read(payload_type, &payload)? else { return Ok(None) };
+    let Some(statement) = read(payload_type, &payload)? else { return Ok(None) };
+    let read = ReadStatement::new(statement);
     let predicate_type = &read.statement().predicate_type;
     let claim = if is_model_statement(predicate_type) {
         read.model().map_err(Clone::clone)?.renews().map(Claim::Renews)
@@ -47,20 +48,20 @@ pub(super) fn admit_intoto(
     payload: Vec<u8>,
     payload_hash: Hash,
 ) -> Result<Option<Admitted>, EntryError> {
-    let Some(read) = read(payload_type, &payload)? else { return Ok(None) };
-    let predicate_type = &read.statement().predicate_type;
+    let Some(statement) = read(payload_type, &payload)? else { return Ok(None) };
+    let predicate_type = &statement.predicate_type;
     if [MODEL_PREDICATE_TYPES, NOTICE_TYPES].iter().any(|kept| predicate_type.starts_with(kept)) {
         return Err(EntryError::OnlyAsDsse(predicate_type.chars().take(SHOWN_MAX).collect()));
     }
     let is_in_toto = payload_type == IN_TOTO_PAYLOAD_TYPE;
     let kept = Statement { payload_hash, payload, is_in_toto, claim: None };
-    Ok(Some(Admitted { kept, read }))
+    Ok(Some(Admitted { kept, read: ReadStatement::new(statement) }))
 }
 
 /// The statement in a payload, whatever the payload is called; what is called one must be one.
-fn read(payload_type: &str, payload: &[u8]) -> Result<Option<ReadStatement>, EntryError> {
+fn read(payload_type: &str, payload: &[u8]) -> Result<Option<statement::Statement>, EntryError> {
     match statement::Statement::parse(payload) {
-        Ok(statement) => Ok(Some(ReadStatement::new(statement))),
+        Ok(statement) => Ok(Some(statement)),
         Err(error) if payload_type == IN_TOTO_PAYLOAD_TYPE => Err(error.into()),
         Err(_) => Ok(None),
     }

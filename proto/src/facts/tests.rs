@@ -179,6 +179,28 @@ fn the_digests_of_empty_files_are_those_of_nothing() {
 }
 
 #[test]
+fn files_that_are_empty_or_alike_give_no_facts_of_their_own() {
+    for hash in [ModelHash::Sha256, ModelHash::Blake2b, ModelHash::Blake3] {
+        let full = |byte: &str| byte.repeat(hash.digest_len());
+        let digests = [full("cd"), empty_digest(hash).to_owned(), full("ab"), full("cd")];
+        let bytes = hex::decode(digests.concat()).unwrap();
+        let resources = (0..).zip(&digests).map(|(number, digest)| {
+            json!({"name": format!("f{number}"), "algorithm": hash.name(), "digest": digest})
+        });
+        let facts = of_statement(
+            "https://model_signing/signature/v1.0",
+            json!([{"name": "m", "digest": {"sha256": sha256(&bytes).to_hex()}}]),
+            json!({
+                "serialization": {"method": "files", "hash_type": hash.name()},
+                "resources": resources.collect::<Vec<_>>(),
+            }),
+        );
+        let expected = ["ab", "cd"].map(|byte| format!("{}:{}", hash.name(), full(byte)));
+        assert_eq!(values(&facts, Tag::FileDigest), expected);
+    }
+}
+
+#[test]
 fn shards_give_no_file_digests() {
     let model = crate::model_statement::tests::shards(4, &[("f:0:4", 1), ("g:0:2", 2)]);
     let facts = of_payload(&model.to_payload());

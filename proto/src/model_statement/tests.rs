@@ -131,8 +131,9 @@ fn refuses_names_with_another_spelling() {
 
 #[test]
 fn refuses_a_name_that_occurs_twice() {
-    let refused = parse(&sample(&[("a", 1), ("a", 2)]));
-    assert_eq!(refused, Err(Error::DuplicateName("a".into())));
+    for list in [&[("a", 1), ("a", 2)][..], &[("a", 1), ("b", 2), ("a", 1)]] {
+        assert_eq!(parse(&sample(list)), Err(Error::DuplicateName("a".into())));
+    }
     let refused = parse(&sharded(json!(4), &[("a:0:4", 1), ("a:0:4", 2)]));
     assert_eq!(refused, Err(Error::DuplicateName("a:0:4".into())));
 }

@@ -1,12 +1,13 @@
 //! One connection, bounded: in time to its first request, in silence, in age, and in how long it
 //! may take to read an answer.
 //!
-//! Invariant: a connection that has no open request ends within `SILENCE_MAX`, whatever else its
-//! client sends, and every connection within `CONNECTION_AGE_MAX`.
+//! Invariant: a connection on which no request begins or ends for `SILENCE_MAX` ends, whatever else
+//! its client sends, and every connection after `CONNECTION_AGE_MAX`. A request that is open then
+//! has `LEAVE_TIME_MAX`: whoever reads an answer slower than that does not get the rest.
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
@@ -36,7 +37,7 @@ pub async fn bounded(stream: TcpStream) -> Option<Pin<Box<TimeoutStream<TcpStrea
     // acknowledgement.
     let _ = stream.set_nodelay(true);
     tokio::time::timeout(HEADER_TIME_MAX, stream.peek(&mut [0])).await.ok()?.ok()?;
-    // Silence has no timer here, which each read would set anew: [`Activity`] sees it.
+    // Silence has no timer here, which each read would set anew: `Activity` sees it.
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIME_MAX));
     Some(Box::pin(stream))
@@ -47,8 +48,8 @@ pub async fn bounded(stream: TcpStream) -> Option<Pin<Box<TimeoutStream<TcpStrea
 #[derive(Debug)]
 pub struct Activity {
     began: Instant,
-    open: AtomicUsize,
-    requests: AtomicUsize,
+    /// Whether there ever was a request.
+    asked: AtomicBool,
     /// When a request last began or ended, in milliseconds after `began`.
     last_ms: AtomicU64,
 }
@@ -60,19 +61,19 @@ pub struct OpenRequest(Arc<Activity>);
 impl Activity {
     /// A connection that begins now.
     pub fn begin() -> Arc<Self> {
-        let (open, requests) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Self { began: Instant::now(), open, requests, last_ms: AtomicU64::new(0) })
+        let (asked, last_ms) = (AtomicBool::new(false), AtomicU64::new(0));
+        Arc::new(Self { began: Instant::now(), asked, last_ms })
     }
 
     /// A request begins; it ends when what is returned is dropped.
     pub fn request(self: &Arc<Self>) -> OpenRequest {
-        self.open.fetch_add(1, Ordering::Relaxed);
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.asked.store(true, Ordering::Relaxed);
         self.touch();
         OpenRequest(self.clone())
     }
 
-    /// Whether the connection should end: it asked for nothing, has been idle, or is old.
+    /// Whether the connection should end: it asked for nothing, has been silent, or is old. No
+    /// request takes as long as silence may last, except one whose answer is not read.
     pub fn is_over(&self) -> bool {
         let age = self.began.elapsed();
         self.is_over_at(age)
@@ -82,12 +83,9 @@ impl Activity {
         if age >= CONNECTION_AGE_MAX {
             return true;
         }
-        if self.open.load(Ordering::Relaxed) > 0 {
-            return false;
-        }
-        let limit = match self.requests.load(Ordering::Relaxed) {
-            0 => HEADER_TIME_MAX,
-            _ => SILENCE_MAX,
+        let limit = match self.asked.load(Ordering::Relaxed) {
+            false => HEADER_TIME_MAX,
+            true => SILENCE_MAX,
         };
         let last = Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
         age.saturating_sub(last) >= limit
@@ -102,7 +100,6 @@ impl Activity {
 impl Drop for OpenRequest {
     fn drop(&mut self) {
         self.0.touch();
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -114,12 +111,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_ends_when_it_asks_nothing_is_idle_or_old() {
+    fn a_connection_ends_when_it_asks_nothing_is_silent_or_old() {
         let activity = Activity::begin();
         assert!(!activity.is_over_at(Duration::ZERO));
         assert!(activity.is_over_at(HEADER_TIME_MAX), "no request came");
         let request = activity.request();
-        assert!(!activity.is_over_at(2 * SILENCE_MAX), "a request is open");
+        assert!(!activity.is_over_at(SILENCE_MAX - Duration::from_secs(5)), "a request is open");
+        assert!(activity.is_over_at(SILENCE_MAX + Duration::from_secs(5)), "nobody reads");
         assert!(activity.is_over_at(CONNECTION_AGE_MAX));
         drop(request);
         assert!(!activity.is_over_at(HEADER_TIME_MAX));

@@ -106,8 +106,8 @@ fn options(shape: Shape, cache: &Cache) -> Result<Options, rocksdb::Error> {
             options.set_compression_type(DBCompressionType::None);
         }
         Shape::Blob => {
-            // Statements are mostly digests in hexadecimal, of which the first level of Zstandard
-            // makes less than the third does, in half the time.
+            // Statements about models are mostly digests in hexadecimal, of which the first level
+            // of Zstandard makes less than the third does, in half the time; of others, as much.
             options = options.get_options_from_string("blob_compression_opts={level=1}")?;
             options.set_enable_blob_files(true);
             options.set_min_blob_size(1024);

@@ -400,7 +400,7 @@ impl Store {
     }
 }
 
-/// What the rows of an entry take in a batch of writes, nearly: it then grows at most once.
+/// What the rows of an entry take in a batch of writes, nearly: it then seldom grows.
 fn row_bytes(entry: &VerifiedEntry) -> usize {
     const FIXED_BYTES: usize = 160;
     const POSTING_BYTES: usize = 48;

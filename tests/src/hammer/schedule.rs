@@ -3,8 +3,10 @@
 //! Request n is due n/rate seconds after the start, to the nanosecond; there is no drift, because
 //! each time is computed from the start.
 //!
-//! Whoever waits for these times is a thread of its own: the timer of the async runtime counts in
-//! milliseconds, which is as long as a whole answer takes.
+//! Whoever waits for these times is a thread of its own: a timer of the async runtime would be
+//! looked at when its threads have nothing better to do. Above 1,000 a second it looks once a
+//! millisecond and gives what became due since, so that up to a millisecond of each time, which is
+//! from when the request was due, is that of the generator.
 
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -16,8 +18,7 @@ use tokio::sync::Semaphore;
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
 
 /// The least time between two looks at what is due. A thread that woke for each of thousands of
-/// requests a second would take the cores again and again from the server that is measured; times
-/// are counted from when a request was due, so what this adds is counted.
+/// requests a second would take the cores again and again from the server that is measured.
 const LOOK_EVERY_MIN: Duration = Duration::from_millis(1);
 
 /// A fixed rate.
@@ -43,6 +44,12 @@ impl Schedule {
         nanoseconds(number as u128 * NANOS_PER_SECOND / u128::from(self.per_second))
     }
 
+    /// How long to wait for the next request, when so many were given, the last one just now.
+    fn wait(self, given: usize, since_start: Duration) -> Duration {
+        let wait = self.due(given).saturating_sub(since_start);
+        if given == 0 { wait } else { wait.max(LOOK_EVERY_MIN) }
+    }
+
     /// How many requests are due before `time` has passed.
     pub fn count(self, time: Duration) -> usize {
         let due = (time.as_nanos() * u128::from(self.per_second)).div_ceil(NANOS_PER_SECOND);
@@ -64,8 +71,7 @@ impl Pacer {
         let thread = std::thread::spawn(move || {
             let mut given = 0;
             while given < count {
-                let wait = (start + schedule.due(given)).saturating_duration_since(Instant::now());
-                let wait = if given == 0 { wait } else { wait.max(LOOK_EVERY_MIN) };
+                let wait = schedule.wait(given, start.elapsed());
                 if stopped.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
                     return;
                 }
@@ -111,6 +117,17 @@ mod tests {
         }
         assert_eq!(Schedule::new(500).unwrap().count(Duration::from_secs(10)), 5000);
         assert_eq!(Schedule::new(0), None);
+    }
+
+    #[test]
+    fn what_is_due_is_looked_at_when_it_is_or_once_a_millisecond() {
+        let slow = Schedule::new(100).unwrap();
+        assert_eq!(slow.wait(0, Duration::ZERO), Duration::ZERO);
+        assert_eq!(slow.wait(1, Duration::from_millis(1)), Duration::from_millis(9));
+        assert_eq!(slow.wait(1, Duration::from_millis(50)), LOOK_EVERY_MIN);
+        let fast = Schedule::new(5_000).unwrap();
+        assert_eq!(fast.wait(0, Duration::ZERO), Duration::ZERO);
+        assert_eq!(fast.wait(6, Duration::from_millis(1)), LOOK_EVERY_MIN);
     }
 
     #[test]
