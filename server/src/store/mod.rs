@@ -373,8 +373,8 @@ impl Store {
         }
     }
 
-    /// What the entries of a batch are found by. In order: RocksDB then finds the place of each near
-    /// that of the one before, which is still in the processor's cache.
+    /// What the entries of a batch are found by. In order: RocksDB then finds the place of each
+    /// near that of the one before, which is still in the processor's cache.
     fn put_postings(&self, rows: &mut WriteBatch, first: LeafIndex, entries: &[&VerifiedEntry]) {
         let postings = (first.get()..).zip(entries).flat_map(|(index, entry)| {
             let key = |fact: &Fact| facts::search_key(fact.tag, &fact.value);
