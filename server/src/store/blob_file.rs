@@ -3,6 +3,8 @@
 //!
 //! ```text
 //! file   = header (30) || record, record, ... || footer (32)
+//! header = magic number (u32) || version (u32) || column (u32) || flags (u8) || compression (u8)
+//!          || expirations (2 x u64)
 //! record = key length (u64) || value length (u64) || expiration (u64)
 //!          || checksum of these (u32) || checksum of key and value (u32) || key || value
 //! footer = magic number (u32) || count (u64) || expirations (2 x u64) || checksum of these (u32)
@@ -21,22 +23,25 @@ use crc::{CRC_32_ISCSI, Crc};
 const CRC_32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
 const MAGIC: u32 = 0x0024_8f37;
+const VERSION: u32 = 1;
+const UNCOMPRESSED: u8 = 0;
+const ZSTANDARD: u8 = 7;
 const HEADER_LEN: u64 = 30;
 const RECORD_HEADER_LEN: u64 = 32;
 const FOOTER_LEN: u64 = 32;
 
-/// The first damaged file of large values in the database directory; `None` if all are whole, or
-/// the directory cannot be read.
-pub(super) fn damaged_blob_file(directory: &Path) -> Option<PathBuf> {
+/// The first damaged file of large values in the database directory, all of which belong to the
+/// column that RocksDB gave this number; `None` if all are whole, or the directory cannot be read.
+pub(super) fn damaged_blob_file(directory: &Path, column: u32) -> Option<PathBuf> {
     let mut files: Vec<PathBuf> =
         fs::read_dir(directory).ok()?.flatten().map(|entry| entry.path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "blob"));
     files.sort();
-    files.into_iter().find(|path| !is_whole(path).unwrap_or(false))
+    files.into_iter().find(|path| !is_whole(path, column).unwrap_or(false))
 }
 
 /// Whether everything in the file has its checksum.
-fn is_whole(path: &Path) -> io::Result<bool> {
+fn is_whole(path: &Path, column: u32) -> io::Result<bool> {
     let mut file = BufReader::new(File::open(path)?);
     let len = file.seek(SeekFrom::End(0))?;
     file.rewind()?;
@@ -44,7 +49,7 @@ fn is_whole(path: &Path) -> io::Result<bool> {
         return Ok(false);
     };
     let header: [u8; HEADER_LEN as usize] = read(&mut file)?;
-    if number_32(&header, 0) != MAGIC {
+    if !is_header(&header, column) {
         return Ok(false);
     }
     let mut at = HEADER_LEN;
@@ -66,6 +71,17 @@ fn is_whole(path: &Path) -> io::Result<bool> {
     let footer: [u8; FOOTER_LEN as usize] = read(&mut file)?;
     Ok(number_32(&footer, 0) == MAGIC
         && masked(CRC_32C.checksum(&footer[..28])) == number_32(&footer, 28))
+}
+
+/// Whether the header is one that this program has written. It has no checksum, but all of them are
+/// alike: of version 1, for one column, without expirations, compressed by Zstandard or not at all.
+fn is_header(header: &[u8; HEADER_LEN as usize], column: u32) -> bool {
+    let (flags, compression) = (header[12], header[13]);
+    number_32(header, 0) == MAGIC
+        && number_32(header, 4) == VERSION
+        && number_32(header, 8) == column
+        && flags == 0
+        && (compression == UNCOMPRESSED || compression == ZSTANDARD)
 }
 
 /// The checksum of the next `len` bytes.
@@ -121,22 +137,23 @@ mod tests {
             db.flush().unwrap();
         }
         drop(db);
-        assert_eq!(damaged_blob_file(directory.path()), None);
+        assert_eq!(damaged_blob_file(directory.path(), 0), None);
         let mut files: Vec<PathBuf> =
             fs::read_dir(directory.path()).unwrap().flatten().map(|entry| entry.path()).collect();
         files.retain(|path| path.extension().is_some_and(|extension| extension == "blob"));
         assert_eq!(files.len(), 2);
         for file in files {
             let whole = fs::read(&file).unwrap();
-            // What lies between the magic number and the first record has no checksum.
-            for at in (0..4).chain(30..whole.len()) {
+            // What lies between these are the expirations, which nobody reads where there are none.
+            for at in (0..14).chain(30..whole.len()) {
                 let mut changed = whole.clone();
                 changed[at] ^= 1 << (at % 8);
                 fs::write(&file, changed).unwrap();
-                assert_eq!(damaged_blob_file(directory.path()).as_ref(), Some(&file), "{at}");
+                let found = damaged_blob_file(directory.path(), 0);
+                assert_eq!(found.as_ref(), Some(&file), "{at}");
             }
             fs::write(&file, &whole[..whole.len() - 1]).unwrap();
-            assert_eq!(damaged_blob_file(directory.path()).as_ref(), Some(&file), "cut");
+            assert_eq!(damaged_blob_file(directory.path(), 0).as_ref(), Some(&file), "cut");
             fs::write(&file, whole).unwrap();
         }
     }

@@ -98,7 +98,8 @@ impl StoreError {
                 if source.kind() == rocksdb::ErrorKind::Corruption
                     && source.as_ref().to_ascii_lowercase().contains("blob") =>
             {
-                let path = blob_file::damaged_blob_file(&path).unwrap_or(path);
+                let path = blob_file::damaged_blob_file(&path, columns::with_large_values())
+                    .unwrap_or(path);
                 Self::Storage { action, path, source }
             }
             other => other,
