@@ -76,12 +76,13 @@ fn is_whole(path: &Path, column: u32) -> io::Result<bool> {
 /// Whether the header is one that this program has written. It has no checksum, but all of them are
 /// alike: of version 1, for one column, without expirations, compressed by Zstandard or not at all.
 fn is_header(header: &[u8; HEADER_LEN as usize], column: u32) -> bool {
-    let (flags, compression) = (header[12], header[13]);
+    let (flags, compression, expirations) = (header[12], header[13], &header[14..]);
     number_32(header, 0) == MAGIC
         && number_32(header, 4) == VERSION
         && number_32(header, 8) == column
         && flags == 0
         && (compression == UNCOMPRESSED || compression == ZSTANDARD)
+        && expirations.iter().all(|byte| *byte == 0)
 }
 
 /// The checksum of the next `len` bytes.
@@ -144,8 +145,7 @@ mod tests {
         assert_eq!(files.len(), 2);
         for file in files {
             let whole = fs::read(&file).unwrap();
-            // What lies between these are the expirations, which nobody reads where there are none.
-            for at in (0..14).chain(30..whole.len()) {
+            for at in 0..whole.len() {
                 let mut changed = whole.clone();
                 changed[at] ^= 1 << (at % 8);
                 fs::write(&file, changed).unwrap();

@@ -95,8 +95,7 @@ impl StoreError {
     pub fn naming_the_file(self) -> Self {
         match self {
             Self::Storage { action, path, source }
-                if source.kind() == rocksdb::ErrorKind::Corruption
-                    && source.as_ref().to_ascii_lowercase().contains("blob") =>
+                if source.kind() == rocksdb::ErrorKind::Corruption =>
             {
                 let path = blob_file::damaged_blob_file(&path, columns::with_large_values())
                     .unwrap_or(path);
