@@ -55,8 +55,8 @@ const COLUMNS: [(&str, Shape); 9] = [
     (POSTING_BY_SEARCH_KEY, Shape::Small),
 ];
 
-/// The number that RocksDB gave the column that has files of large values. It counts columns as they
-/// are made, from 1: 0 is the one that every database has.
+/// The number that RocksDB gave the column that has files of large values. It counts columns as
+/// they are made, from 1: 0 is the one that every database has.
 pub(super) fn with_large_values() -> u32 {
     let position = COLUMNS.iter().position(|(_, shape)| matches!(shape, Shape::Blob));
     position.and_then(|at| u32::try_from(at + 1).ok()).expect("one of the columns has them")
