@@ -135,7 +135,7 @@ pub fn extract(sources: &FactSources<'_>) -> Vec<Fact> {
         facts.add_verifier(verifier);
     }
     if let Some((algorithm, digest)) = sources.artifact {
-        facts.add_digest(Tag::ArtifactDigest, algorithm_name(algorithm), &hex::encode(digest));
+        facts.add_digest(Tag::ArtifactDigest, algorithm_name(algorithm), &to_hex(digest));
     }
     if let Some(hash) = sources.envelope_sha256 {
         facts.add_digest(Tag::EnvelopeDigest, "sha256", &hash.to_hex());

@@ -120,8 +120,47 @@ fn number_64(bytes: &[u8], at: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use rocksdb::{DB, Options};
+    use treering_proto::hash::sha256;
 
+    use super::super::Store;
+    use super::super::columns::{STATEMENT_BY_PAYLOAD_HASH, with_large_values};
     use super::*;
+
+    #[test]
+    fn a_damaged_header_is_named_whatever_rocksdb_says_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db");
+        let statement = b"a statement that is large enough ".repeat(100);
+        let key = sha256(&statement);
+        let store = Store::create(&path, b"{}").unwrap();
+        let column = store.column(STATEMENT_BY_PAYLOAD_HASH);
+        store.db.put_cf(column, key.as_bytes(), &statement).unwrap();
+        store.db.flush_cf(column).unwrap();
+        drop(store);
+        let read = || Store::open(&path).and_then(|store| store.statement(&key));
+        assert_eq!(read().unwrap(), Some(statement));
+        assert_eq!(damaged_blob_file(&path, with_large_values()), None);
+        let files = fs::read_dir(&path).unwrap().flatten().map(|entry| entry.path());
+        let [file] = &files
+            .filter(|path| path.extension().is_some_and(|extension| extension == "blob"))
+            .collect::<Vec<_>>()[..]
+        else {
+            panic!("one flush makes one file")
+        };
+        let whole = fs::read(file).unwrap();
+        let mut refused = 0;
+        for at in 0..HEADER_LEN as usize {
+            let mut changed = whole.clone();
+            changed[at] ^= 1 << (at % 8);
+            fs::write(file, changed).unwrap();
+            if let Err(error) = read() {
+                let told = error.naming_the_file().to_string();
+                assert!(told.contains(file.to_str().unwrap()), "byte {at}: {told}");
+                refused += 1;
+            }
+        }
+        assert!(refused > 4, "RocksDB looks at more than the magic number");
+    }
 
     #[test]
     fn each_flipped_bit_of_a_file_of_large_values_is_found_in_it() {
